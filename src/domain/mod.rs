@@ -1,0 +1,23 @@
+//! Plain types that every layer shares: no I/O, no tensors, no SQL.
+
+pub mod configuration;
+pub mod environment;
+pub mod hardware;
+pub mod import;
+pub mod label;
+pub mod metric;
+pub mod model;
+pub mod names;
+pub mod plan;
+pub mod run;
+pub mod table;
+
+pub use configuration::{Configuration, Mode, Precision};
+pub use environment::Environment;
+pub use hardware::{Device, DeviceKind, Platform};
+pub use import::{ImportItem, Refusal};
+pub use metric::{Metric, MetricKind, MetricSet};
+pub use model::{Category, HostData, HostTensor, InputKind, InputSpec, ModelCost, Task};
+pub use plan::{PlannedRun, Sampling, TrainingOptimizer, WeightChoice};
+pub use run::{Artifact, Campaign, Measurement, RunRecord, RunStatus, SampleSeries, StopReason, Validity};
+pub use table::{Cell, Table};

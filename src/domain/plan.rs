@@ -1,0 +1,91 @@
+//! What is going to be measured: what travels from the command line to an engine and its worker process.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::configuration::Configuration;
+use super::label::display_as_label;
+use super::model::InputSpec;
+
+/// How many samples to take, and when to stop.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// Iterations before sampling starts; the first call is apart from them.
+    pub warmup_iterations: u32,
+    /// Warm up for at least this long.
+    pub warmup_time: Duration,
+    /// Take at least this many samples.
+    pub min_iterations: u32,
+    /// Sample for at least this long.
+    pub min_time: Duration,
+    /// Stop after this long, whatever was reached.
+    pub max_time: Duration,
+    /// Go on until the half-width of the median's interval is below this share of the median.
+    pub precision_target: Option<f64>,
+    /// Batches in flight between two synchronisations; 1 measures latency.
+    pub batches_in_flight: u32,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            warmup_iterations: 3,
+            warmup_time: Duration::from_millis(200),
+            min_iterations: 50,
+            min_time: Duration::from_secs(1),
+            max_time: Duration::from_secs(60),
+            precision_target: None,
+            batches_in_flight: 1,
+        }
+    }
+}
+
+/// The optimizer of a training step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+#[value(rename_all = "lowercase")]
+pub enum TrainingOptimizer {
+    /// Adam with its published defaults.
+    #[default]
+    Adam,
+    /// Stochastic gradient descent with momentum 0.9.
+    Sgd,
+}
+
+display_as_label!(TrainingOptimizer);
+
+/// Where a model's weights come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightChoice {
+    /// Made by the rule from the seed.
+    Seeded(u64),
+    /// Read from a file.
+    File(PathBuf),
+}
+
+/// One run of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedRun {
+    /// Place in the plan, from 0.
+    pub position: u32,
+    /// Which repetition of the configuration this is, from 1.
+    pub repetition: u32,
+    /// What to measure.
+    pub configuration: Configuration,
+    /// Which of the platform's devices, from 0.
+    pub device_index: u32,
+    /// The model's inputs.
+    pub inputs: Vec<InputSpec>,
+    /// The weights.
+    pub weights: WeightChoice,
+    /// Seed of inputs and targets.
+    pub seed: u64,
+    /// The optimizer, in training.
+    pub optimizer: TrainingOptimizer,
+    /// How long to sample.
+    pub sampling: Sampling,
+}

@@ -1,0 +1,420 @@
+//! Writing runs: one transaction for one run, or for many.
+
+use std::collections::HashMap;
+
+use rusqlite::{CachedStatement, OptionalExtension as _, Transaction, TransactionBehavior, named_params, params};
+
+use super::{Store, StoreError};
+use crate::domain::label::label;
+use crate::domain::run::{ExtraMetric, ModelRecord, OperatorTime, TelemetrySeries};
+use crate::domain::{Artifact, Campaign, Configuration, Device, Environment, MetricSet, RunRecord};
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// It is a new row with this id.
+    New(i64),
+    /// A run of that UUID was there.
+    Known(i64),
+}
+
+/// Writes runs inside one transaction; remembers the ids of what they share.
+pub(super) struct RunWriter<'t> {
+    transaction: &'t Transaction<'t>,
+    models: HashMap<String, i64>,
+    devices: HashMap<Device, i64>,
+    environments: HashMap<String, i64>,
+    configurations: HashMap<String, i64>,
+    campaigns: HashMap<String, i64>,
+}
+
+impl Store {
+    /// Stores one run durably.
+    ///
+    /// # Errors
+    /// Everything that SQLite refuses; nothing of the run is stored then.
+    pub fn insert_run(&mut self, record: &RunRecord) -> Result<Inserted, StoreError> {
+        self.write(|transaction| RunWriter::new(transaction).insert(record, None))
+    }
+
+    /// Stores many runs in one transaction: all of them, or none after an error. Answers how many were new.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn insert_runs<'r>(&mut self, records: impl Iterator<Item = &'r RunRecord>) -> Result<u64, StoreError> {
+        self.write_with(|writer, failed| {
+            let mut new = 0;
+            for record in records {
+                if matches!(writer.insert(record, None).map_err(&failed)?, Inserted::New(_)) {
+                    new += 1;
+                }
+            }
+            Ok(new)
+        })
+    }
+
+    /// Runs `work` with a writer in a transaction that takes the write lock at once, and commits. `work` gets what
+    /// turns an SQLite error into one of this layer.
+    pub(super) fn write_with<T>(
+        &mut self,
+        work: impl FnOnce(&mut RunWriter<'_>, &dyn Fn(rusqlite::Error) -> StoreError) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let path = self.path.clone();
+        let failed = |source| StoreError::sqlite(&path, source);
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        let done = work(&mut RunWriter::new(&transaction), &failed)?;
+        transaction.commit().map_err(failed)?;
+        Ok(done)
+    }
+
+    /// Runs `work` in a transaction that takes the write lock at once, and commits.
+    pub(super) fn write<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        let path = self.path.clone();
+        let attempt = || {
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let done = work(&transaction)?;
+            transaction.commit()?;
+            Ok(done)
+        };
+        attempt().map_err(|source| StoreError::sqlite(&path, source))
+    }
+}
+
+impl<'t> RunWriter<'t> {
+    pub(super) fn new(transaction: &'t Transaction<'t>) -> Self {
+        Self {
+            transaction,
+            models: HashMap::new(),
+            devices: HashMap::new(),
+            environments: HashMap::new(),
+            configurations: HashMap::new(),
+            campaigns: HashMap::new(),
+        }
+    }
+
+    pub(super) fn insert(&mut self, record: &RunRecord, import_batch: Option<i64>) -> rusqlite::Result<Inserted> {
+        if let Some(id) = self
+            .prepare("SELECT id FROM run WHERE uuid = ?1")?
+            .query_row([&record.uuid], |row| row.get(0))
+            .optional()?
+        {
+            return Ok(Inserted::Known(id));
+        }
+        let model_id = self.model(&record.model)?;
+        let configuration_id = self.configuration(&record.configuration, model_id)?;
+        let environment_id = self.environment(&record.environment)?;
+        let campaign_id = match &record.campaign {
+            Some(campaign) => Some(self.campaign(campaign)?),
+            None => None,
+        };
+        let artifact_id = match &record.artifact {
+            Some(artifact) => Some(self.artifact(artifact, model_id)?),
+            None => None,
+        };
+        let measurement = &record.measurement;
+        self.prepare(
+            "INSERT INTO run (uuid, configuration_id, environment_id, campaign_id, artifact_id, import_batch_id,
+                 weight_seed, repetition, started_at, duration_s, status, validity, stop_reason, iterations,
+                 warmup_iterations, outlier_count, error, hint)
+             VALUES (:uuid, :configuration_id, :environment_id, :campaign_id, :artifact_id, :import_batch_id,
+                 :weight_seed, :repetition, :started_at, :duration_s, :status, :validity, :stop_reason, :iterations,
+                 :warmup_iterations, :outlier_count, :error, :hint)",
+        )?
+        .execute(named_params! {
+            ":uuid": record.uuid,
+            ":configuration_id": configuration_id,
+            ":environment_id": environment_id,
+            ":campaign_id": campaign_id,
+            ":artifact_id": artifact_id,
+            ":import_batch_id": import_batch,
+            ":weight_seed": record.weight_seed.map(u64::cast_signed),
+            ":repetition": record.repetition,
+            ":started_at": record.started_at,
+            ":duration_s": record.duration_s,
+            ":status": label(&measurement.status),
+            ":validity": label(&measurement.validity),
+            ":stop_reason": measurement.stop_reason.as_ref().map(label),
+            ":iterations": measurement.iterations.cast_signed(),
+            ":warmup_iterations": measurement.warmup_iterations.cast_signed(),
+            ":outlier_count": measurement.outlier_count.map(u64::cast_signed),
+            ":error": measurement.error,
+            ":hint": measurement.hint,
+        })?;
+        let run_id = self.transaction.last_insert_rowid();
+        self.metrics(run_id, &measurement.metrics)?;
+        self.extra_metrics(run_id, &measurement.extra_metrics)?;
+        for series in &measurement.samples {
+            self.prepare("INSERT INTO sample_series (run_id, phase, nanoseconds) VALUES (?1, ?2, ?3)")?
+                .execute(params![run_id, series.phase, json(&series.nanoseconds)?])?;
+        }
+        self.telemetry(run_id, &measurement.telemetry)?;
+        self.operator_times(run_id, &measurement.operator_times)?;
+        Ok(Inserted::New(run_id))
+    }
+
+    fn prepare(&self, sql: &'static str) -> rusqlite::Result<CachedStatement<'t>> {
+        self.transaction.prepare_cached(sql)
+    }
+
+    /// The model's id; what an earlier record did not know is filled in, what it knew stays.
+    fn model(&mut self, model: &ModelRecord) -> rusqlite::Result<i64> {
+        if let Some(id) = self.models.get(&model.name) {
+            return Ok(*id);
+        }
+        let id = self
+            .prepare(
+                "INSERT INTO model (name, family, category, task, source, parameter_count, multiply_adds,
+                     activation_count)
+                 VALUES (:name, :family, :category, :task, :source, :parameter_count, :multiply_adds,
+                     :activation_count)
+                 ON CONFLICT (name) DO UPDATE SET
+                     family = coalesce(family, excluded.family),
+                     category = coalesce(category, excluded.category),
+                     task = coalesce(task, excluded.task),
+                     source = CASE source WHEN 'imported' THEN excluded.source ELSE source END,
+                     parameter_count = coalesce(parameter_count, excluded.parameter_count),
+                     multiply_adds = coalesce(multiply_adds, excluded.multiply_adds),
+                     activation_count = coalesce(activation_count, excluded.activation_count)
+                 RETURNING id",
+            )?
+            .query_row(
+                named_params! {
+                    ":name": model.name,
+                    ":family": model.family,
+                    ":category": model.category.as_ref().map(label),
+                    ":task": model.task.as_ref().map(label),
+                    ":source": label(&model.source),
+                    ":parameter_count": model.parameter_count.map(u64::cast_signed),
+                    ":multiply_adds": model.multiply_adds.map(u64::cast_signed),
+                    ":activation_count": model.activation_count.map(u64::cast_signed),
+                },
+                |row| row.get(0),
+            )?;
+        self.models.insert(model.name.clone(), id);
+        Ok(id)
+    }
+
+    fn device(&mut self, device: &Device) -> rusqlite::Result<i64> {
+        if let Some(id) = self.devices.get(device) {
+            return Ok(*id);
+        }
+        let id = self
+            .prepare(
+                "INSERT INTO device (kind, vendor, name, compute_units, memory_bytes, software)
+                 VALUES (:kind, :vendor, :name, :compute_units, :memory_bytes, :software)
+                 ON CONFLICT (kind, vendor, name, ifnull(compute_units, -1), software) DO UPDATE SET
+                     memory_bytes = coalesce(memory_bytes, excluded.memory_bytes)
+                 RETURNING id",
+            )?
+            .query_row(
+                named_params! {
+                    ":kind": label(&device.kind),
+                    ":vendor": device.vendor,
+                    ":name": device.name,
+                    ":compute_units": device.compute_units,
+                    ":memory_bytes": device.memory_bytes.map(u64::cast_signed),
+                    ":software": device.software,
+                },
+                |row| row.get(0),
+            )?;
+        self.devices.insert(device.clone(), id);
+        Ok(id)
+    }
+
+    fn configuration(&mut self, configuration: &Configuration, model_id: i64) -> rusqlite::Result<i64> {
+        let fingerprint = configuration.fingerprint();
+        if let Some(id) = self.configurations.get(&fingerprint) {
+            return Ok(*id);
+        }
+        let device_id = self.device(&configuration.device)?;
+        let id = self
+            .prepare(
+                "INSERT INTO configuration (fingerprint, model_id, variant, platform, device_id, engine, precision,
+                     mode, batch_size, input_shape, threads, parameters)
+                 VALUES (:fingerprint, :model_id, :variant, :platform, :device_id, :engine, :precision, :mode,
+                     :batch_size, :input_shape, :threads, :parameters)
+                 ON CONFLICT (fingerprint) DO UPDATE SET fingerprint = excluded.fingerprint
+                 RETURNING id",
+            )?
+            .query_row(
+                named_params! {
+                    ":fingerprint": fingerprint,
+                    ":model_id": model_id,
+                    ":variant": configuration.variant,
+                    ":platform": label(&configuration.platform),
+                    ":device_id": device_id,
+                    ":engine": configuration.engine,
+                    ":precision": label(&configuration.precision),
+                    ":mode": label(&configuration.mode),
+                    ":batch_size": configuration.batch_size,
+                    ":input_shape": configuration.input_shape,
+                    ":threads": configuration.threads,
+                    ":parameters": configuration.parameters_json(),
+                },
+                |row| row.get(0),
+            )?;
+        self.configurations.insert(fingerprint, id);
+        Ok(id)
+    }
+
+    fn environment(&mut self, environment: &Environment) -> rusqlite::Result<i64> {
+        let fingerprint = environment.fingerprint();
+        if let Some(id) = self.environments.get(&fingerprint) {
+            return Ok(*id);
+        }
+        let id = self
+            .prepare(
+                "INSERT INTO environment (fingerprint, host, os, kernel, architecture, cpu_name, cpu_logical,
+                     host_memory_bytes, cpu_governor, driver_version, engine_version, framework_version, tool_version,
+                     tool_build, git_commit, git_dirty)
+                 VALUES (:fingerprint, :host, :os, :kernel, :architecture, :cpu_name, :cpu_logical,
+                     :host_memory_bytes, :cpu_governor, :driver_version, :engine_version, :framework_version,
+                     :tool_version, :tool_build, :git_commit, :git_dirty)
+                 ON CONFLICT (fingerprint) DO UPDATE SET fingerprint = excluded.fingerprint
+                 RETURNING id",
+            )?
+            .query_row(
+                named_params! {
+                    ":fingerprint": fingerprint,
+                    ":host": environment.host,
+                    ":os": environment.os,
+                    ":kernel": environment.kernel,
+                    ":architecture": environment.architecture,
+                    ":cpu_name": environment.cpu_name,
+                    ":cpu_logical": environment.cpu_logical,
+                    ":host_memory_bytes": environment.host_memory_bytes.map(u64::cast_signed),
+                    ":cpu_governor": environment.cpu_governor,
+                    ":driver_version": environment.driver_version,
+                    ":engine_version": environment.engine_version,
+                    ":framework_version": environment.framework_version,
+                    ":tool_version": environment.tool_version,
+                    ":tool_build": environment.tool_build,
+                    ":git_commit": environment.git_commit,
+                    ":git_dirty": environment.git_dirty,
+                },
+                |row| row.get(0),
+            )?;
+        self.environments.insert(fingerprint, id);
+        Ok(id)
+    }
+
+    pub(super) fn campaign(&mut self, campaign: &Campaign) -> rusqlite::Result<i64> {
+        if let Some(id) = self.campaigns.get(&campaign.uuid) {
+            return Ok(*id);
+        }
+        let id = self
+            .prepare(
+                "INSERT INTO campaign (uuid, started_at, command_line, label, seed)
+                 VALUES (:uuid, :started_at, :command_line, :label, :seed)
+                 ON CONFLICT (uuid) DO UPDATE SET uuid = excluded.uuid
+                 RETURNING id",
+            )?
+            .query_row(
+                named_params! {
+                    ":uuid": campaign.uuid,
+                    ":started_at": campaign.started_at,
+                    ":command_line": campaign.command_line,
+                    ":label": campaign.label,
+                    ":seed": campaign.seed.map(u64::cast_signed),
+                },
+                |row| row.get(0),
+            )?;
+        self.campaigns.insert(campaign.uuid.clone(), id);
+        Ok(id)
+    }
+
+    fn artifact(&mut self, artifact: &Artifact, model_id: i64) -> rusqlite::Result<i64> {
+        self.prepare(
+            "INSERT INTO artifact (model_id, sha256, format, size_bytes, path)
+             VALUES (:model_id, :sha256, :format, :size_bytes, :path)
+             ON CONFLICT (model_id, sha256) DO UPDATE SET sha256 = excluded.sha256
+             RETURNING id",
+        )?
+        .query_row(
+            named_params! {
+                ":model_id": model_id,
+                ":sha256": artifact.sha256,
+                ":format": artifact.format,
+                ":size_bytes": artifact.size_bytes.cast_signed(),
+                ":path": artifact.path,
+            },
+            |row| row.get(0),
+        )
+    }
+
+    /// One column a metric; a test holds that table, `data/metrics.csv` and this statement agree.
+    fn metrics(&self, run_id: i64, metrics: &MetricSet) -> rusqlite::Result<()> {
+        if metrics.is_empty() {
+            return Ok(());
+        }
+        let mut statement = self.prepare(include_str!("sql/insert_metrics.sql"))?;
+        statement.clear_bindings();
+        statement.raw_bind_parameter(":run_id", run_id)?;
+        for (name, value) in metrics.iter() {
+            statement.raw_bind_parameter(parameter_name(name)?, value)?;
+        }
+        statement.raw_execute()?;
+        Ok(())
+    }
+
+    fn extra_metrics(&self, run_id: i64, metrics: &[ExtraMetric]) -> rusqlite::Result<()> {
+        for metric in metrics {
+            self.prepare("INSERT INTO extra_metric (run_id, name, unit, better, value) VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![run_id, metric.name, metric.unit, label(&metric.better), metric.value])?;
+        }
+        Ok(())
+    }
+
+    fn telemetry(&self, run_id: i64, telemetry: &[TelemetrySeries]) -> rusqlite::Result<()> {
+        for series in telemetry {
+            self.prepare(
+                "INSERT INTO telemetry_series (run_id, sensor, unit, offsets_ms, \"values\")
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                run_id,
+                series.sensor,
+                series.unit,
+                json(&series.offsets_ms)?,
+                json(&series.values)?
+            ])?;
+        }
+        Ok(())
+    }
+
+    fn operator_times(&self, run_id: i64, operators: &[OperatorTime]) -> rusqlite::Result<()> {
+        for operator in operators {
+            self.prepare(
+                "INSERT INTO operator_time (run_id, path, calls, total_nanoseconds, own_nanoseconds)
+                 VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                run_id,
+                operator.path,
+                operator.calls.cast_signed(),
+                operator.total_nanoseconds.cast_signed(),
+                operator.own_nanoseconds.cast_signed()
+            ])?;
+        }
+        Ok(())
+    }
+}
+
+/// `:name` of a metric's parameter.
+fn parameter_name(metric: &str) -> rusqlite::Result<&'static str> {
+    use std::sync::LazyLock;
+    static NAMES: LazyLock<HashMap<&'static str, String>> = LazyLock::new(|| {
+        crate::domain::metric::standard_metrics()
+            .iter()
+            .map(|metric| (metric.name.as_str(), [":", &metric.name].concat()))
+            .collect()
+    });
+    NAMES.get(metric).map(String::as_str).ok_or_else(|| rusqlite::Error::InvalidParameterName(metric.to_owned()))
+}
+
+fn json<T: serde::Serialize>(values: &[T]) -> rusqlite::Result<String> {
+    serde_json::to_string(values).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}

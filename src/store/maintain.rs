@@ -1,0 +1,195 @@
+//! Looking after a database: deleting, copying, merging, checking.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, backup};
+
+use super::list::{Detail, Selection};
+use super::{Store, StoreError};
+
+/// Pages that a backup copies at a time; writers get a turn in between.
+const PAGES_PER_STEP: i32 = 1_000;
+
+/// One thing that a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub check: String,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl Store {
+    /// Removes runs by their ids, with all that hangs on them, and what nothing refers to any more.
+    ///
+    /// # Errors
+    /// What SQLite refuses; nothing is removed then.
+    pub fn delete_runs(&mut self, ids: &[i64]) -> Result<u64, StoreError> {
+        self.write(|transaction| {
+            let mut removed = 0;
+            {
+                let mut statement = transaction.prepare_cached("DELETE FROM run WHERE id = ?1")?;
+                for id in ids {
+                    removed += statement.execute([id])? as u64;
+                }
+            }
+            sweep(transaction)?;
+            Ok(removed)
+        })
+    }
+
+    /// Copies the database, while it is in use, into a new file.
+    ///
+    /// # Errors
+    /// A target that exists, or whatever SQLite refuses; the target is not left half-made.
+    pub fn backup(&self, target: &Path, progress: impl Fn(u64, u64)) -> Result<(), StoreError> {
+        let failed = |source| StoreError::sqlite(target, source);
+        let create = |source| StoreError::Create { path: target.into(), source };
+        if target.exists() {
+            return Err(create(std::io::ErrorKind::AlreadyExists.into()));
+        }
+        let folder = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let draft = tempfile::NamedTempFile::new_in(folder).map_err(create)?;
+        {
+            let mut copy = Connection::open(draft.path()).map_err(failed)?;
+            let backup = backup::Backup::new(&self.connection, &mut copy).map_err(failed)?;
+            loop {
+                let step = backup.step(PAGES_PER_STEP).map_err(failed)?;
+                let state = backup.progress();
+                progress(
+                    u64::from((state.pagecount - state.remaining).unsigned_abs()),
+                    u64::from(state.pagecount.unsigned_abs()),
+                );
+                match step {
+                    backup::StepResult::Done => break,
+                    backup::StepResult::More => {}
+                    // Somebody writes; try again soon.
+                    _ => std::thread::sleep(Duration::from_millis(50)),
+                }
+            }
+        }
+        draft.persist_noclobber(target).map(drop).map_err(|error| create(error.error))
+    }
+
+    /// Takes all runs of `other` that are not here yet, in one transaction. Answers how many were there and how many
+    /// were new.
+    ///
+    /// # Errors
+    /// What SQLite refuses; nothing is taken then.
+    pub fn merge(&mut self, other: &Self, mut progress: impl FnMut(u64)) -> Result<(u64, u64), StoreError> {
+        self.write_with(|writer, failed| {
+            let (mut seen, mut new) = (0, 0);
+            other.for_each_run(&Selection::default(), Detail::Whole, |_, record| {
+                seen += 1;
+                if matches!(writer.insert(&record, None).map_err(&failed)?, super::insert::Inserted::New(_)) {
+                    new += 1;
+                }
+                progress(seen);
+                Ok::<_, StoreError>(())
+            })?;
+            Ok((seen, new))
+        })
+    }
+
+    /// The number of runs.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn count_runs(&self) -> Result<u64, StoreError> {
+        self.connection
+            .query_row("SELECT count(*) FROM run", [], |row| row.get::<_, i64>(0))
+            .map(i64::cast_unsigned)
+            .map_err(|source| self.fail(source))
+    }
+
+    /// Looks for damage: SQLite's own checks, and what this program promises of its rows. Empty if all is well.
+    ///
+    /// # Errors
+    /// What keeps SQLite from looking.
+    pub fn check(&self) -> Result<Vec<Finding>, StoreError> {
+        let mut findings = Vec::new();
+        for (check, sql) in CHECKS {
+            let problems = self.connection.prepare(sql).and_then(|mut statement| {
+                statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()
+            });
+            match problems {
+                Ok(problems) => findings.extend(
+                    problems
+                        .into_iter()
+                        .filter(|problem| problem != "ok")
+                        .map(|problem| Finding { check: (*check).to_owned(), problem }),
+                ),
+                Err(source) => findings.push(Finding { check: (*check).to_owned(), problem: source.to_string() }),
+            }
+        }
+        self.check_fingerprints(&mut findings)?;
+        Ok(findings)
+    }
+
+    fn check_fingerprints(&self, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
+        let mut stored = self
+            .connection
+            .prepare(
+                "SELECT configuration.fingerprint FROM run
+                 JOIN configuration ON configuration.id = run.configuration_id WHERE run.id = ?1",
+            )
+            .map_err(|source| self.fail(source))?;
+        self.for_each_run(&Selection::default(), Detail::Row, |id, record| {
+            let fingerprint: String = stored.query_row([id], |row| row.get(0)).map_err(|source| self.fail(source))?;
+            if fingerprint != record.configuration.fingerprint() {
+                findings.push(Finding {
+                    check: "fingerprints of configurations".into(),
+                    problem: ["run ", &record.uuid, " was changed by hand: its configuration has another fingerprint"]
+                        .concat(),
+                });
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Removes what no run refers to any more: configurations, environments, artifacts, campaigns without a plan, devices
+/// and models.
+pub(super) fn sweep(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(include_str!("sql/sweep.sql"))
+}
+
+const CHECKS: &[(&str, &str)] = &[
+    ("integrity of the file", "SELECT integrity_check FROM pragma_integrity_check"),
+    (
+        "references between tables",
+        "SELECT \"table\" || ' row ' || ifnull(rowid, '?') || ' points to a missing row of ' || parent
+         FROM pragma_foreign_key_check",
+    ),
+    (
+        "sample counts",
+        "SELECT 'run ' || run.uuid || ' has ' || run.iterations || ' iterations and '
+             || json_array_length(sample_series.nanoseconds) || ' samples'
+         FROM run JOIN sample_series ON sample_series.run_id = run.id AND sample_series.phase = 'iteration'
+         WHERE json_array_length(sample_series.nanoseconds) <> run.iterations",
+    ),
+    (
+        "means of samples",
+        "SELECT 'run ' || run.uuid || ' lists a mean of ' || metrics.latency_mean_ms
+             || ' ms, its samples have another'
+         FROM run JOIN metrics ON metrics.run_id = run.id
+             JOIN sample_series ON sample_series.run_id = run.id AND sample_series.phase = 'iteration'
+         WHERE metrics.latency_mean_ms IS NOT NULL
+             AND abs(metrics.latency_mean_ms - (SELECT avg(value) / 1e6 FROM json_each(sample_series.nanoseconds)))
+                 > 1e-6 * metrics.latency_mean_ms",
+    ),
+    (
+        "telemetry",
+        "SELECT 'run ' || run_id || ', sensor ' || sensor || ': offsets and values differ in number'
+         FROM telemetry_series WHERE json_array_length(offsets_ms) <> json_array_length(\"values\")",
+    ),
+    (
+        "measured runs",
+        "SELECT 'run ' || uuid || ' is ok but has no metrics' FROM run
+         WHERE status = 'ok' AND NOT EXISTS (SELECT 1 FROM metrics WHERE metrics.run_id = run.id)",
+    ),
+];

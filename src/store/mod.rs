@@ -1,0 +1,48 @@
+//! SQLite: the only place that sees a connection or a row.
+//!
+//! A [`Store`] is one open database file. It is created, checked and migrated in [`open`], filled in [`insert`]
+//! and [`campaigns`], read in [`list`], [`status`] and [`query`], and looked after in [`maintain`].
+
+pub mod campaigns;
+mod error;
+pub mod imports;
+pub mod insert;
+pub mod list;
+pub mod maintain;
+pub mod named;
+mod open;
+pub mod query;
+pub mod status;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+pub use error::StoreError;
+pub use open::{Access, Opened, SCHEMA_VERSION};
+
+/// The file name that is used where none is given.
+pub const DEFAULT_FILE: &str = "benchdb.sqlite";
+
+/// One open database.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Store {
+    /// The file behind the store.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn fail(&self, source: rusqlite::Error) -> StoreError {
+        StoreError::sqlite(&self.path, source)
+    }
+}
+
+/// Now, as it is written everywhere: ISO-8601 UTC with milliseconds.
+pub fn now_text() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
+}

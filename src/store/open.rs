@@ -1,0 +1,256 @@
+//! Opening: which file it is, whether it is ours, and what schema it has.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{Store, StoreError};
+
+mod embedded {
+    refinery::embed_migrations!("migrations");
+}
+
+/// The newest schema that this program knows: the number of the last migration.
+pub const SCHEMA_VERSION: i64 = 1;
+
+/// `PRAGMA application_id` of our files: "BDb1" in ASCII.
+const APPLICATION_ID: i32 = 0x4244_6231;
+
+/// How long a writer waits for another one.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a command is going to do with the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read only; the file must be there.
+    Read,
+    /// Read and write; the file must be there.
+    Write,
+    /// Read and write; the file is made where there is none.
+    Create,
+}
+
+/// What opening did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// The file was there, with the newest schema.
+    Existing,
+    /// The file was made.
+    Created,
+    /// The file had an older schema, which was migrated.
+    Migrated {
+        /// Its schema before.
+        from: i64,
+    },
+}
+
+/// What the first bytes of a file, and SQLite's own counters, say of it.
+enum Identity {
+    Absent,
+    Empty,
+    Ours { schema: i64 },
+}
+
+impl Store {
+    /// Opens `path`; creates or migrates it where `access` allows.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged, truncated, of another program or of a newer schema is refused and left
+    /// as it was.
+    pub fn open(path: &Path, access: Access) -> Result<(Self, Opened), StoreError> {
+        let opened = match identify(path)? {
+            Identity::Absent | Identity::Empty if access != Access::Create => {
+                return Err(StoreError::Missing { path: path.into() });
+            }
+            Identity::Absent => create(path)?,
+            Identity::Empty => {
+                std::fs::remove_file(path).map_err(|source| StoreError::Create { path: path.into(), source })?;
+                create(path)?
+            }
+            Identity::Ours { schema } if schema < SCHEMA_VERSION => migrate_existing(path, schema)?,
+            Identity::Ours { .. } => Opened::Existing,
+        };
+        let connection = connect(path, access)?;
+        Ok((Self { connection, path: path.to_path_buf() }, opened))
+    }
+}
+
+fn identify(path: &Path) -> Result<Identity, StoreError> {
+    let unreadable = |source| StoreError::Read { path: path.into(), source };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Identity::Absent),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(StoreError::NotSqlite { path: path.into() });
+    }
+    if metadata.len() == 0 {
+        return Ok(Identity::Empty);
+    }
+    let mut header = [0_u8; 100];
+    if file.read_exact(&mut header).is_err() || !header.starts_with(b"SQLite format 3\0") {
+        return Err(StoreError::NotSqlite { path: path.into() });
+    }
+    refuse_truncated(path, &header, metadata.len())?;
+
+    let connection = connect_read_only(path)?;
+    let failed = |source| StoreError::sqlite(path, source);
+    let application_id: i32 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
+    if application_id != APPLICATION_ID {
+        return Err(StoreError::Foreign { path: path.into() });
+    }
+    let schema: i64 = connection
+        .query_row("SELECT ifnull(max(version), 0) FROM refinery_schema_history", [], |row| row.get(0))
+        .map_err(failed)?;
+    if schema > SCHEMA_VERSION {
+        return Err(StoreError::NewerSchema { path: path.into(), found: schema, known: SCHEMA_VERSION });
+    }
+    Ok(Identity::Ours { schema })
+}
+
+/// The header states the size in pages (file format, section 1.3.7); it holds where the two counters agree and
+/// no write-ahead log carries further pages.
+fn refuse_truncated(path: &Path, header: &[u8; 100], actual: u64) -> Result<(), StoreError> {
+    let number = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let page_size = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65_536,
+        size => u64::from(size),
+    };
+    let expected = u64::from(number(28)) * page_size;
+    let counters_agree = number(24) == number(92);
+    if counters_agree && actual < expected && !sidecar(path, "-wal").exists() {
+        return Err(StoreError::Truncated { path: path.into(), expected, actual });
+    }
+    Ok(())
+}
+
+fn sidecar(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Makes the new database beside its place and links it there when it is whole, so that nobody ever sees half a
+/// schema and two processes that start at once end up with one file.
+fn create(path: &Path) -> Result<Opened, StoreError> {
+    let failed = |source| StoreError::Create { path: path.into(), source };
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let workshop = tempfile::Builder::new().prefix(".benchdb-new-").tempdir_in(directory).map_err(failed)?;
+    let draft = workshop.path().join("new.sqlite");
+    let mut connection = Connection::open(&draft).map_err(|source| StoreError::sqlite(path, source))?;
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .and_then(|()| connection.pragma_update(None, "application_id", APPLICATION_ID))
+        .map_err(|source| StoreError::sqlite(path, source))?;
+    migrate(&mut connection, path)?;
+    connection.close().map_err(|(_, source)| StoreError::sqlite(path, source))?;
+    match std::fs::hard_link(&draft, path) {
+        Ok(()) => Ok(Opened::Created),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Opened::Existing),
+        // File systems without hard links.
+        Err(_) => std::fs::rename(&draft, path).map(|()| Opened::Created).map_err(failed),
+    }
+}
+
+fn migrate_existing(path: &Path, from: i64) -> Result<Opened, StoreError> {
+    let mut connection = Connection::open(path).map_err(|source| StoreError::sqlite(path, source))?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(|source| StoreError::sqlite(path, source))?;
+    match migrate(&mut connection, path) {
+        Ok(()) => Ok(Opened::Migrated { from }),
+        // Another process may have been faster.
+        Err(error) => match identify(path)? {
+            Identity::Ours { schema } if schema == SCHEMA_VERSION => Ok(Opened::Existing),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Runs what is missing. Foreign keys are off meanwhile (a table that is rebuilt would cascade and delete its
+/// children) and checked afterwards.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let failed = |source| StoreError::sqlite(path, source);
+    connection.pragma_update(None, "foreign_keys", false).map_err(failed)?;
+    embedded::migrations::runner().run(connection).map_err(|source| StoreError::Migrate {
+        path: path.into(),
+        to: SCHEMA_VERSION,
+        source: Box::new(source),
+    })?;
+    let broken: i64 =
+        connection.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).map_err(failed)?;
+    if broken > 0 {
+        return Err(StoreError::DanglingRows { path: path.into(), count: broken });
+    }
+    Ok(())
+}
+
+fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
+    let failed = |source| StoreError::sqlite(path, source);
+    let connection = if access == Access::Read {
+        connect_read_only(path)?
+    } else {
+        let connection =
+            Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+                .map_err(failed)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        // In WAL mode FULL makes each commit durable, at the price of one fsync.
+        connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        connection
+    };
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
+    connection.pragma_update(None, "cache_size", -65_536).map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// Opens for reading; in a directory that cannot be written, where WAL has no place for its index, as immutable.
+fn connect_read_only(path: &Path) -> Result<Connection, StoreError> {
+    let failed = |source| StoreError::sqlite(path, source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    let readable = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+    match readable {
+        Ok(()) => Ok(connection),
+        Err(error)
+            if error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen)
+                || error.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly) =>
+        {
+            let uri = immutable_uri(path);
+            Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// `file:` URI of a path with SQLite's `immutable` flag; `%`, `?` and `#` are escaped.
+fn immutable_uri(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let escaped = text.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    format!("file:{escaped}?immutable=1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_version_is_that_of_the_last_migration() {
+        let newest = embedded::migrations::runner().get_migrations().iter().map(refinery::Migration::version).max();
+        assert_eq!(newest.map(i64::from), Some(SCHEMA_VERSION));
+    }
+
+    #[test]
+    fn special_characters_do_not_end_the_path() {
+        assert_eq!(immutable_uri(Path::new("/a?b#c%")), "file:/a%3fb%23c%25?immutable=1");
+    }
+}
