@@ -1,0 +1,228 @@
+//! Pieces that several architectures share. Tensor layouts are Burn's: linear weights are `[in, out]`.
+
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::nn::{
+    BatchNorm, BatchNormConfig, Embedding, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d,
+};
+use burn::tensor::activation::sigmoid;
+use burn::tensor::module::attention;
+use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{Device, Int, Tensor};
+
+use super::cost::ConvShape;
+use super::error::ZooError;
+use super::targets::Targets;
+
+/// A 2D convolution of this shape.
+pub fn conv2d(shape: ConvShape, device: &Device) -> Conv2d {
+    let p = shape.padding;
+    Conv2dConfig::new([shape.channels_in, shape.channels_out], [shape.kernel, shape.kernel])
+        .with_stride([shape.stride, shape.stride])
+        .with_padding(PaddingConfig2d::Explicit(p, p, p, p))
+        .with_groups(shape.groups)
+        .with_bias(shape.bias)
+        .init(device)
+}
+
+/// A batch normalisation as PyTorch's defaults have it: epsilon 1e-5, momentum 0.1.
+pub fn batch_norm(channels: usize, device: &Device) -> BatchNorm {
+    BatchNormConfig::new(channels).with_epsilon(1e-5).with_momentum(0.1).init(device)
+}
+
+/// A layer normalisation over the last dimension.
+pub fn layer_norm(width: usize, epsilon: f64, device: &Device) -> LayerNorm {
+    LayerNormConfig::new(width).with_epsilon(epsilon).init(device)
+}
+
+/// A linear layer with bias.
+pub fn dense(features_in: usize, features_out: usize, device: &Device) -> Linear {
+    LinearConfig::new(features_in, features_out).init(device)
+}
+
+/// A convolution without bias and the batch normalisation behind it.
+#[derive(Module, Debug)]
+pub struct ConvBn {
+    /// The convolution.
+    pub conv: Conv2d,
+    /// The normalisation of what it writes.
+    pub bn: BatchNorm,
+}
+
+impl ConvBn {
+    /// Both, for a convolution of this shape.
+    pub fn new(shape: ConvShape, device: &Device) -> Self {
+        Self { conv: conv2d(shape, device), bn: batch_norm(shape.channels_out, device) }
+    }
+
+    /// `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.bn.forward(self.conv.forward(x))
+    }
+}
+
+/// The mean over all pixels: `[batch, channels, height, width]` to `[batch, channels]`.
+pub fn global_average_pool(x: Tensor<4>) -> Tensor<2> {
+    let [batch, channels, height, width] = x.dims();
+    x.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels])
+}
+
+/// Scaled dot-product attention of `heads` heads (Vaswani et al. 2017), each tensor `[batch, sequence, width]`;
+/// `causal` hides what comes later. Uses Burn's fused kernel where the device has one.
+pub fn multi_head_attention(
+    query: Tensor<3>,
+    key: Tensor<3>,
+    value: Tensor<3>,
+    heads: usize,
+    causal: bool,
+) -> Tensor<3> {
+    let [batch, sequence, width] = query.dims();
+    let split = |x: Tensor<3>| {
+        let [_, sequence, _] = x.dims();
+        x.reshape([batch, sequence, heads, width / heads]).swap_dims(1, 2) // [batch, heads, seq, head_dim]
+    };
+    let options = AttentionModuleOptions { is_causal: causal, ..AttentionModuleOptions::default() };
+    attention(split(query), split(key), split(value), None, None, options)
+        .swap_dims(1, 2) // [batch, seq, heads, head_dim]
+        .reshape([batch, sequence, width])
+}
+
+/// Query, key and value from one projection: `[batch, sequence, 3 * width]` to three of `[batch, sequence, width]`.
+pub fn split_projection(projected: Tensor<3>) -> [Tensor<3>; 3] {
+    let [_, _, triple] = projected.dims();
+    let width = triple / 3;
+    [0, 1, 2].map(|part| projected.clone().narrow(2, part * width, width))
+}
+
+/// The first `sequence` rows of a table of positions, `[1, sequence, width]`.
+pub fn leading_positions(table: &Embedding, sequence: usize) -> Tensor<3> {
+    table.weight.val().narrow(0, 0, sequence).unsqueeze()
+}
+
+/// GELU by the tanh approximation (`gelu_new` of transformers; Hendrycks and Gimpel 2016):
+/// `x/2 * (1 + tanh(z))` with `z = sqrt(2/pi) * (x + 0.044715 x^3)`.
+///
+/// Computed as `x * sigmoid(2z)`, which is the same and saves the power that Burn's own function takes.
+pub fn gelu_tanh(x: Tensor<3>) -> Tensor<3> {
+    const TWICE_SQRT_2_OVER_PI: f64 = 2.0 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+    let squared = x.clone() * x.clone();
+    let slope = squared * (0.044_715 * TWICE_SQRT_2_OVER_PI) + TWICE_SQRT_2_OVER_PI;
+    x.clone() * sigmoid(x * slope)
+}
+
+/// Logits of a table that is also the input embedding: `[rows, width]` and `[vocabulary, width]` to
+/// `[rows, vocabulary]`.
+///
+/// The table stands on the left of the product, where it lies in memory as the kernels want it; transposing this
+/// large matrix instead makes CPUs two to five times slower.
+pub fn tied_logits(hidden: Tensor<2>, table: Tensor<2>) -> Tensor<2> {
+    table.matmul(hidden.transpose()).transpose()
+}
+
+/// The mean cross-entropy of `[samples, labels]` logits and `[samples]` labels.
+pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, labels)
+}
+
+/// The loss of an image classifier: cross-entropy of `[batch, classes]` logits.
+///
+/// # Errors
+///
+/// Targets that are no classes, or of another batch size.
+pub fn classification_loss(logits: Tensor<2>, targets: &Targets) -> Result<Tensor<1>, ZooError> {
+    match targets {
+        Targets::Classes(classes) if classes.dims()[0] == logits.dims()[0] => {
+            Ok(cross_entropy(logits, (**classes).clone()))
+        }
+        _ => Err(ZooError::Targets { expected: "one class for every sample" }),
+    }
+}
+
+/// The loss of a masked language model: cross-entropy at the masked positions of `[batch, sequence, width]`,
+/// through the tied input embedding `[vocabulary, width]`. The reference's extra transformation before the
+/// product is part of a pre-training head that the base model does not have.
+///
+/// # Errors
+///
+/// Targets that are no masked tokens.
+pub fn masked_language_loss(hidden: Tensor<3>, table: Tensor<2>, targets: &Targets) -> Result<Tensor<1>, ZooError> {
+    let Targets::MaskedTokens(masked) = targets else {
+        return Err(ZooError::Targets { expected: "positions and tokens of the masked words" });
+    };
+    let [batch, sequence, width] = hidden.dims();
+    let hidden = hidden.reshape([batch * sequence, width]).select(0, masked.positions.clone()); // [masked, width]
+    let logits = tied_logits(hidden, table); // [masked, vocabulary]
+    Ok(cross_entropy(logits, masked.tokens.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::Distribution;
+    use burn::tensor::activation::{gelu_approximate, softmax};
+
+    use super::*;
+
+    fn difference<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
+        (a - b).abs().max().into_scalar::<f32>()
+    }
+
+    fn random(shape: [usize; 3], device: &Device) -> Tensor<3> {
+        Tensor::random(shape, Distribution::Normal(0.0, 2.0), device)
+    }
+
+    #[test]
+    fn gelu_equals_its_definition() {
+        let device = Device::flex();
+        let x = random([2, 5, 33], &device);
+        assert!(difference(gelu_tanh(x.clone()), gelu_approximate(x)) < 2e-6);
+    }
+
+    #[test]
+    fn attention_equals_its_definition() {
+        let device = Device::flex();
+        for causal in [false, true] {
+            let [q, k, v] = [(); 3].map(|()| random([2, 6, 8], &device));
+            let found = multi_head_attention(q.clone(), k.clone(), v.clone(), 2, causal);
+            for head in 0..2 {
+                let part = |x: &Tensor<3>| x.clone().narrow(2, head * 4, 4);
+                let mut scores = part(&q).matmul(part(&k).transpose()) / 2.0;
+                if causal {
+                    let hidden = Tensor::<2>::ones([6, 6], &device).triu(1) * -1e9;
+                    scores = scores + hidden.unsqueeze();
+                }
+                let expected = softmax(scores, 2).matmul(part(&v));
+                assert!(difference(part(&found), expected) < 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn a_projection_splits_in_order() {
+        let device = Device::flex();
+        let x = random([1, 2, 6], &device);
+        let parts = split_projection(x.clone());
+        assert_eq!(difference(Tensor::cat(parts.to_vec(), 2), x), 0.0);
+    }
+
+    #[test]
+    fn tied_logits_multiply_with_the_table() {
+        let device = Device::flex();
+        let hidden = Tensor::<2>::from_floats([[1.0, 2.0], [3.0, 4.0]], &device);
+        let table = Tensor::<2>::from_floats([[1.0, 0.0], [0.0, 1.0], [1.0, -1.0]], &device);
+        let expected = Tensor::<2>::from_floats([[1.0, 2.0, -1.0], [3.0, 4.0, -1.0]], &device);
+        assert_eq!(difference(tied_logits(hidden, table), expected), 0.0);
+    }
+
+    #[test]
+    fn losses_refuse_other_targets() {
+        let device = Device::flex();
+        let logits = Tensor::<2>::zeros([2, 10], &device);
+        assert!(classification_loss(logits.clone(), &Targets::NextTokens).is_err());
+        let classes = Targets::Classes(Box::new(Tensor::zeros([2], &device)));
+        let loss = classification_loss(logits, &classes).unwrap();
+        assert!((loss.into_scalar::<f32>() - 10_f32.ln()).abs() < 1e-5);
+    }
+}

@@ -1,0 +1,248 @@
+//! What a forward pass costs, counted from the architecture: multiply-adds, activations, parameters.
+//!
+//! The definitions are those of fvcore's flop and activation counters, which timm publishes as `gmacs` and
+//! `macts`: a multiply-add counts once, and an activation is an element that a convolution, a linear layer or
+//! one of the two attention products writes (Radosavovic et al., "Designing network design spaces", 2020).
+//! Unlike fvcore's `gmacs`, normalisations are not counted as multiply-adds: torchvision's published numbers
+//! (4.09 for ResNet-50) leave them out too, and they are 0.1 to 0.6 % (4 % for MobileNetV2).
+
+use crate::domain::model::{InputSpec, ModelCost};
+
+/// A square convolution with padding `kernel / 2`, as every network here uses (patches aside).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Channels read.
+    pub channels_in: usize,
+    /// Channels written.
+    pub channels_out: usize,
+    /// Height and width of the kernel.
+    pub kernel: usize,
+    /// Step, in both directions.
+    pub stride: usize,
+    /// Zeros added on every side.
+    pub padding: usize,
+    /// Groups; as many as channels for a depthwise convolution.
+    pub groups: usize,
+    /// Whether a bias is added.
+    pub bias: bool,
+}
+
+impl ConvShape {
+    /// Ungrouped, without bias, padded by half the kernel.
+    pub fn new(channels_in: usize, channels_out: usize, kernel: usize, stride: usize) -> Self {
+        Self { channels_in, channels_out, kernel, stride, padding: kernel / 2, groups: 1, bias: false }
+    }
+
+    /// The same, one group a channel; `channels_in` and `channels_out` must be equal.
+    pub fn depthwise(channels: usize, kernel: usize, stride: usize) -> Self {
+        Self { groups: channels, ..Self::new(channels, channels, kernel, stride) }
+    }
+
+    /// The same, with a bias.
+    pub fn with_bias(self) -> Self {
+        Self { bias: true, ..self }
+    }
+
+    /// The same, with this padding.
+    pub fn with_padding(self, padding: usize) -> Self {
+        Self { padding, ..self }
+    }
+}
+
+/// The size that a window of `kernel`, `stride` and `padding` leaves of `[height, width]`.
+pub fn window_output(size: [usize; 2], kernel: usize, stride: usize, padding: usize) -> [usize; 2] {
+    size.map(|extent| {
+        let padded = extent + 2 * padding;
+        if extent == 0 || padded < kernel { 0 } else { (padded - kernel) / stride + 1 }
+    })
+}
+
+/// Adds up the cost of one sample, layer by layer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CostCounter {
+    cost: ModelCost,
+}
+
+impl CostCounter {
+    /// Nothing counted yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What was counted.
+    pub fn finish(self) -> ModelCost {
+        self.cost
+    }
+
+    /// Parameters that no helper below counts.
+    pub fn parameters(&mut self, count: usize) {
+        self.cost.parameter_count += count as u64;
+    }
+
+    /// A convolution over `[height, width]`; returns the size it writes.
+    pub fn conv2d(&mut self, conv: ConvShape, size: [usize; 2]) -> [usize; 2] {
+        let output = window_output(size, conv.kernel, conv.stride, conv.padding);
+        let fan_in = conv.channels_in / conv.groups * conv.kernel * conv.kernel;
+        let written = conv.channels_out * output[0] * output[1];
+        self.parameters(conv.channels_out * fan_in);
+        if conv.bias {
+            self.parameters(conv.channels_out);
+        }
+        self.product(written, fan_in);
+        output
+    }
+
+    /// A convolution and the batch normalisation behind it.
+    pub fn conv_bn(&mut self, conv: ConvShape, size: [usize; 2]) -> [usize; 2] {
+        let output = self.conv2d(conv, size);
+        self.norm(conv.channels_out);
+        output
+    }
+
+    /// A linear layer with bias on `rows` rows.
+    pub fn linear(&mut self, rows: usize, features_in: usize, features_out: usize) {
+        self.parameters(features_in * features_out + features_out);
+        self.matmul(rows, features_in, features_out);
+    }
+
+    /// A product `[m, k] x [k, n]` without parameters of its own (attention, tied weights).
+    pub fn matmul(&mut self, m: usize, k: usize, n: usize) {
+        self.product(m * n, k);
+    }
+
+    /// The two products of self-attention, QKᵗ and the weighted sum of V, for `sequence` tokens.
+    pub fn attention(&mut self, sequence: usize, width: usize, heads: usize) {
+        let head_width = width / heads;
+        self.product(heads * sequence * sequence, head_width);
+        self.product(sequence * width, sequence);
+    }
+
+    /// The scale and shift of a batch or layer normalisation.
+    pub fn norm(&mut self, features: usize) {
+        self.parameters(2 * features);
+    }
+
+    /// A table that is read, not multiplied.
+    pub fn embedding(&mut self, rows: usize, width: usize) {
+        self.parameters(rows * width);
+    }
+
+    fn product(&mut self, written: usize, depth: usize) {
+        self.cost.activation_count += written as u64;
+        self.cost.multiply_adds += written as u64 * depth as u64;
+    }
+}
+
+/// Height and width of the input `image`; zeros where there is none, which then costs nothing.
+pub fn image_size(inputs: &[InputSpec]) -> [usize; 2] {
+    match shape_of(inputs, "image") {
+        Some([_, height, width]) => [*height, *width],
+        _ => [0, 0],
+    }
+}
+
+/// The length of the input `ids`; zero where there is none, which then costs nothing.
+pub fn sequence_length(inputs: &[InputSpec]) -> usize {
+    match shape_of(inputs, "ids") {
+        Some([length]) => *length,
+        _ => 0,
+    }
+}
+
+fn shape_of<'a>(inputs: &'a [InputSpec], name: &str) -> Option<&'a [usize]> {
+    inputs.iter().find(|spec| spec.name == name).map(|spec| spec.shape.as_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::zoo::registry::{find, models};
+
+    fn cost(name: &str) -> ModelCost {
+        let entry = find(name).unwrap();
+        entry.cost(&entry.inputs())
+    }
+
+    #[track_caller]
+    fn assert_rounds_to(value: f64, published: f64) {
+        assert!((value - published).abs() <= 0.005 + 1e-9, "{value} is not {published}");
+    }
+
+    #[test]
+    fn a_convolution_is_counted_by_hand() {
+        let mut counter = CostCounter::new();
+        let size = counter.conv2d(ConvShape::new(3, 8, 3, 2).with_bias(), [5, 5]);
+        assert_eq!(size, [3, 3]);
+        assert_eq!(
+            counter.finish(),
+            ModelCost { parameter_count: 8 * 27 + 8, multiply_adds: 72 * 27, activation_count: 72 }
+        );
+    }
+
+    #[test]
+    fn windows_that_do_not_fit_write_nothing() {
+        assert_eq!(window_output([0, 0], 3, 1, 1), [0, 0]);
+        assert_eq!(window_output([2, 9], 7, 2, 0), [0, 2]);
+    }
+
+    // torchvision documents `_ops` of its weights: 4.089 (resnet50), 1.814 (resnet18), 0.301 (mobilenet_v2) and
+    // 17.564 (vit_b_16) billions.
+    #[test]
+    fn multiply_adds_equal_torchvision() {
+        assert_eq!((cost("resnet50").multiply_adds as f64 / 1e6).round(), 4089.0);
+        assert_eq!((cost("resnet18").multiply_adds as f64 / 1e6).round(), 1814.0);
+        assert_eq!((cost("mobilenet_v2").multiply_adds as f64 / 1e6).round(), 301.0);
+        assert_eq!((cost("vit_b_16").multiply_adds as f64 / 1e6).round(), 17564.0);
+    }
+
+    // timm, benchmark-infer-amp-nchw-pt113-cu117-rtx3090.csv (before fused attention hid its products from the
+    // counter): infer_macts 11.11, 2.48, 6.68 and 23.9 for resnet50, resnet18, mobilenetv2_100 and
+    // vit_base_patch16_224.
+    #[test]
+    fn activations_equal_timm() {
+        let millions = |name| cost(name).activation_count as f64 / 1e6;
+        assert_rounds_to(millions("resnet50"), 11.11);
+        assert_rounds_to(millions("resnet18"), 2.48);
+        assert_rounds_to(millions("mobilenet_v2"), 6.68);
+        assert_rounds_to(millions("vit_b_16"), 23.90);
+    }
+
+    // The same table, infer_gmacs 4.11, 1.82 and 0.31: fvcore adds two operations for every element that an affine
+    // batch normalisation writes, and each convolution is followed by one; the classifier is not.
+    #[test]
+    fn batch_norms_explain_the_difference_to_timm() {
+        let with_norms = |name| {
+            let cost = cost(name);
+            (cost.multiply_adds + 2 * (cost.activation_count - 1000)) as f64 / 1e9
+        };
+        assert_rounds_to(with_norms("resnet50"), 4.11);
+        assert_rounds_to(with_norms("resnet18"), 1.82);
+        assert_rounds_to(with_norms("mobilenet_v2"), 0.31);
+    }
+
+    #[test]
+    fn parameters_equal_the_module() {
+        let device = Device::flex();
+        for entry in models() {
+            let counted = entry.cost(&entry.inputs()).parameter_count;
+            assert_eq!(entry.build(&device).parameter_count(), counted, "{}", entry.name);
+        }
+    }
+
+    #[test]
+    fn cost_follows_the_input() {
+        let entry = find("bert-base-uncased").unwrap();
+        let mut inputs = entry.inputs();
+        let full = entry.cost(&inputs);
+        inputs[0].shape = vec![64];
+        let half = entry.cost(&inputs);
+        assert!(half.multiply_adds < full.multiply_adds / 2 + full.multiply_adds / 50);
+        assert_eq!(half.parameter_count, full.parameter_count);
+        inputs.clear();
+        assert_eq!(entry.cost(&inputs).parameter_count, full.parameter_count);
+    }
+}

@@ -1,0 +1,248 @@
+//! GPT-2, a causal language model (Radford et al., "Language models are unsupervised multitask learners", 2019).
+//!
+//! Reference: `GPT2LMHeadModel` of transformers with the sizes of `gpt2`: pre-norm, epsilon 1e-5, GELU by the
+//! tanh approximation; the head is the transposed word embedding. Dropout is left out.
+
+use burn::module::{Module, Param};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm};
+use burn::tensor::module::linear;
+use burn::tensor::{Device, Int, Tensor};
+
+use super::batch::{Batch, Output};
+use super::blocks::{
+    cross_entropy, gelu_tanh, layer_norm, leading_positions, multi_head_attention, split_projection, tied_logits,
+};
+use super::cost::CostCounter;
+use super::error::ZooError;
+use super::network::Architecture;
+use super::targets::Targets;
+use super::weights::{Checkpoint, Pattern, Prefix};
+use crate::domain::model::ModelCost;
+
+/// Of all layer norms.
+const EPSILON: f64 = 1e-5;
+/// Of the initial weights.
+const STANDARD_DEVIATION: f64 = 0.02;
+
+/// Sizes of a [`Gpt2`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gpt2Config {
+    /// Distinct tokens.
+    pub vocabulary: usize,
+    /// The longest sequence.
+    pub positions: usize,
+    /// Width of a token.
+    pub width: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Layers.
+    pub layers: usize,
+}
+
+impl Gpt2Config {
+    /// `gpt2`, the smallest of the four.
+    pub fn small() -> Self {
+        Self { vocabulary: 50257, positions: 1024, width: 768, heads: 12, layers: 12 }
+    }
+
+    /// Width inside the feed-forward part.
+    fn hidden(&self) -> usize {
+        4 * self.width
+    }
+
+    /// The network, its weights not initialised yet.
+    pub fn init(&self, device: &Device) -> Gpt2 {
+        let (width, hidden) = (self.width, self.hidden());
+        let table = |rows| EmbeddingConfig::new(rows, width).init(device);
+        let h = (0..self.layers)
+            .map(|_| Gpt2Layer {
+                ln_1: layer_norm(width, EPSILON, device),
+                attn: Gpt2Attention {
+                    c_attn: Conv1D::new(width, 3 * width, device),
+                    c_proj: Conv1D::new(width, width, device),
+                    heads: self.heads,
+                },
+                ln_2: layer_norm(width, EPSILON, device),
+                mlp: Gpt2Mlp { c_fc: Conv1D::new(width, hidden, device), c_proj: Conv1D::new(hidden, width, device) },
+            })
+            .collect();
+        Gpt2 {
+            wte: table(self.vocabulary),
+            wpe: table(self.positions),
+            h,
+            ln_f: layer_norm(width, EPSILON, device),
+            positions: self.positions,
+        }
+    }
+
+    /// The cost for a sequence of this length, with logits at every position.
+    pub fn cost(&self, sequence: usize) -> ModelCost {
+        let mut counter = CostCounter::new();
+        counter.embedding(self.vocabulary, self.width);
+        counter.embedding(self.positions, self.width);
+        for _ in 0..self.layers {
+            counter.norm(self.width);
+            counter.linear(sequence, self.width, 3 * self.width);
+            counter.attention(sequence, self.width, self.heads);
+            counter.linear(sequence, self.width, self.width);
+            counter.norm(self.width);
+            counter.linear(sequence, self.width, self.hidden());
+            counter.linear(sequence, self.hidden(), self.width);
+        }
+        counter.norm(self.width);
+        counter.matmul(sequence, self.width, self.vocabulary); // the head, its weights tied
+        counter.finish()
+    }
+}
+
+/// A linear layer whose reference stores its weight as `[in, out]`, under the reference's name for it. Being no
+/// Burn `Linear`, it is not transposed when it is loaded.
+#[derive(Module, Debug)]
+pub struct Conv1D {
+    /// `[in, out]`.
+    pub weight: Param<Tensor<2>>,
+    /// `[out]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Conv1D {
+    fn new(features_in: usize, features_out: usize, device: &Device) -> Self {
+        let normal = Initializer::Normal { mean: 0.0, std: STANDARD_DEVIATION };
+        Self {
+            weight: normal.init([features_in, features_out], device),
+            bias: Initializer::Zeros.init([features_out], device),
+        }
+    }
+
+    /// `[batch, sequence, in]` to `[batch, sequence, out]`.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        linear(x, self.weight.val(), Some(self.bias.val()))
+    }
+}
+
+/// Causal self-attention with one projection for query, key and value.
+#[derive(Module, Debug)]
+pub struct Gpt2Attention {
+    /// `width` to `3 * width`.
+    pub c_attn: Conv1D,
+    /// `width` to `width`.
+    pub c_proj: Conv1D,
+    /// Attention heads.
+    pub heads: usize,
+}
+
+impl Gpt2Attention {
+    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let [query, key, value] = split_projection(self.c_attn.forward(x));
+        let context = multi_head_attention(query, key, value, self.heads, true);
+        self.c_proj.forward(context)
+    }
+}
+
+/// The feed-forward part.
+#[derive(Module, Debug)]
+pub struct Gpt2Mlp {
+    /// `width` to `4 * width`.
+    pub c_fc: Conv1D,
+    /// `4 * width` to `width`.
+    pub c_proj: Conv1D,
+}
+
+/// Norm, attention, norm, feed-forward, each pair around a shortcut.
+#[derive(Module, Debug)]
+pub struct Gpt2Layer {
+    /// Before the attention.
+    pub ln_1: LayerNorm,
+    /// The attention.
+    pub attn: Gpt2Attention,
+    /// Before the feed-forward part.
+    pub ln_2: LayerNorm,
+    /// The feed-forward part.
+    pub mlp: Gpt2Mlp,
+}
+
+impl Gpt2Layer {
+    /// `[batch, sequence, width]` to the same.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
+        let x = self.attn.forward(self.ln_1.forward(x.clone())) + x;
+        let hidden = gelu_tanh(self.mlp.c_fc.forward(self.ln_2.forward(x.clone())));
+        self.mlp.c_proj.forward(hidden) + x
+    }
+}
+
+/// See the [module](self).
+#[derive(Module, Debug)]
+pub struct Gpt2 {
+    /// Words, `[vocabulary, width]`; also the head.
+    pub wte: Embedding,
+    /// Positions, `[positions, width]`.
+    pub wpe: Embedding,
+    /// The layers.
+    pub h: Vec<Gpt2Layer>,
+    /// After the last layer.
+    pub ln_f: LayerNorm,
+    /// The longest sequence.
+    pub positions: usize,
+}
+
+impl Gpt2 {
+    /// `[batch, sequence]` to logits `[batch, sequence, vocabulary]`.
+    pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        let [batch, sequence] = ids.dims();
+        let mut x = self.wte.forward(ids) + leading_positions(&self.wpe, sequence);
+        for layer in &self.h {
+            x = layer.forward(x); // [batch, sequence, width]
+        }
+        let x = self.ln_f.forward(x).flatten::<2>(0, 1); // [batch * sequence, width]
+        let logits = tied_logits(x, self.wte.weight.val()); // [batch * sequence, vocabulary]
+        let [_, vocabulary] = logits.dims();
+        logits.reshape([batch, sequence, vocabulary])
+    }
+}
+
+impl Architecture for Gpt2 {
+    type Features = Tensor<3>;
+
+    fn features(&self, batch: &Batch) -> Result<Tensor<3>, ZooError> {
+        Ok(self.forward(batch.ids(self.positions)?))
+    }
+
+    fn outputs(&self, logits: Tensor<3>) -> Vec<Output> {
+        let [batch, sequence, vocabulary] = logits.dims();
+        let last = logits.clone().narrow(1, sequence - 1, 1).reshape([batch, vocabulary]);
+        vec![Output::d3("logits", logits), Output::d2("logits_last", last)]
+    }
+
+    fn loss(&self, logits: Tensor<3>, batch: &Batch, targets: &Targets) -> Result<Tensor<1>, ZooError> {
+        let [samples, sequence, vocabulary] = logits.dims();
+        let ids = batch.ids(self.positions)?;
+        if !matches!(targets, Targets::NextTokens) || ids.dims() != [samples, sequence] {
+            return Err(ZooError::Targets { expected: "the tokens of the batch itself" });
+        }
+        if sequence < 2 {
+            return Err(ZooError::Targets { expected: "at least two tokens a sample" });
+        }
+        let guessed = sequence - 1;
+        let logits = logits.narrow(1, 0, guessed).reshape([samples * guessed, vocabulary]);
+        let tokens = ids.narrow(1, 1, guessed).reshape([samples * guessed]);
+        Ok(cross_entropy(logits, tokens))
+    }
+
+    fn reference_name(path: &str) -> String {
+        format!("transformer.{path}")
+    }
+
+    fn checkpoint() -> Checkpoint {
+        Checkpoint {
+            prefix: Some(Prefix::Added("transformer.")),
+            renames: &[],
+            ignored: &[
+                // The causal mask, which old versions of transformers kept as a buffer.
+                Pattern::End(".attn.bias"),
+                Pattern::End(".attn.masked_bias"),
+                // Tied to `wte.weight`.
+                Pattern::Name("lm_head.weight"),
+            ],
+        }
+    }
+}

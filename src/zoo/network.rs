@@ -1,0 +1,174 @@
+//! The object-safe face of a network, and its one implementation for every architecture.
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use super::batch::{Batch, Output};
+use super::error::{WeightError, ZooError};
+use super::inventory::{Entry, inventory};
+use super::targets::Targets;
+use super::trainer::{BurnTrainer, Trainer};
+use super::weights::{self, Checkpoint, WeightSource};
+use crate::domain::TrainingOptimizer;
+use crate::domain::model::HostTensor;
+
+/// A network on a device, whatever its architecture.
+pub trait Network: Send {
+    /// One forward pass. On a plain device batch normalisation uses its running statistics; a network that was
+    /// built on `device.autodiff()` is meant for [`into_trainer`](Self::into_trainer), and would use and update
+    /// them with the batch's own.
+    ///
+    /// The outputs are still on the device, and may still be computed when this returns.
+    ///
+    /// # Errors
+    ///
+    /// Missing or misshapen inputs, or no weights loaded yet.
+    fn forward(&self, batch: &Batch) -> Result<Vec<Output>, ZooError>;
+
+    /// Every parameter and buffer, by reference names and in the reference's layout, in the order of the module.
+    fn parameters(&self) -> Vec<ParameterInfo>;
+
+    /// The number of trainable elements; shared ones count once.
+    fn parameter_count(&self) -> u64;
+
+    /// What the parameters and buffers take at their element type, in bytes.
+    fn size_bytes(&self) -> u64;
+
+    /// Replaces all weights. They are cast to the float type of the device.
+    ///
+    /// # Errors
+    ///
+    /// An unreadable source, or one that differs from the network in any name, shape or element type.
+    fn load(&mut self, source: &WeightSource) -> Result<(), WeightError>;
+
+    /// Copies every parameter and buffer to the host, by reference names and in the reference's layout.
+    ///
+    /// # Errors
+    ///
+    /// The device did not hand a tensor over.
+    fn weights(&self) -> Result<Vec<HostTensor>, WeightError>;
+
+    /// The device that the network was built on; its batches must be on the same.
+    fn device(&self) -> Device;
+
+    /// Turns the network into one that learns; it must have been built on `device.autodiff()`.
+    fn into_trainer(self: Box<Self>, optimizer: TrainingOptimizer) -> Box<dyn Trainer>;
+}
+
+/// One tensor of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterInfo {
+    /// The reference's name: `layer1.0.bn1.weight`.
+    pub name: String,
+    /// The shape in the reference's layout.
+    pub shape: Vec<usize>,
+    /// The number of elements.
+    pub elements: u64,
+    /// Whether a training step moves it.
+    pub kind: ParameterKind,
+}
+
+/// What becomes of a tensor in training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// Moved by the optimizer.
+    Trainable,
+    /// Carried along: running statistics.
+    Buffer,
+}
+
+/// What an architecture adds to a Burn module. Everything else ([`Network`], [`Trainer`], loading) follows.
+pub trait Architecture: Module + 'static {
+    /// What the body computes, from which the outputs and the loss both follow.
+    type Features: Send;
+
+    /// The body's forward pass.
+    ///
+    /// # Errors
+    ///
+    /// Missing or misshapen inputs.
+    fn features(&self, batch: &Batch) -> Result<Self::Features, ZooError>;
+
+    /// The outputs by the names of the golden files.
+    fn outputs(&self, features: Self::Features) -> Vec<Output>;
+
+    /// The loss of a training step, a single element.
+    ///
+    /// # Errors
+    ///
+    /// Targets of another task or batch.
+    fn loss(&self, features: Self::Features, batch: &Batch, targets: &Targets) -> Result<Tensor<1>, ZooError>;
+
+    /// The reference's name of a path, after Burn's PyTorch adapter (`weight` and `bias` of normalisations).
+    fn reference_name(path: &str) -> String;
+
+    /// How real checkpoints of this architecture differ from the reference's names.
+    fn checkpoint() -> Checkpoint;
+}
+
+/// Boxes a module as a [`Network`] without weights.
+pub fn boxed<A: Architecture>(module: A, device: &Device) -> Box<dyn Network> {
+    Box::new(BurnNetwork { module, device: device.clone(), loaded: false })
+}
+
+/// A Burn module, its device, and whether it has weights worth running.
+pub(super) struct BurnNetwork<A> {
+    pub(super) module: A,
+    pub(super) device: Device,
+    pub(super) loaded: bool,
+}
+
+impl<A: Architecture> BurnNetwork<A> {
+    fn entries(&self) -> Vec<Entry> {
+        inventory(&self.module, &self.device, A::reference_name)
+    }
+}
+
+impl<A: Architecture> Network for BurnNetwork<A> {
+    fn forward(&self, batch: &Batch) -> Result<Vec<Output>, ZooError> {
+        if !self.loaded {
+            return Err(ZooError::NoWeights);
+        }
+        Ok(self.module.outputs(self.module.features(batch)?))
+    }
+
+    fn parameters(&self) -> Vec<ParameterInfo> {
+        self.entries()
+            .into_iter()
+            .map(|entry| ParameterInfo {
+                elements: entry.elements(),
+                name: entry.name,
+                shape: entry.shape,
+                kind: entry.kind,
+            })
+            .collect()
+    }
+
+    fn parameter_count(&self) -> u64 {
+        self.entries().iter().filter(|entry| entry.kind == ParameterKind::Trainable).map(Entry::elements).sum()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.entries().iter().map(|entry| entry.bytes).sum()
+    }
+
+    fn load(&mut self, source: &WeightSource) -> Result<(), WeightError> {
+        // A load that fails half-way leaves a mixture that must not run.
+        self.loaded = false;
+        weights::load(&mut self.module, &self.device, source)?;
+        self.loaded = true;
+        Ok(())
+    }
+
+    fn weights(&self) -> Result<Vec<HostTensor>, WeightError> {
+        weights::read(&self.module)
+    }
+
+    fn device(&self) -> Device {
+        self.device.clone()
+    }
+
+    fn into_trainer(self: Box<Self>, optimizer: TrainingOptimizer) -> Box<dyn Trainer> {
+        Box::new(BurnTrainer::new(*self, optimizer))
+    }
+}

@@ -1,0 +1,195 @@
+//! The list of models: one row each. To add a model, write its file and add a row.
+
+use burn::tensor::Device;
+
+use super::bert::BertConfig;
+use super::cifar_cnn::CifarCnnConfig;
+use super::cost::{image_size, sequence_length};
+use super::distilbert::DistilBertConfig;
+use super::gpt2::Gpt2Config;
+use super::mobilenet_v2::MobileNetV2Config;
+use super::network::{Network, boxed};
+use super::resnet::ResNetConfig;
+use super::vit::VitConfig;
+use crate::domain::model::{Category, InputKind, InputSpec, ModelCost, Task};
+
+/// A model by name: what it takes, what it costs, how it is built.
+#[derive(Debug)]
+pub struct ModelEntry {
+    /// The canonical name, that of the reference.
+    pub name: &'static str,
+    /// Other names that mean this model and no other.
+    pub aliases: &'static [&'static str],
+    /// The group of architectures: `resnet`, `bert`, ...
+    pub family: &'static str,
+    /// The kind of data it works on.
+    pub category: Category,
+    /// What it is for.
+    pub task: Task,
+    /// How many classes or tokens its targets choose from.
+    pub labels: usize,
+    /// The paper, and the implementation that the golden file comes from.
+    pub source_note: &'static str,
+    inputs: fn() -> Vec<InputSpec>,
+    cost: fn(&[InputSpec]) -> ModelCost,
+    build: fn(&Device) -> Box<dyn Network>,
+}
+
+impl ModelEntry {
+    /// The inputs with their default sizes, without the batch dimension.
+    pub fn inputs(&self) -> Vec<InputSpec> {
+        (self.inputs)()
+    }
+
+    /// The cost of one sample with these inputs; an input that is missing costs nothing.
+    pub fn cost(&self, inputs: &[InputSpec]) -> ModelCost {
+        (self.cost)(inputs)
+    }
+
+    /// The network on a device (`device.autodiff()` to train it), without weights: nothing is initialised before
+    /// [`Network::load`].
+    pub fn build(&self, device: &Device) -> Box<dyn Network> {
+        (self.build)(device)
+    }
+}
+
+/// All models, small ones first within a category.
+pub fn models() -> &'static [ModelEntry] {
+    &MODELS
+}
+
+/// The model of exactly this canonical name.
+pub fn find(name: &str) -> Option<&'static ModelEntry> {
+    MODELS.iter().find(|entry| entry.name == name)
+}
+
+fn image(size: usize) -> Vec<InputSpec> {
+    vec![InputSpec { name: "image".to_owned(), kind: InputKind::Float, shape: vec![3, size, size] }]
+}
+
+fn ids(length: usize, vocabulary: usize) -> Vec<InputSpec> {
+    vec![InputSpec { name: "ids".to_owned(), kind: InputKind::Tokens { vocabulary }, shape: vec![length] }]
+}
+
+static MODELS: [ModelEntry; 8] = [
+    ModelEntry {
+        name: "cifar_cnn",
+        aliases: &["cifar", "cifar-cnn", "small-cnn"],
+        family: "cnn",
+        category: Category::Vision,
+        task: Task::ImageClassification,
+        labels: 10,
+        source_note: "six convolutions and two linear layers for CIFAR-10; `CifarCnn` of the golden files",
+        inputs: || image(32),
+        cost: |inputs| CifarCnnConfig::default().cost(image_size(inputs)),
+        build: |device| boxed(CifarCnnConfig::default().init(device), device),
+    },
+    ModelEntry {
+        name: "mobilenet_v2",
+        aliases: &["mobilenet", "mobilenetv2", "mobilenet-v2", "mobilenetv2_100"],
+        family: "mobilenet",
+        category: Category::Vision,
+        task: Task::ImageClassification,
+        labels: 1000,
+        source_note: "Sandler et al. 2018; torchvision `mobilenet_v2`",
+        inputs: || image(224),
+        cost: |inputs| MobileNetV2Config::default().cost(image_size(inputs)),
+        build: |device| boxed(MobileNetV2Config::default().init(device), device),
+    },
+    ModelEntry {
+        name: "resnet18",
+        aliases: &["resnet-18", "resnet_18"],
+        family: "resnet",
+        category: Category::Vision,
+        task: Task::ImageClassification,
+        labels: 1000,
+        source_note: "He et al. 2016; torchvision `resnet18`",
+        inputs: || image(224),
+        cost: |inputs| ResNetConfig::resnet18().cost(image_size(inputs)),
+        build: |device| boxed(ResNetConfig::resnet18().init(device), device),
+    },
+    ModelEntry {
+        name: "resnet50",
+        aliases: &["resnet-50", "resnet_50", "resnet50_v1.5"],
+        family: "resnet",
+        category: Category::Vision,
+        task: Task::ImageClassification,
+        labels: 1000,
+        source_note: "He et al. 2016, version 1.5; torchvision `resnet50`",
+        inputs: || image(224),
+        cost: |inputs| ResNetConfig::resnet50().cost(image_size(inputs)),
+        build: |device| boxed(ResNetConfig::resnet50().init(device), device),
+    },
+    ModelEntry {
+        name: "vit_b_16",
+        aliases: &["vit", "vit-b-16", "vit-b/16", "vit_base_patch16_224"],
+        family: "vit",
+        category: Category::Vision,
+        task: Task::ImageClassification,
+        labels: 1000,
+        source_note: "Dosovitskiy et al. 2021; torchvision `vit_b_16`",
+        inputs: || image(224),
+        cost: |inputs| VitConfig::vit_b_16().cost(image_size(inputs)),
+        build: |device| boxed(VitConfig::vit_b_16().init(device), device),
+    },
+    ModelEntry {
+        name: "distilbert-base-uncased",
+        aliases: &["distilbert", "distilbert-base", "distilbert_base_uncased"],
+        family: "bert",
+        category: Category::Text,
+        task: Task::MaskedLanguageModelling,
+        labels: 30522,
+        source_note: "Sanh et al. 2019; transformers `DistilBertModel`",
+        inputs: || ids(128, 30522),
+        cost: |inputs| DistilBertConfig::base_uncased().cost(sequence_length(inputs)),
+        build: |device| boxed(DistilBertConfig::base_uncased().init(device), device),
+    },
+    ModelEntry {
+        name: "bert-base-uncased",
+        aliases: &["bert", "bert-base", "bert_base_uncased"],
+        family: "bert",
+        category: Category::Text,
+        task: Task::MaskedLanguageModelling,
+        labels: 30522,
+        source_note: "Devlin et al. 2019; transformers `BertModel`",
+        inputs: || ids(128, 30522),
+        cost: |inputs| BertConfig::base_uncased().cost(sequence_length(inputs)),
+        build: |device| boxed(BertConfig::base_uncased().init(device), device),
+    },
+    ModelEntry {
+        name: "gpt2",
+        aliases: &["gpt-2", "gpt2-small", "gpt2-124m"],
+        family: "gpt2",
+        category: Category::Text,
+        task: Task::CausalLanguageModelling,
+        labels: 50257,
+        source_note: "Radford et al. 2019; transformers `GPT2LMHeadModel`",
+        inputs: || ids(128, 50257),
+        cost: |inputs| Gpt2Config::small().cost(sequence_length(inputs)),
+        build: |device| boxed(Gpt2Config::small().init(device), device),
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_name_means_two_models() {
+        let mut seen = HashSet::new();
+        for entry in models() {
+            for name in std::iter::once(&entry.name).chain(entry.aliases) {
+                assert!(seen.insert(name.to_lowercase()), "{name} is ambiguous");
+            }
+        }
+    }
+
+    #[test]
+    fn find_takes_canonical_names_only() {
+        assert!(find("resnet50").is_some());
+        assert!(find("ResNet50").is_none());
+        assert!(find("bert").is_none());
+    }
+}
