@@ -1,0 +1,189 @@
+//! What keeps a run from being measured.
+
+use std::path::PathBuf;
+
+use crate::domain::{Platform, RunStatus};
+use crate::zoo::{WeightError, ZooError};
+
+/// An error of the engines.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// There is no engine of that name.
+    #[error("there is no engine `{name}`")]
+    UnknownEngine {
+        /// What was asked for.
+        name: String,
+        /// What may have been meant.
+        hint: String,
+    },
+    /// There is no model of that name.
+    #[error("there is no model `{name}`")]
+    UnknownModel {
+        /// What was asked for.
+        name: String,
+        /// What may have been meant.
+        hint: String,
+    },
+    /// The engine was left out of the build.
+    #[error("engine {engine} is not in this build")]
+    NotCompiled {
+        /// The engine.
+        engine: &'static str,
+        /// The feature that brings it.
+        feature: &'static str,
+    },
+    /// No engine of this program serves the platform.
+    #[error("no engine of benchdb {version} serves the platform `{platform}`", version = env!("CARGO_PKG_VERSION"))]
+    NoEngine {
+        /// The platform.
+        platform: Platform,
+    },
+    /// The engine does not serve the platform.
+    #[error("engine {engine} does not serve the platform `{platform}`")]
+    WrongPlatform {
+        /// The engine.
+        engine: &'static str,
+        /// The platform.
+        platform: Platform,
+        /// The platforms that it serves.
+        serves: String,
+    },
+    /// The platform has no device here.
+    #[error("no device for the platform `{platform}` was found on this machine")]
+    NoDevice {
+        /// The platform.
+        platform: Platform,
+    },
+    /// Only software pretends to be such a device.
+    #[error("the platform `{platform}` has only a software device here (`{device}`)")]
+    OnlySoftware {
+        /// The platform.
+        platform: Platform,
+        /// The adapter.
+        device: String,
+    },
+    /// There are fewer devices.
+    #[error("the platform `{platform}` has no device {index} here, only {found}")]
+    DeviceIndex {
+        /// The platform.
+        platform: Platform,
+        /// What was asked for, from 0.
+        index: u32,
+        /// How many there are.
+        found: usize,
+    },
+    /// The engine cannot really do this.
+    #[error("{engine} does not support {what}: {reason}")]
+    Unsupported {
+        /// The engine.
+        engine: &'static str,
+        /// What was asked for.
+        what: String,
+        /// Why not.
+        reason: &'static str,
+        /// The nearest thing that works.
+        nearest: Option<&'static str>,
+    },
+    /// The network refused.
+    #[error(transparent)]
+    Zoo(#[from] ZooError),
+    /// The weights do not fit.
+    #[error(transparent)]
+    Weights(#[from] WeightError),
+    /// The device failed.
+    #[error("the device failed: {message}")]
+    Device {
+        /// What it says.
+        message: String,
+    },
+    /// The worker process could not be started.
+    #[error("cannot start the worker process `{}`", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The worker ended without an answer.
+    #[error("{message}")]
+    Worker {
+        /// How it ended.
+        message: String,
+        /// Whether for want of memory.
+        out_of_memory: bool,
+    },
+    /// A test script that cannot be used.
+    #[error("the script `{path}` cannot be used: {reason}")]
+    Script {
+        /// Its path.
+        path: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl EngineError {
+    /// The way out, in one line.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownEngine { hint, .. } | Self::UnknownModel { hint, .. } => Some(hint.clone()),
+            Self::NotCompiled { feature, .. } => Some(format!("cargo install --path . --features {feature}")),
+            Self::NoEngine { platform: Platform::Mps } => {
+                Some("`mps` is Apple's Metal: build benchdb on macOS, where burn-wgpu serves it".into())
+            }
+            Self::NoEngine { platform } => Some(format!(
+                "`benchdb hardware` lists what can be measured; import results of others for `{platform}`"
+            )),
+            Self::WrongPlatform { serves, .. } => Some(format!("it serves {serves}")),
+            Self::NoDevice { platform } => Some(match platform {
+                Platform::Cuda => "install NVIDIA's driver and CUDA toolkit; `nvidia-smi` must list the GPU".into(),
+                Platform::Rocm => "install ROCm; `rocminfo` must list the GPU".into(),
+                Platform::Vulkan => "install the GPU's Vulkan driver (Debian: mesa-vulkan-drivers); `vulkaninfo \
+                                     --summary` must list it"
+                    .into(),
+                Platform::Mps => "`mps` needs macOS on a machine with Metal".into(),
+                _ => "`benchdb hardware` lists what can be measured here".into(),
+            }),
+            Self::OnlySoftware { .. } => {
+                Some("`--include-software` measures it all the same, marked as software".into())
+            }
+            Self::DeviceIndex { .. } => Some("`benchdb hardware` lists the devices with their index".into()),
+            Self::Unsupported { nearest, .. } => {
+                nearest.map(|nearest| format!("the nearest thing that works is {nearest}"))
+            }
+            Self::Zoo(error) => error.hint(),
+            Self::Weights(error) => error.hint(),
+            Self::Worker { out_of_memory, .. } if *out_of_memory => {
+                Some("take a smaller batch (`--batch-sizes`) or a smaller model".into())
+            }
+            _ => None,
+        }
+    }
+
+    /// The status of a run that ends with this error.
+    pub fn status(&self) -> RunStatus {
+        match self {
+            Self::Unsupported { .. } => RunStatus::Unsupported,
+            Self::Worker { out_of_memory: true, .. } => RunStatus::OutOfMemory,
+            Self::Device { message } if is_out_of_memory(message) => RunStatus::OutOfMemory,
+            _ => RunStatus::Failed,
+        }
+    }
+}
+
+/// Whether a message of an allocator or a driver says that memory ran out.
+pub(super) fn is_out_of_memory(message: &str) -> bool {
+    let message = message.to_lowercase();
+    [
+        "memory allocation of",
+        "out of memory",
+        "outofmemory",
+        "out_of_memory",
+        "cannot allocate memory",
+        "os error 12",
+        "not enough memory",
+    ]
+    .iter()
+    .any(|sign| message.contains(sign))
+}

@@ -1,0 +1,449 @@
+//! From what somebody asked for to the list of runs that does it, with a reason for everything that is left out.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::registry::engines;
+use super::{Engine, EngineError, ProbedDevice, Runner, find_engine};
+use crate::domain::model::shape_text;
+use crate::domain::{
+    Category, Configuration, InputSpec, Mode, PlannedRun, Platform, Precision, Sampling, TrainingOptimizer,
+    WeightChoice, names,
+};
+use crate::hardware::logical_cpus;
+use crate::zoo::{self, ModelEntry};
+
+/// Which hardware is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HardwareChoice {
+    /// The first platform that works, of [`Platform::AUTO_ORDER`].
+    Auto,
+    /// Every platform that works.
+    All,
+    /// This one.
+    Platform(Platform),
+}
+
+/// Which models are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelChoice {
+    /// These, by forgiving names.
+    Named(Vec<String>),
+    /// All of a category.
+    Category(Category),
+    /// All.
+    All,
+}
+
+/// What somebody asked for.
+#[derive(Clone, Debug)]
+pub struct PlanRequest {
+    /// The models.
+    pub models: ModelChoice,
+    /// The hardware.
+    pub hardware: Vec<HardwareChoice>,
+    /// The engines, by forgiving names; empty for the default engine of each platform.
+    pub engines: Vec<String>,
+    /// Batch sizes.
+    pub batch_sizes: Vec<u32>,
+    /// Precisions.
+    pub precisions: Vec<Precision>,
+    /// What to time.
+    pub mode: Mode,
+    /// The optimizer of training steps.
+    pub optimizer: TrainingOptimizer,
+    /// How long to sample.
+    pub sampling: Sampling,
+    /// Runs of each configuration.
+    pub repeat: u32,
+    /// Threads on the host; all processors without.
+    pub threads: Option<u32>,
+    /// Seed of inputs, and of weights where there is no file.
+    pub seed: u64,
+    /// A weight file, for a single model.
+    pub weights: Option<PathBuf>,
+    /// Which device of a platform, from 0; the first real one without.
+    pub device_index: Option<u32>,
+    /// Whether `auto` and `all` may take software adapters.
+    pub include_software: bool,
+    /// At most this many runs.
+    pub limit: Option<usize>,
+}
+
+impl Default for PlanRequest {
+    fn default() -> Self {
+        Self {
+            models: ModelChoice::Named(Vec::new()),
+            hardware: vec![HardwareChoice::Auto],
+            engines: Vec::new(),
+            batch_sizes: vec![1],
+            precisions: vec![Precision::Fp32],
+            mode: Mode::Inference,
+            optimizer: TrainingOptimizer::Adam,
+            sampling: Sampling::default(),
+            repeat: 1,
+            threads: None,
+            seed: 0,
+            weights: None,
+            device_index: None,
+            include_software: false,
+            limit: None,
+        }
+    }
+}
+
+/// What is going to happen.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// The runs, in order; repetitions are interleaved, so that drift hits all configurations alike.
+    pub runs: Vec<PlannedRun>,
+    /// Runs that an engine cannot really do, with the reason: recorded as `unsupported`.
+    pub unsupported: Vec<(PlannedRun, EngineError)>,
+    /// What was asked for and has no device or engine here.
+    pub left_out: Vec<LeftOut>,
+    /// What was decided on the user's behalf.
+    pub notes: Vec<String>,
+}
+
+/// Something that was asked for and is not in the plan.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// What.
+    pub what: String,
+    /// Why.
+    pub reason: EngineError,
+}
+
+/// Something that a network runs on.
+struct Target {
+    platform: Platform,
+    engine: &'static dyn Engine,
+    device_index: u32,
+    probed: ProbedDevice,
+}
+
+/// Makes the plan. Devices are looked for in worker processes.
+///
+/// # Errors
+/// A name that means nothing or more than one thing. What has no device here is left out, not an error.
+pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError> {
+    let models = resolve_models(&request.models)?;
+    let chosen = request.engines.iter().map(|name| find_engine(name)).collect::<Result<Vec<_>, _>>()?;
+    let mut plan = Plan::default();
+    let mut probes = Probes::new(runner);
+    let targets = resolve_targets(request, &chosen, &mut probes, &mut plan);
+    let threads = request.threads.unwrap_or_else(logical_cpus);
+    let mut position = 0;
+    for repetition in 1..=request.repeat.max(1) {
+        for model in &models {
+            for target in &targets {
+                for &precision in &request.precisions {
+                    for &batch_size in &request.batch_sizes {
+                        let planned = PlannedRun {
+                            position,
+                            repetition,
+                            configuration: configuration(request, model, target, precision, batch_size, threads),
+                            device_index: target.device_index,
+                            inputs: model.inputs(),
+                            weights: match &request.weights {
+                                Some(path) => WeightChoice::File(path.clone()),
+                                None => WeightChoice::Seeded(request.seed),
+                            },
+                            seed: request.seed,
+                            optimizer: request.optimizer,
+                            sampling: request.sampling.clone(),
+                        };
+                        match supported(target, request.mode, precision) {
+                            Ok(()) => {
+                                position += 1;
+                                plan.runs.push(planned);
+                            }
+                            // Once is enough: repeating it would find out nothing.
+                            Err(reason) if repetition == 1 => plan.unsupported.push((planned, reason)),
+                            Err(_) => {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+    if let Some(limit) = request.limit
+        && plan.runs.len() > limit
+    {
+        plan.notes.push(format!(
+            "{} of {} runs are left out by `--limit {limit}`",
+            plan.runs.len() - limit,
+            plan.runs.len()
+        ));
+        plan.runs.truncate(limit);
+    }
+    Ok(plan)
+}
+
+fn supported(target: &Target, mode: Mode, precision: Precision) -> Result<(), EngineError> {
+    target.engine.supports(mode, precision)?;
+    if target.probed.precisions.contains(&precision) {
+        return Ok(());
+    }
+    Err(EngineError::Unsupported {
+        engine: target.engine.name(),
+        what: format!("{precision} on {}", target.probed.device.name),
+        reason: "the device does not report it",
+        nearest: Some("`--precision fp32`"),
+    })
+}
+
+fn configuration(
+    request: &PlanRequest,
+    model: &ModelEntry,
+    target: &Target,
+    precision: Precision,
+    batch_size: u32,
+    threads: u32,
+) -> Configuration {
+    let mut parameters = BTreeMap::new();
+    if request.mode == Mode::Training {
+        parameters.insert("optimizer".to_owned(), request.optimizer.to_string().into());
+    }
+    if request.sampling.batches_in_flight > 1 {
+        parameters.insert("batches_in_flight".to_owned(), request.sampling.batches_in_flight.into());
+    }
+    Configuration {
+        model: model.name.to_owned(),
+        variant: String::new(),
+        platform: target.platform,
+        device: target.probed.device.clone(),
+        engine: target.engine.name().to_owned(),
+        precision,
+        mode: request.mode,
+        batch_size,
+        input_shape: input_shape(&model.inputs()),
+        threads,
+        parameters,
+    }
+}
+
+/// The shapes of a model's inputs, without names where there is one: `3x224x224`, `image=3x224x224,ids=16`.
+pub fn input_shape(inputs: &[InputSpec]) -> String {
+    match inputs {
+        [single] => shape_text(&single.shape),
+        several => several
+            .iter()
+            .map(|input| format!("{}={}", input.name, shape_text(&input.shape)))
+            .collect::<Vec<_>>()
+            .join(","),
+    }
+}
+
+fn resolve_models(choice: &ModelChoice) -> Result<Vec<&'static ModelEntry>, EngineError> {
+    match choice {
+        ModelChoice::All => Ok(zoo::models().iter().collect()),
+        ModelChoice::Category(category) => {
+            let models: Vec<_> = zoo::models().iter().filter(|entry| entry.category == *category).collect();
+            if models.is_empty() {
+                return Err(EngineError::UnknownModel {
+                    name: format!("of category {category}"),
+                    hint: "`benchdb models` lists all".into(),
+                });
+            }
+            Ok(models)
+        }
+        ModelChoice::Named(wanted) => {
+            let mut models: Vec<&ModelEntry> = Vec::new();
+            for name in wanted {
+                let model = find_model(name)?;
+                if !models.iter().any(|known| known.name == model.name) {
+                    models.push(model);
+                }
+            }
+            Ok(models)
+        }
+    }
+}
+
+/// The model that a forgiving name means: case and separators do not matter, aliases and unambiguous beginnings do.
+///
+/// # Errors
+/// [`EngineError::UnknownModel`] with what may have been meant.
+pub fn find_model(name: &str) -> Result<&'static ModelEntry, EngineError> {
+    let wanted = names::folded(name);
+    let known_as = |entry: &ModelEntry, fits: &dyn Fn(&str) -> bool| {
+        std::iter::once(&entry.name).chain(entry.aliases).any(|known| fits(&names::folded(known)))
+    };
+    if let Some(entry) = zoo::models().iter().find(|entry| known_as(entry, &|known| known == wanted)) {
+        return Ok(entry);
+    }
+    let candidates: Vec<&ModelEntry> = zoo::models()
+        .iter()
+        .filter(|entry| !wanted.is_empty() && known_as(entry, &|known| known.starts_with(&wanted)))
+        .collect();
+    let unknown = |hint| EngineError::UnknownModel { name: name.to_owned(), hint };
+    match candidates.as_slice() {
+        [single] => Ok(single),
+        [] => {
+            let all = zoo::models().iter().flat_map(|entry| std::iter::once(&entry.name).chain(entry.aliases).copied());
+            Err(unknown(match names::nearest(name, all) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "`benchdb models` lists all".to_owned(),
+            }))
+        }
+        several => Err(unknown(format!(
+            "it could be {}",
+            several.iter().map(|entry| format!("`{}`", entry.name)).collect::<Vec<_>>().join(" or ")
+        ))),
+    }
+}
+
+/// Devices by engine, each asked for once.
+struct Probes<'r> {
+    runner: &'r Runner,
+    known: BTreeMap<&'static str, Result<Vec<ProbedDevice>, String>>,
+}
+
+impl<'r> Probes<'r> {
+    fn new(runner: &'r Runner) -> Self {
+        Self { runner, known: BTreeMap::new() }
+    }
+
+    fn devices(&mut self, engine: &'static dyn Engine) -> Result<Vec<ProbedDevice>, EngineError> {
+        let (feature, compiled) = engine.feature();
+        if !compiled {
+            return Err(EngineError::NotCompiled { engine: engine.name(), feature });
+        }
+        self.known
+            .entry(engine.name())
+            .or_insert_with(|| self.runner.probe(engine.name()).map_err(|error| error.to_string()))
+            .clone()
+            .map_err(|message| EngineError::Device { message })
+    }
+
+    /// The device that a request means, with its index.
+    fn choose(
+        &mut self,
+        platform: Platform,
+        engine: &'static dyn Engine,
+        wanted: Option<u32>,
+        software: bool,
+    ) -> Result<Target, EngineError> {
+        if !engine.platforms().contains(&platform) {
+            return Err(EngineError::WrongPlatform {
+                engine: engine.name(),
+                platform,
+                serves: engine.platforms().iter().map(Platform::to_string).collect::<Vec<_>>().join(", "),
+            });
+        }
+        let devices = self.devices(engine)?;
+        let index = match wanted {
+            Some(index) => index as usize,
+            None => devices.iter().position(|probed| !probed.device.software).unwrap_or(0),
+        };
+        let found = devices.len();
+        let Some(probed) = devices.into_iter().nth(index) else {
+            return Err(match wanted {
+                Some(index) if found > 0 => EngineError::DeviceIndex { platform, index, found },
+                _ => EngineError::NoDevice { platform },
+            });
+        };
+        if probed.device.software && !software {
+            return Err(EngineError::OnlySoftware { platform, device: probed.device.name });
+        }
+        Ok(Target { platform, engine, device_index: u32::try_from(index).unwrap_or(u32::MAX), probed })
+    }
+}
+
+fn resolve_targets(
+    request: &PlanRequest,
+    chosen: &[&'static dyn Engine],
+    probes: &mut Probes<'_>,
+    plan: &mut Plan,
+) -> Vec<Target> {
+    let mut targets: Vec<Target> = Vec::new();
+    for choice in &request.hardware {
+        let found = match choice {
+            HardwareChoice::Platform(platform) => {
+                let (found, reasons) = on_platform(*platform, request, chosen, probes, true);
+                plan.left_out.extend(reasons);
+                found
+            }
+            HardwareChoice::All => {
+                let mut all = Vec::new();
+                for platform in Platform::AUTO_ORDER {
+                    let (found, reasons) = on_platform(platform, request, chosen, probes, request.include_software);
+                    all.extend(found);
+                    plan.left_out.extend(reasons);
+                }
+                all
+            }
+            HardwareChoice::Auto => auto(request, chosen, probes, plan),
+        };
+        for target in found {
+            let known = |other: &Target| {
+                other.platform == target.platform
+                    && other.engine.name() == target.engine.name()
+                    && other.device_index == target.device_index
+            };
+            if !targets.iter().any(known) {
+                targets.push(target);
+            }
+        }
+    }
+    targets
+}
+
+fn auto(
+    request: &PlanRequest,
+    chosen: &[&'static dyn Engine],
+    probes: &mut Probes<'_>,
+    plan: &mut Plan,
+) -> Vec<Target> {
+    let mut reasons = Vec::new();
+    for platform in Platform::AUTO_ORDER {
+        let (found, why_not) = on_platform(platform, request, chosen, probes, request.include_software);
+        if let Some(target) = found.first() {
+            plan.notes.push(format!(
+                "`auto` took `{platform}` ({}, {})",
+                target.probed.device.name,
+                found.iter().map(|target| target.engine.name()).collect::<Vec<_>>().join(", ")
+            ));
+            plan.left_out.extend(why_not.into_iter().filter(|_| !chosen.is_empty() && platform == Platform::Cpu));
+            return found;
+        }
+        reasons.extend(why_not);
+    }
+    plan.left_out.extend(reasons);
+    Vec::new()
+}
+
+/// What serves a platform: the chosen engines, or the first one that works.
+fn on_platform(
+    platform: Platform,
+    request: &PlanRequest,
+    chosen: &[&'static dyn Engine],
+    probes: &mut Probes<'_>,
+    software: bool,
+) -> (Vec<Target>, Vec<LeftOut>) {
+    let left_out = |what: String, reason| LeftOut { what, reason };
+    let mut reasons = Vec::new();
+    if chosen.is_empty() {
+        let serving = engines().into_iter().filter(|engine| !engine.hidden() && engine.platforms().contains(&platform));
+        for engine in serving {
+            match probes.choose(platform, engine, request.device_index, software) {
+                Ok(target) => return (vec![target], Vec::new()),
+                Err(reason) => reasons.push(left_out(platform.to_string(), reason)),
+            }
+        }
+        if reasons.is_empty() {
+            reasons.push(left_out(platform.to_string(), EngineError::NoEngine { platform }));
+        }
+        return (Vec::new(), reasons);
+    }
+    let mut targets = Vec::new();
+    for &engine in chosen {
+        // The test engine pretends on purpose.
+        match probes.choose(platform, engine, request.device_index, software || engine.hidden()) {
+            Ok(target) => targets.push(target),
+            Err(reason) => reasons.push(left_out(format!("{platform} by {}", engine.name()), reason)),
+        }
+    }
+    (targets, reasons)
+}

@@ -1,0 +1,45 @@
+//! What a runner and its worker say to each other: one JSON document a line, each behind a mark, so that a driver that
+//! prints to the same pipe does no harm.
+
+use serde::{Deserialize, Serialize};
+
+use super::ProbedDevice;
+use crate::domain::{Measurement, PlannedRun};
+
+/// The first argument of a worker process.
+pub(super) const WORKER_ARGUMENT: &str = "__worker";
+
+/// Opens every line of the protocol.
+pub(super) const MARK: &str = "@benchdb ";
+
+/// What a worker is asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Request {
+    /// Which devices does this engine find?
+    Probe {
+        /// The engine's name.
+        engine: String,
+    },
+    /// Measure this.
+    Measure(Box<PlannedRun>),
+}
+
+/// What a worker answers.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Answer {
+    /// The devices, or why there are none.
+    Devices(Result<Vec<ProbedDevice>, String>),
+    /// How far it is.
+    Progress {
+        /// Samples taken.
+        iterations: u64,
+        /// Since sampling started.
+        elapsed_ns: u64,
+        /// Still warming up.
+        warming_up: bool,
+    },
+    /// The result.
+    Measured(Box<Measurement>),
+}

@@ -1,0 +1,49 @@
+//! From a planned run and its measurement to the record that is stored, exported and compared.
+
+use crate::domain::run::{ModelRecord, ModelSource};
+use crate::domain::{Environment, Measurement, PlannedRun, RunRecord, WeightChoice};
+use crate::zoo;
+
+/// The record of a planned run, with a new UUID, the model's description and the engine's versions. It starts now and
+/// belongs to no campaign; whoever knows better sets those fields.
+pub fn record(plan: &PlannedRun, environment: &Environment, measurement: Measurement) -> RunRecord {
+    let mut environment = environment.clone();
+    environment.engine_version.clone_from(&measurement.engine_version);
+    environment.framework_version.clone_from(&measurement.framework_version);
+    RunRecord {
+        uuid: uuid::Uuid::now_v7().to_string(),
+        campaign: None,
+        model: model(&plan.configuration.model),
+        configuration: plan.configuration.clone(),
+        environment,
+        artifact: None,
+        weight_seed: match &plan.weights {
+            WeightChoice::Seeded(seed) => Some(*seed),
+            WeightChoice::File(_) => None,
+        },
+        repetition: plan.repetition,
+        started_at: Some(format!("{:.3}", jiff::Timestamp::now())),
+        duration_s: None,
+        measurement,
+    }
+}
+
+fn model(name: &str) -> ModelRecord {
+    let mut model = ModelRecord {
+        name: name.to_owned(),
+        family: None,
+        category: None,
+        task: None,
+        source: ModelSource::Zoo,
+        parameter_count: None,
+        multiply_adds: None,
+        activation_count: None,
+    };
+    if let Some(entry) = zoo::find(name) {
+        model.family = Some(entry.family.to_owned());
+        model.category = Some(entry.category);
+        model.task = Some(entry.task);
+        model = model.with_cost(entry.cost(&entry.inputs()));
+    }
+    model
+}

@@ -1,0 +1,8 @@
+//! What this machine is: its processor, its GPUs as the drivers tell of them, and its surroundings.
+
+pub mod detect;
+mod git;
+pub mod nvml;
+pub mod procfs;
+
+pub use detect::{capture_environment, host_cpu, logical_cpus};
