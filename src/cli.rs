@@ -1,0 +1,132 @@
+//! The command line: global options, the list of subcommands, and what becomes of an error.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{ColorChoice, Parser, Subcommand};
+
+use crate::commands::{
+    Context, ExitStatus, backup, check, completions, delete, export, hardware, hint_of, import, infer, init_db, man,
+    merge, models, query, run, status,
+};
+
+/// Measure neural networks on the hardware you have, keep every run in one SQLite file, ask it anything.
+#[derive(Debug, Parser)]
+#[command(name = "benchdb", version, propagate_version = true, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+pub struct GlobalArgs {
+    /// The database file
+    #[arg(long, global = true, value_name = "PATH", env = "BENCHDB_PATH", hide_env_values = true, default_value = crate::store::DEFAULT_FILE)]
+    pub db: PathBuf,
+    /// Print results and errors only
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print more of what happens
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// Colours: on a terminal, always, never (NO_COLOR is respected)
+    #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+}
+
+/// One variant a subcommand.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create or migrate the database
+    InitDb(init_db::Args),
+    /// Show what the database holds: counts, coverage, newest runs, failures
+    Status(status::Args),
+    /// List the networks that can be measured
+    Models(models::Args),
+    /// List devices, engines and precisions here, and what is missing for the others
+    Hardware(hardware::Args),
+    /// Measure and record
+    Run(Box<run::Args>),
+    /// Run one forward pass on tensors from a file
+    Infer(infer::Args),
+    /// Ask the database in SQL, or by a named query
+    Query(query::Args),
+    /// Write runs to a JSON or CSV file
+    Export(export::Args),
+    /// Take runs from files
+    Import(import::Args),
+    /// Take all runs of another database
+    Merge(merge::Args),
+    /// Remove runs, after showing them
+    Delete(delete::Args),
+    /// Copy the database while it is in use
+    Backup(backup::Args),
+    /// Look for damage
+    Check(check::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+    /// Print the manual page, or write one a command into a folder
+    Man(man::Args),
+}
+
+impl Cli {
+    /// Runs the command; prints its error and hint.
+    pub fn main(self) -> ExitCode {
+        let context = Context::new(self.global);
+        let outcome = match self.command {
+            Command::InitDb(args) => init_db::execute(&args, &context),
+            Command::Status(args) => status::execute(&args, &context),
+            Command::Models(args) => models::execute(&args, &context),
+            Command::Hardware(args) => hardware::execute(&args, &context),
+            Command::Run(args) => run::execute(&args, &context),
+            Command::Infer(args) => infer::execute(&args, &context),
+            Command::Query(args) => query::execute(&args, &context),
+            Command::Export(args) => export::execute(&args, &context),
+            Command::Import(args) => import::execute(&args, &context),
+            Command::Merge(args) => merge::execute(&args, &context),
+            Command::Delete(args) => delete::execute(&args, &context),
+            Command::Backup(args) => backup::execute(&args, &context),
+            Command::Check(args) => check::execute(&args, &context),
+            Command::Completions(args) => completions::execute(&args, &context),
+            Command::Man(args) => man::execute(&args, &context),
+        };
+        match outcome {
+            Ok(status) => status.into(),
+            Err(error) if is_broken_pipe(&error) => ExitStatus::Ok.into(),
+            Err(error) => {
+                let mut err = std::io::stderr().lock();
+                let mark = context.emphasis("error:");
+                // There is nothing left to do if even this cannot be written.
+                let _ = writeln!(err, "{mark} {}", one_line(&error));
+                if let Some(hint) = hint_of(&error) {
+                    let _ = writeln!(err, "{} {hint}", context.emphasis("hint:"));
+                }
+                ExitStatus::Error.into()
+            }
+        }
+    }
+}
+
+/// An error and its causes in one sentence; a cause whose words were said already is not said again.
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whoever reads our output has gone away: `benchdb query ... | head`.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,37 @@
+//! `benchdb merge`: all runs of another database that are not here yet.
+
+use std::path::PathBuf;
+
+use indicatif::ProgressBar;
+
+use super::{CommandError, Context, ExitStatus};
+use crate::store::{Access, Store};
+
+/// Options of `benchdb merge`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The other database; it stays as it is
+    #[arg(value_name = "OTHER.sqlite")]
+    other: PathBuf,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Either database cannot be opened.
+pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    let same = std::fs::canonicalize(&args.other)
+        .ok()
+        .zip(std::fs::canonicalize(context.db()).ok())
+        .is_some_and(|(other, own)| other == own);
+    if same {
+        return Err(CommandError::new("a database cannot be merged with itself", "name another file").into());
+    }
+    let (other, _) = Store::open(&args.other, Access::Read)?;
+    let mut store = context.open(Access::Create)?;
+    let bar = if context.shows_progress() { ProgressBar::new(other.count_runs()?) } else { ProgressBar::hidden() };
+    let (seen, new) = store.merge(&other, |seen| bar.set_position(seen))?;
+    bar.finish_and_clear();
+    context.note(&format!("took {new} new runs of {seen} from `{}`", args.other.display()));
+    Ok(ExitStatus::Ok)
+}

@@ -1,0 +1,255 @@
+//! One file a subcommand: its options and what it does. Here is what they share: the context of an invocation, groups of
+//! options, exit codes and hints. This is the only layer that joins engines, database and reports.
+
+pub mod backup;
+pub mod check;
+pub mod completions;
+pub mod delete;
+pub mod export;
+pub mod hardware;
+pub mod import;
+pub mod infer;
+pub mod init_db;
+pub mod man;
+pub mod merge;
+pub mod models;
+mod options;
+pub mod query;
+mod recovery;
+pub mod run;
+pub mod status;
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::ColorChoice;
+
+use crate::cli::GlobalArgs;
+use crate::domain::Table;
+use crate::engine::EngineError;
+use crate::exchange::ExchangeError;
+use crate::exchange::tensors::TensorFileError;
+use crate::report::{Format, Style, renderer};
+use crate::store::{Access, Opened, Store, StoreError};
+use crate::zoo::{WeightError, ZooError};
+
+pub use options::{OutputArgs, SelectArgs};
+
+/// How a command ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// All well.
+    Ok,
+    /// A run failed, or nothing that was asked for could run.
+    Failed,
+    /// The command could not be done.
+    Error,
+    /// Ctrl-C.
+    Interrupted,
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(match status {
+            ExitStatus::Ok => 0,
+            ExitStatus::Failed => 1,
+            ExitStatus::Error => 2,
+            // What shells answer for a program that SIGINT ended.
+            ExitStatus::Interrupted => 130,
+        })
+    }
+}
+
+/// An error of a command itself, with its way out.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct CommandError {
+    message: String,
+    hint: Option<String>,
+}
+
+impl CommandError {
+    /// An error with a hint.
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: Some(hint.into()) }
+    }
+}
+
+/// The way out of an error, from whichever layer has one.
+pub fn hint_of(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|cause| {
+        let store = cause.downcast_ref::<StoreError>().and_then(StoreError::hint);
+        let engine = || cause.downcast_ref::<EngineError>().and_then(EngineError::hint);
+        let exchange = || cause.downcast_ref::<ExchangeError>().and_then(ExchangeError::hint);
+        let zoo = || cause.downcast_ref::<ZooError>().and_then(ZooError::hint);
+        let weights = || cause.downcast_ref::<WeightError>().and_then(WeightError::hint);
+        let tensors = || cause.downcast_ref::<TensorFileError>().and_then(TensorFileError::hint);
+        let command = || cause.downcast_ref::<CommandError>().and_then(|error| error.hint.clone());
+        store.or_else(engine).or_else(exchange).or_else(zoo).or_else(weights).or_else(tensors).or_else(command)
+    })
+}
+
+/// What every command knows of its invocation.
+#[derive(Debug)]
+pub struct Context {
+    global: GlobalArgs,
+}
+
+impl Context {
+    /// The context of these options.
+    pub fn new(global: GlobalArgs) -> Self {
+        Self { global }
+    }
+
+    /// The database's path.
+    pub fn db(&self) -> &Path {
+        &self.global.db
+    }
+
+    /// Opens the database; says what it did to it. Whoever writes also cleans up after processes that died.
+    ///
+    /// # Errors
+    /// What [`Store::open`] refuses.
+    pub fn open(&self, access: Access) -> Result<Store, StoreError> {
+        let (mut store, opened) = Store::open(self.db(), access)?;
+        match opened {
+            Opened::Created => self.note(&format!("created `{}`", self.db().display())),
+            Opened::Migrated { from } => {
+                self.note(&format!("migrated `{}` from schema {from}", self.db().display()));
+            }
+            Opened::Existing => {}
+        }
+        if access != Access::Read {
+            recovery::mark_interrupted(&mut store, self)?;
+        }
+        Ok(store)
+    }
+
+    /// A word to the user on standard error, unless `--quiet`.
+    pub fn note(&self, text: &str) {
+        if !self.global.quiet {
+            // Notes are a courtesy; a closed standard error is no reason to stop.
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
+    /// A word for those who asked for more.
+    pub fn detail(&self, text: &str) {
+        if self.global.verbose {
+            self.note(text);
+        }
+    }
+
+    /// Whether a progress bar may be drawn.
+    pub fn shows_progress(&self) -> bool {
+        !self.global.quiet && std::io::stderr().is_terminal()
+    }
+
+    /// A text that stands out, where colours may be used on standard error.
+    pub fn emphasis(&self, text: &str) -> String {
+        console::style(text).bold().red().force_styling(self.color_on(std::io::stderr().is_terminal())).to_string()
+    }
+
+    fn color_on(&self, terminal: bool) -> bool {
+        match self.global.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    }
+
+    /// Writes tables where `output` says, in its format.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn print(&self, kind: &str, tables: &[Table], output: &OutputArgs) -> anyhow::Result<()> {
+        let to_terminal = output.output.is_none() && std::io::stdout().is_terminal();
+        let style =
+            Style { color: self.color_on(to_terminal), width: to_terminal.then(|| console::Term::stdout().size().1) };
+        let format = output.format();
+        write_to(output.output.as_deref(), |out| Ok(renderer(format, style).render(kind, tables, out)?))?;
+        if let Some(path) = &output.output {
+            self.note(&format!("wrote `{}`", path.display()));
+        }
+        Ok(())
+    }
+}
+
+/// Writes to a file or to standard output. A file appears whole or not at all.
+///
+/// # Errors
+/// What the file system refuses, or the first error of `write`.
+pub fn write_to(path: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let Some(path) = path.filter(|path| *path != Path::new("-")) else {
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        write(&mut out)?;
+        return Ok(out.flush()?);
+    };
+    let failed = || format!("cannot write `{}`", path.display());
+    if path.exists() && !path.is_file() {
+        // A device or a pipe is written to as it is.
+        let mut out = BufWriter::new(File::options().write(true).open(path).with_context(failed)?);
+        write(&mut out).with_context(failed)?;
+        return out.flush().with_context(failed);
+    }
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".benchdb-");
+    // Private is tempfile's default; a result is a file like any other, less what the process's mask takes.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let draft = builder.tempfile_in(folder).with_context(failed)?;
+    let mut out = BufWriter::new(draft);
+    write(&mut out).with_context(failed)?;
+    let draft = out.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(failed)?;
+    draft.as_file().sync_all().with_context(failed)?;
+    draft.persist(path).map_err(|error| error.error).with_context(failed)?;
+    Ok(())
+}
+
+/// The format that a file's ending names, where it names one.
+fn format_of(path: &Path) -> Option<Format> {
+    match path.extension()?.to_str()?.to_lowercase().as_str() {
+        "json" => Some(Format::Json),
+        "csv" => Some(Format::Csv),
+        "md" | "markdown" => Some(Format::Markdown),
+        _ => None,
+    }
+}
+
+/// A path as text, for records.
+fn path_text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// The files that paths mean: files as they are, folders with all files in them, in order.
+///
+/// # Errors
+/// A path that is not there.
+fn files_in(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        let failed = || format!("cannot read `{}`", path.display());
+        if path.is_dir() {
+            let mut inside = Vec::new();
+            for entry in std::fs::read_dir(path).with_context(failed)? {
+                let entry = entry.with_context(failed)?.path();
+                if entry.is_file() {
+                    inside.push(entry);
+                }
+            }
+            inside.sort();
+            files.extend(inside);
+        } else {
+            std::fs::metadata(path).with_context(failed)?;
+            files.push(path.clone());
+        }
+    }
+    Ok(files)
+}

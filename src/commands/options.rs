@@ -1,0 +1,129 @@
+//! Groups of options that several commands share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::format_of;
+use crate::domain::{Mode, Platform, Precision, RunStatus};
+use crate::engine::{EngineError, plan::find_model};
+use crate::report::Format;
+use crate::store::list::Selection;
+
+/// Where and how rows are printed.
+#[derive(Clone, Debug, Default, Args)]
+pub struct OutputArgs {
+    /// How to print; by the ending of `--output` where that is given, a table otherwise
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// Write to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+impl OutputArgs {
+    /// The format: what was asked for, what the file's ending says, a table.
+    pub fn format(&self) -> Format {
+        self.format.or_else(|| self.output.as_deref().and_then(format_of)).unwrap_or_default()
+    }
+}
+
+/// Which runs are meant.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Selection")]
+pub struct SelectArgs {
+    /// Run ids or UUIDs
+    #[arg(long = "run", value_name = "ID", value_delimiter = ',')]
+    pub runs: Vec<String>,
+    /// A campaign: its UUID or the beginning of it, its label, or `last`
+    #[arg(long, value_name = "CAMPAIGN")]
+    pub campaign: Option<String>,
+    /// The label of a campaign
+    #[arg(long, value_name = "LABEL")]
+    pub label: Option<String>,
+    /// Models, by forgiving names
+    #[arg(long = "model", value_name = "MODEL", value_delimiter = ',')]
+    pub models: Vec<String>,
+    /// A model's variant
+    #[arg(long, value_name = "VARIANT")]
+    pub variant: Option<String>,
+    /// Platforms
+    #[arg(long = "hardware", value_enum, value_delimiter = ',')]
+    pub platforms: Vec<Platform>,
+    /// Part of a device's name
+    #[arg(long, value_name = "NAME")]
+    pub device: Option<String>,
+    /// Engines
+    #[arg(long = "engine", value_name = "ENGINE", value_delimiter = ',')]
+    pub engines: Vec<String>,
+    /// Precisions
+    #[arg(long = "precision", value_enum, value_delimiter = ',')]
+    pub precisions: Vec<Precision>,
+    /// Modes
+    #[arg(long = "mode", value_enum, value_delimiter = ',')]
+    pub modes: Vec<Mode>,
+    /// Batch sizes
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub batch_sizes: Vec<u32>,
+    /// How the runs ended
+    #[arg(long = "status", value_enum, value_delimiter = ',')]
+    pub statuses: Vec<RunStatus>,
+    /// The host that measured
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// The beginning of a git commit
+    #[arg(long, value_name = "COMMIT")]
+    pub git_commit: Option<String>,
+    /// Started at this time or later: 2026-11-21, 2026-11-21T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Started before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+}
+
+impl SelectArgs {
+    /// The selection; `resolve_campaign` turns what names a campaign into its UUID.
+    ///
+    /// # Errors
+    /// A campaign that is not there, an ambiguous model.
+    pub fn selection<E>(&self, resolve_campaign: impl FnOnce(&str) -> Result<String, E>) -> anyhow::Result<Selection>
+    where
+        E: Into<anyhow::Error>,
+    {
+        Ok(Selection {
+            runs: self.runs.clone(),
+            campaign: self.campaign.as_deref().map(resolve_campaign).transpose().map_err(Into::into)?,
+            label: self.label.clone(),
+            models: self.models.iter().map(|name| stored_model_name(name)).collect(),
+            variant: self.variant.clone(),
+            platforms: self.platforms.clone(),
+            device: self.device.clone(),
+            engines: self.engines.iter().map(|name| stored_engine_name(name)).collect(),
+            precisions: self.precisions.clone(),
+            modes: self.modes.clone(),
+            batch_sizes: self.batch_sizes.clone(),
+            statuses: self.statuses.clone(),
+            host: self.host.clone(),
+            git_commit: self.git_commit.clone(),
+            since: self.since.clone(),
+            until: self.until.clone(),
+        })
+    }
+}
+
+/// The name under which a model is stored: the canonical one of the zoo, or as it was given (an imported model).
+fn stored_model_name(name: &str) -> String {
+    match find_model(name) {
+        Ok(entry) => entry.name.to_owned(),
+        Err(_) => name.to_owned(),
+    }
+}
+
+fn stored_engine_name(name: &str) -> String {
+    match crate::engine::find_engine(name) {
+        Ok(engine) => engine.name().to_owned(),
+        Err(EngineError::UnknownEngine { name, .. }) => name,
+        Err(_) => name.to_owned(),
+    }
+}

@@ -1,0 +1,20 @@
+//! benchdb measures how fast, how big and how thirsty neural networks are on the hardware that you have, keeps every
+//! measurement in one SQLite file, and answers from the record.
+//!
+//! The program `benchdb` is a thin layer over this library; `examples/measure.rs` does its main job in some twenty lines:
+//! [`engine::plan`] makes a plan, [`engine::Runner`] measures it run by run in worker processes, [`store::Store`] keeps
+//! the results and reads them back.
+//!
+//! Imports go down only; `tests/it/layers.rs` holds it.
+
+pub mod cli;
+pub mod commands;
+pub mod domain;
+pub mod engine;
+pub mod exchange;
+pub mod hardware;
+pub mod measure;
+pub mod report;
+pub mod stats;
+pub mod store;
+pub mod zoo;

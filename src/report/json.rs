@@ -1,0 +1,48 @@
+//! Versioned JSON: one object with the rows of each table as objects.
+
+use std::io::Write;
+
+use serde_json::{Map, Value, json};
+
+use super::Render;
+use crate::domain::{Cell, Table};
+
+pub(super) struct Json;
+
+impl Render for Json {
+    fn render(&self, kind: &str, tables: &[Table], out: &mut dyn Write) -> std::io::Result<()> {
+        let mut document = Map::new();
+        document.insert("schema".into(), "benchdb/1".into());
+        document.insert("kind".into(), kind.into());
+        match tables {
+            [table] => {
+                document.insert("rows".into(), rows(table));
+            }
+            several => {
+                for table in several {
+                    document.insert(table.title.to_lowercase().replace(' ', "_"), rows(table));
+                }
+            }
+        }
+        serde_json::to_writer_pretty(&mut *out, &Value::Object(document))?;
+        writeln!(out)
+    }
+}
+
+fn rows(table: &Table) -> Value {
+    table
+        .rows
+        .iter()
+        .map(|row| table.columns.iter().zip(row).map(|(name, cell)| (name.clone(), value(cell))).collect::<Map<_, _>>())
+        .map(Value::Object)
+        .collect()
+}
+
+fn value(cell: &Cell) -> Value {
+    match cell {
+        Cell::Null => Value::Null,
+        Cell::Integer(number) => json!(number),
+        Cell::Real(number) => json!(number),
+        Cell::Text(text) => json!(text),
+    }
+}

@@ -1,0 +1,49 @@
+//! Tables for people and for programs: one file a format, behind one trait.
+
+mod csv_text;
+mod json;
+mod markdown;
+mod numbers;
+mod terminal;
+
+use std::io::Write;
+
+use clap::ValueEnum;
+
+use crate::domain::Table;
+
+pub use numbers::{bytes, count, human_duration, significant};
+pub use terminal::Style;
+
+/// How rows are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people.
+    #[default]
+    Table,
+    /// Versioned JSON, exact numbers.
+    Json,
+    /// CSV, exact numbers.
+    Csv,
+    /// A Markdown table.
+    Markdown,
+}
+
+/// Writes tables.
+pub trait Render {
+    /// All tables of one answer, in order. `kind` names the answer for programs.
+    ///
+    /// # Errors
+    /// What the writer refuses.
+    fn render(&self, kind: &str, tables: &[Table], out: &mut dyn Write) -> std::io::Result<()>;
+}
+
+/// The renderer of a format.
+pub fn renderer(format: Format, style: Style) -> Box<dyn Render> {
+    match format {
+        Format::Table => Box::new(terminal::Terminal { style }),
+        Format::Json => Box::new(json::Json),
+        Format::Csv => Box::new(csv_text::CsvText),
+        Format::Markdown => Box::new(markdown::Markdown),
+    }
+}
