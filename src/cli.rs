@@ -1,6 +1,5 @@
 //! The command line: global options, the list of subcommands, and what becomes of an error.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -98,13 +97,7 @@ impl Cli {
             Ok(status) => status.into(),
             Err(error) if is_broken_pipe(&error) => ExitStatus::Ok.into(),
             Err(error) => {
-                let mut err = std::io::stderr().lock();
-                let mark = context.emphasis("error:");
-                // There is nothing left to do if even this cannot be written.
-                let _ = writeln!(err, "{mark} {}", one_line(&error));
-                if let Some(hint) = hint_of(&error) {
-                    let _ = writeln!(err, "{} {hint}", context.emphasis("hint:"));
-                }
+                context.complain(&one_line(&error), hint_of(&error).as_deref());
                 ExitStatus::Error.into()
             }
         }

@@ -143,13 +143,23 @@ impl Context {
         }
     }
 
+    /// An error and its way out, on standard error.
+    pub fn complain(&self, message: &str, hint: Option<&str>) {
+        let mut err = std::io::stderr().lock();
+        // There is nothing left to do if even this cannot be written.
+        let _ = writeln!(err, "{} {message}", self.emphasis("error:"));
+        if let Some(hint) = hint {
+            let _ = writeln!(err, "{} {hint}", self.emphasis("hint:"));
+        }
+    }
+
     /// Whether a progress bar may be drawn.
     pub fn shows_progress(&self) -> bool {
         !self.global.quiet && std::io::stderr().is_terminal()
     }
 
     /// A text that stands out, where colours may be used on standard error.
-    pub fn emphasis(&self, text: &str) -> String {
+    fn emphasis(&self, text: &str) -> String {
         console::style(text).bold().red().force_styling(self.color_on(std::io::stderr().is_terminal())).to_string()
     }
 

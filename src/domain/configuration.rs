@@ -178,6 +178,6 @@ mod tests {
 
     #[test]
     fn the_fingerprint_is_the_same_in_every_release() {
-        assert_eq!(configuration().fingerprint(), "PIN");
+        assert_eq!(configuration().fingerprint(), "16fbd454a7f0e704b39510b2c26e6259979834fe752efe2eacd4905aa81c537a");
     }
 }

@@ -413,6 +413,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_version_is_the_one_that_is_pinned() {
+        assert!(include_str!("../../Cargo.toml").contains(&format!("burn = {{ version = \"={BURN_VERSION}\"")));
+    }
+
+    #[test]
     fn software_adapters_are_known_by_name() {
         assert!(is_software("llvmpipe (LLVM 15.0.6, 256 bits)"));
         assert!(is_software("SwiftShader Device (Subzero)"));

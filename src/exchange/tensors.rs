@@ -204,8 +204,6 @@ fn write_npy(out: &mut impl Write, tensor: &HostTensor) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may panic")]
-
     use super::*;
 
     fn tensors() -> Vec<HostTensor> {

@@ -32,8 +32,6 @@ pub fn median_interval(ascending: &[f64], confidence: f64) -> Option<(f64, f64)>
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may panic")]
-
     use serde_json::Value;
 
     use super::super::{mean, median, quantile, smallest_sample_for_quantile, sorted, standard_deviation};

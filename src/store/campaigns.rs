@@ -1,6 +1,6 @@
 //! Campaigns: persisted plans, with a lease on the run that is being measured.
 
-use rusqlite::{OptionalExtension as _, named_params, params};
+use rusqlite::{named_params, params};
 
 use super::insert::{Inserted, RunWriter};
 use super::{Store, StoreError, now_text};
@@ -238,18 +238,6 @@ impl Store {
                     })
                     .and_then(Iterator::collect)
             })
-            .map_err(|source| self.fail(source))
-    }
-
-    /// Whether a run of that UUID is stored.
-    ///
-    /// # Errors
-    /// What SQLite refuses.
-    pub fn has_run(&self, uuid: &str) -> Result<bool, StoreError> {
-        self.connection
-            .prepare_cached("SELECT 1 FROM run WHERE uuid = ?1")
-            .and_then(|mut statement| statement.query_row([uuid], |_| Ok(())).optional())
-            .map(|found| found.is_some())
             .map_err(|source| self.fail(source))
     }
 }

@@ -224,11 +224,6 @@ impl StoreError {
             Self::BadRecord { .. } => return None,
         })
     }
-
-    /// Whether trying again later may help.
-    pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Locked { .. } | Self::DiskFull { .. })
-    }
 }
 
 fn is_write_failure(error: &rusqlite::Error) -> bool {

@@ -45,8 +45,6 @@ pub fn find_named(name: &str) -> Option<&'static NamedQuery> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may panic")]
-
     use std::collections::BTreeSet;
 
     use super::*;

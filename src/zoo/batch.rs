@@ -239,8 +239,6 @@ fn wrong_shape(name: &str, found: &[usize], expected: String) -> ZooError {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     fn image_spec() -> InputSpec {

@@ -158,8 +158,6 @@ pub fn masked_language_loss(hidden: Tensor<3>, table: Tensor<2>, targets: &Targe
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use burn::tensor::Distribution;
     use burn::tensor::activation::{gelu_approximate, softmax};
 

@@ -155,8 +155,6 @@ fn shape_of<'a>(inputs: &'a [InputSpec], name: &str) -> Option<&'a [usize]> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use burn::tensor::Device;
 
     use super::*;

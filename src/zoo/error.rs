@@ -285,8 +285,6 @@ fn listed(kind: &str, items: Vec<String>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
 
     #[test]

@@ -102,8 +102,6 @@ pub fn host_targets(task: Task, specs: &[InputSpec], labels: usize, batch_size: 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
     use crate::domain::model::InputKind;
 

@@ -1,0 +1,298 @@
+//! `benchdb run`: plan, measure each run in a worker process, store each as soon as it is measured, sum up.
+
+mod session;
+mod tables;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::{CommandError, Context, ExitStatus, OutputArgs};
+use crate::domain::{Campaign, Category, Mode, Platform, Precision, Sampling, TrainingOptimizer};
+use crate::engine::plan::{HardwareChoice, ModelChoice, PlanRequest, plan};
+use crate::engine::{EngineError, Runner};
+use crate::store::{Access, now_text};
+use session::Session;
+use tables::{describe, plan_tables};
+
+/// Batches in flight that `--throughput-mode` keeps, if nobody says how many.
+const BATCHES_IN_FLIGHT: u32 = 4;
+
+/// Options of `benchdb run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  benchdb run --model resnet18 --hardware cpu
+  benchdb run --model bert,vit --batch-sizes 1,8 --engine burn-flex,burn-ndarray
+  benchdb run --model cifar_cnn --training-mode --optimizer sgd --repeat 5
+  benchdb run --all --hardware all --dry-run
+  benchdb run --resume last")]
+pub struct Args {
+    #[command(flatten)]
+    what: WhatArgs,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    /// Weight file of the model: safetensors, .pt or .pth (seeded random weights without)
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Seed of the inputs, and of the weights where there is no file
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// A label for this campaign, to find it again
+    #[arg(long, value_name = "TEXT")]
+    label: Option<String>,
+    /// Print the plan and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Go on with a campaign that was stopped: its UUID or the beginning of it, its label, or `last`
+    #[arg(long, value_name = "CAMPAIGN", conflicts_with_all = ["models", "category", "all", "dry_run", "weights", "label"])]
+    resume: Option<String>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "What to measure")]
+struct WhatArgs {
+    /// Models, by forgiving names (`bert` is `bert-base-uncased`)
+    #[arg(long = "model", value_name = "MODEL", value_delimiter = ',')]
+    models: Vec<String>,
+    /// All models of a category
+    #[arg(long, value_enum, conflicts_with = "models")]
+    category: Option<Category>,
+    /// All models
+    #[arg(long, conflicts_with_all = ["models", "category"])]
+    all: bool,
+    /// Platforms: cpu, cuda, rocm, mps, vulkan, ...; `all` that work, or `auto` for the first of cuda, rocm, mps,
+    /// vulkan, cpu
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',', default_value = "auto", value_parser = hardware_choice)]
+    hardware: Vec<HardwareChoice>,
+    /// Engines: burn-flex, burn-ndarray, burn-wgpu, ... (the default one of each platform without)
+    #[arg(long = "engine", value_name = "ENGINE", value_delimiter = ',')]
+    engines: Vec<String>,
+    /// Batch sizes
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    batch_sizes: Vec<u32>,
+    /// Precisions
+    #[arg(long = "precision", value_enum, value_delimiter = ',', default_value = "fp32")]
+    precisions: Vec<Precision>,
+    /// What to time
+    #[arg(long, value_enum, default_value = "inference")]
+    mode: Mode,
+    /// The same as `--mode training`
+    #[arg(long, conflicts_with = "mode")]
+    training_mode: bool,
+    /// The optimizer of training steps
+    #[arg(long, value_enum, default_value = "adam")]
+    optimizer: TrainingOptimizer,
+    /// Threads on the host (all processors without)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    threads: Option<u32>,
+    /// Which device of a platform, from 0 (the first real one without)
+    #[arg(long, value_name = "N")]
+    device_index: Option<u32>,
+    /// Let `auto` and `all` take software adapters (lavapipe, SwiftShader)
+    #[arg(long)]
+    include_software: bool,
+    /// Runs of each configuration, interleaved across the plan
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+    /// At most this many runs
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "How long to sample")]
+struct SamplingArgs {
+    /// Samples to take at least
+    #[arg(long, visible_alias = "num-samples", value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    iterations: u32,
+    /// Warm-up iterations before them at least, after a first call that is kept apart
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    warmup: u32,
+    /// Sample for at least this long: seconds, or with a unit (`500ms`, `2m`)
+    #[arg(long, value_name = "TIME", default_value = "1", value_parser = duration)]
+    min_time: Duration,
+    /// Stop after this long whatever was reached, warm-up included
+    #[arg(long, value_name = "TIME", default_value = "60", value_parser = duration)]
+    max_time: Duration,
+    /// Go on until the half-width of the median's 95 % interval is below this share of the median (0.01 is 1 %)
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    precision_target: Option<f64>,
+    /// Keep several batches in flight and measure samples per second alone
+    #[arg(long)]
+    throughput_mode: bool,
+    /// How many batches in flight
+    #[arg(long, value_name = "N", requires = "throughput_mode", default_value_t = BATCHES_IN_FLIGHT, value_parser = clap::value_parser!(u32).range(2..=1024))]
+    batches_in_flight: u32,
+}
+
+fn hardware_choice(text: &str) -> Result<HardwareChoice, String> {
+    use clap::ValueEnum as _;
+    match text.to_lowercase().as_str() {
+        "auto" => Ok(HardwareChoice::Auto),
+        "all" => Ok(HardwareChoice::All),
+        name => Platform::from_str(name, true).map(HardwareChoice::Platform).map_err(|_| {
+            let known: Vec<String> = Platform::value_variants().iter().map(Platform::to_string).collect();
+            let near = crate::domain::names::nearest(name, known.iter().map(String::as_str));
+            match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("it is one of auto, all, {}", known.join(", ")),
+            }
+        }),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    const MOST: Duration = Duration::from_secs(365 * 24 * 3600);
+    let parsed = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string()),
+        Err(_) => text
+            .parse::<jiff::SignedDuration>()
+            .map_err(|_| "it is a number of seconds, or has a unit: `500ms`, `30s`, `2m`".to_owned())
+            .and_then(|parsed| Duration::try_from(parsed).map_err(|_| "it is negative".to_owned())),
+    }?;
+    if parsed > MOST { Err("it is more than a year".to_owned()) } else { Ok(parsed) }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
+        _ => Err("it is a share between 0 and 1: 0.01 is one per cent".to_owned()),
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// What keeps the plan from being made or the database from being written. A run that fails is a row, not an error.
+pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    let runner = Runner::for_this_program()?;
+    if let Some(wanted) = &args.resume {
+        let mut store = context.open(Access::Write)?;
+        let campaign = store.find_campaign(wanted)?;
+        return Session::new(context, &mut store, runner, campaign)?.go_on(&args.output);
+    }
+    let request = request(args)?;
+    let plan = plan(&request, &runner)?;
+    if args.dry_run {
+        context.print("plan", &plan_tables(&plan), &args.output)?;
+        for note in &plan.notes {
+            context.note(note);
+        }
+        return Ok(if plan.runs.is_empty() { ExitStatus::Failed } else { ExitStatus::Ok });
+    }
+    for note in &plan.notes {
+        context.note(note);
+    }
+    if plan.runs.is_empty() && plan.unsupported.is_empty() {
+        for left_out in &plan.left_out {
+            context.complain(&left_out.reason.to_string(), left_out.reason.hint().as_deref());
+        }
+        return Ok(ExitStatus::Failed);
+    }
+    for left_out in &plan.left_out {
+        report_left_out(context, &left_out.what, &left_out.reason);
+    }
+    for (planned, reason) in &plan.unsupported {
+        report_left_out(context, &describe(planned), reason);
+    }
+    if let Some(path) = &request.weights {
+        // Before a database is made for nothing.
+        std::fs::File::open(path).with_context(|| format!("cannot read the weights `{}`", path.display()))?;
+    }
+    let campaign = Campaign {
+        uuid: uuid::Uuid::now_v7().to_string(),
+        started_at: now_text(),
+        command_line: command_line(),
+        label: args.label.clone(),
+        seed: Some(request.seed),
+    };
+    let mut store = context.open(Access::Create)?;
+    store.insert_campaign(&campaign, &plan.runs)?;
+    let mut session = Session::new(context, &mut store, runner, campaign)?;
+    session.insert_unsupported(&plan)?;
+    session.go_on(&args.output)
+}
+
+fn report_left_out(context: &Context, what: &str, reason: &EngineError) {
+    context.note(&format!("left out: {what}: {reason}"));
+    if let Some(hint) = reason.hint() {
+        context.note(&format!("hint: {hint}"));
+    }
+}
+
+fn command_line() -> String {
+    std::env::args()
+        .map(|word| {
+            let plain = |character: char| character.is_alphanumeric() || "-_./,=:+@%".contains(character);
+            if !word.is_empty() && word.chars().all(plain) {
+                word
+            } else {
+                format!("'{}'", word.replace('\'', "'\\''"))
+            }
+        })
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn request(args: &Args) -> anyhow::Result<PlanRequest> {
+    let what = &args.what;
+    let models = match (what.all, what.category, what.models.is_empty()) {
+        (true, _, _) => ModelChoice::All,
+        (_, Some(category), _) => ModelChoice::Category(category),
+        (_, _, false) => ModelChoice::Named(what.models.clone()),
+        _ => {
+            return Err(CommandError::new(
+                "no model was named",
+                "`--model resnet18`, `--category vision` or `--all`; `benchdb models` lists them",
+            )
+            .into());
+        }
+    };
+    if args.weights.is_some() && !matches!(&models, ModelChoice::Named(names) if names.len() == 1) {
+        return Err(CommandError::new("`--weights` belongs to one model", "name one with `--model`").into());
+    }
+    if args.sampling.max_time < args.sampling.min_time {
+        return Err(CommandError::new(
+            "`--max-time` is shorter than `--min-time`",
+            "lower `--min-time`, or raise `--max-time`",
+        )
+        .into());
+    }
+    Ok(PlanRequest {
+        models,
+        hardware: what.hardware.clone(),
+        engines: what.engines.clone(),
+        batch_sizes: without_repeats(&what.batch_sizes),
+        precisions: without_repeats(&what.precisions),
+        mode: if what.training_mode { Mode::Training } else { what.mode },
+        optimizer: what.optimizer,
+        sampling: Sampling {
+            warmup_iterations: args.sampling.warmup,
+            min_iterations: args.sampling.iterations,
+            min_time: args.sampling.min_time,
+            max_time: args.sampling.max_time,
+            precision_target: args.sampling.precision_target,
+            batches_in_flight: if args.sampling.throughput_mode { args.sampling.batches_in_flight } else { 1 },
+            ..Sampling::default()
+        },
+        repeat: what.repeat,
+        threads: what.threads,
+        seed: args.seed,
+        weights: args.weights.clone(),
+        device_index: what.device_index,
+        include_software: what.include_software,
+        limit: what.limit,
+    })
+}
+
+fn without_repeats<T: PartialEq + Copy>(list: &[T]) -> Vec<T> {
+    list.iter().fold(Vec::new(), |mut kept, item| {
+        if !kept.contains(item) {
+            kept.push(*item);
+        }
+        kept
+    })
+}

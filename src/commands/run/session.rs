@@ -1,0 +1,243 @@
+//! A campaign that is being measured: one run after the other, each stored before the next starts.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use sha2::{Digest as _, Sha256};
+
+use super::tables::{describe, outcome, result_table};
+use crate::commands::{CommandError, Context, ExitStatus, OutputArgs, path_text, recovery, write_to};
+use crate::domain::configuration::hex;
+use crate::domain::{Artifact, Campaign, Environment, Measurement, PlannedRun, RunRecord, RunStatus, WeightChoice};
+use crate::engine::plan::Plan;
+use crate::engine::{Progress, Runner, record};
+use crate::exchange::{Exporter, OwnJson};
+use crate::hardware::capture_environment;
+use crate::report::{Format, human_duration};
+use crate::store::campaigns::{Lease, OpenRun};
+use crate::store::list::{Detail, Selection};
+use crate::store::{Store, StoreError, now_text};
+
+/// How often the lease of a run is renewed.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// A campaign that is being measured.
+pub(super) struct Session<'s> {
+    context: &'s Context,
+    store: &'s mut Store,
+    runner: Runner,
+    campaign: Campaign,
+    environment: Environment,
+    artifacts: HashMap<PathBuf, Artifact>,
+    stop: Arc<AtomicBool>,
+}
+
+impl<'s> Session<'s> {
+    pub(super) fn new(
+        context: &'s Context,
+        store: &'s mut Store,
+        runner: Runner,
+        campaign: Campaign,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            context,
+            store,
+            runner,
+            campaign,
+            environment: capture_environment(Path::new(".")),
+            artifacts: HashMap::new(),
+            stop: stop_on_signals()?,
+        })
+    }
+
+    /// Records what an engine cannot really do.
+    pub(super) fn insert_unsupported(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        for (planned, reason) in &plan.unsupported {
+            let measurement = Measurement::without_numbers(RunStatus::Unsupported, reason.to_string(), reason.hint());
+            let record = self.record(planned, None, measurement);
+            self.store.insert_run(&record)?;
+        }
+        Ok(())
+    }
+
+    /// Measures what is open, then prints the whole campaign.
+    pub(super) fn go_on(mut self, output: &OutputArgs) -> anyhow::Result<ExitStatus> {
+        let lease = recovery::own_lease();
+        let (free, held): (Vec<OpenRun>, Vec<OpenRun>) =
+            self.store.list_open_runs(&self.campaign.uuid)?.into_iter().partition(|open| open.lease.is_none());
+        if let (true, Some(OpenRun { lease: Some(other), .. })) = (free.is_empty(), held.first()) {
+            return Err(StoreError::CampaignBusy {
+                campaign: self.campaign.uuid.clone(),
+                process_id: other.process_id.into(),
+                host: other.host.clone(),
+            }
+            .into());
+        }
+        if free.is_empty() {
+            self.context.note(&format!("campaign {} has nothing left to measure", self.campaign.uuid));
+        }
+        let bar = self.bar(free.len() as u64);
+        let started = Instant::now();
+        for (index, open) in free.iter().enumerate() {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            if !self.store.take_run(open.id, &lease)? {
+                continue;
+            }
+            let what = describe(&open.plan);
+            bar.set_message(what.clone());
+            let record = self.measure(open, &bar)?;
+            self.save(open, &record, &lease)?;
+            bar.inc(1);
+            if !self.context.shows_progress() {
+                self.context.note(&format!("[{}/{}] {what}: {}", index + 1, free.len(), outcome(&record.measurement)));
+            }
+        }
+        bar.finish_and_clear();
+        self.context.detail(&format!("campaign {} took {}", self.campaign.uuid, human_duration(started.elapsed())));
+        self.sum_up(output)
+    }
+
+    fn bar(&self, length: u64) -> ProgressBar {
+        if !self.context.shows_progress() {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new(length);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg} {elapsed} (left {eta})") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(120));
+        bar
+    }
+
+    fn measure(&mut self, open: &OpenRun, bar: &ProgressBar) -> anyhow::Result<RunRecord> {
+        let artifact = self.artifact(&open.plan.weights)?;
+        let (started_at, start) = (now_text(), Instant::now());
+        let what = describe(&open.plan);
+        let mut last_beat = Instant::now();
+        let store = &mut *self.store;
+        let measurement = self.runner.measure(&open.plan, &self.stop, &mut |progress| {
+            bar.set_message(match progress {
+                Progress::Loading => format!("{what}: loading"),
+                Progress::WarmingUp => format!("{what}: warming up"),
+                Progress::Sampling { iterations, elapsed } => {
+                    format!("{what}: {iterations} samples in {}", human_duration(elapsed))
+                }
+            });
+            if last_beat.elapsed() >= HEARTBEAT {
+                last_beat = Instant::now();
+                // A heartbeat that is missed does no harm; the process id tells, too.
+                let _ = store.beat(open.id);
+            }
+        });
+        let mut record = self.record(&open.plan, artifact, measurement);
+        record.started_at = Some(started_at);
+        record.duration_s = Some(start.elapsed().as_secs_f64());
+        Ok(record)
+    }
+
+    fn record(&self, plan: &PlannedRun, artifact: Option<Artifact>, measurement: Measurement) -> RunRecord {
+        RunRecord { campaign: Some(self.campaign.clone()), artifact, ..record(plan, &self.environment, measurement) }
+    }
+
+    /// Stores a run. An interrupted one gives its place in the plan back. What the database does not take is written
+    /// beside it, so that nothing that was measured is lost.
+    fn save(&mut self, open: &OpenRun, record: &RunRecord, lease: &Lease) -> anyhow::Result<()> {
+        let saved = if record.measurement.status == RunStatus::Interrupted {
+            self.store.release_interrupted(open.id, lease, record).map(drop)
+        } else {
+            self.store.finish_run(open.id, record).map(drop)
+        };
+        let Err(error) = saved else { return Ok(()) };
+        match spill(self.store.path(), record) {
+            Some(path) => Err(anyhow::Error::new(error).context(CommandError::new(
+                format!("the run could not be stored and was saved in `{}`", path.display()),
+                format!("once the cause is gone: `benchdb import {}`", path.display()),
+            ))),
+            None => Err(anyhow::Error::new(error).context("the run could not be stored anywhere")),
+        }
+    }
+
+    fn artifact(&mut self, weights: &WeightChoice) -> anyhow::Result<Option<Artifact>> {
+        let WeightChoice::File(path) = weights else {
+            return Ok(None);
+        };
+        if let Some(known) = self.artifacts.get(path) {
+            return Ok(Some(known.clone()));
+        }
+        let failed = || format!("cannot read the weights `{}`", path.display());
+        let mut file = std::fs::File::open(path).with_context(failed)?;
+        let mut digest = Sha256::new();
+        let size_bytes = std::io::copy(&mut file, &mut digest).with_context(failed)?;
+        let artifact = Artifact {
+            sha256: hex(&digest.finalize()),
+            format: match path.extension().and_then(|ending| ending.to_str()) {
+                Some("pt" | "pth") => "pytorch",
+                _ => "safetensors",
+            }
+            .to_owned(),
+            size_bytes,
+            path: Some(path_text(path)),
+        };
+        self.artifacts.insert(path.clone(), artifact.clone());
+        Ok(Some(artifact))
+    }
+
+    fn sum_up(self, output: &OutputArgs) -> anyhow::Result<ExitStatus> {
+        let runs = self.store.list_runs(
+            &Selection { campaign: Some(self.campaign.uuid.clone()), ..Selection::default() },
+            Detail::Row,
+        )?;
+        let people = output.format() == Format::Table || output.format() == Format::Markdown;
+        self.context.print("runs", &[result_table(&runs, people)], output)?;
+        for (id, record) in &runs {
+            if let (Some(error), RunStatus::Failed | RunStatus::OutOfMemory) =
+                (&record.measurement.error, record.measurement.status)
+            {
+                self.context.note(&format!("run {id}: {error}"));
+                if let Some(hint) = &record.measurement.hint {
+                    self.context.note(&format!("hint: {hint}"));
+                }
+            }
+        }
+        if self.stop.load(Ordering::Relaxed) {
+            self.context.note(&format!("interrupted; `benchdb run --resume {}` goes on", self.campaign.uuid));
+            return Ok(ExitStatus::Interrupted);
+        }
+        let count = |status| runs.iter().filter(|(_, run)| run.measurement.status == status).count();
+        let broken = count(RunStatus::Failed) + count(RunStatus::OutOfMemory);
+        Ok(if broken > 0 || count(RunStatus::Ok) == 0 { ExitStatus::Failed } else { ExitStatus::Ok })
+    }
+}
+
+/// The first Ctrl-C or SIGTERM asks for an end, the second one is the end.
+fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .context("cannot listen for Ctrl-C")?;
+    }
+    Ok(stop)
+}
+
+/// Writes a run that the database did not take where there is room for it; `None` if there is none.
+fn spill(database: &Path, record: &RunRecord) -> Option<PathBuf> {
+    let name = format!("benchdb-unsaved-{}.json", record.uuid);
+    let beside = database.parent().unwrap_or(Path::new("")).join(&name);
+    [beside, PathBuf::from(&name), std::env::temp_dir().join(&name)].into_iter().find(|path| {
+        write_to(Some(path), |mut out| {
+            let mut json = OwnJson::default();
+            json.begin(&mut out)?;
+            json.write(&mut out, 0, record)?;
+            Ok(json.end(&mut out)?)
+        })
+        .is_ok()
+    })
+}
