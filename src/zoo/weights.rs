@@ -186,7 +186,12 @@ fn open(path: &Path) -> Result<Tensors, WeightError> {
             SafetensorsStore::from_file(path).get_all_tensors().cloned().map_err(|source| malformed(Box::new(source)))
         }
         Some("pt" | "pth" | "bin") => {
-            PytorchStore::from_file(path).get_all_tensors().cloned().map_err(|source| malformed(Box::new(source)))
+            // By default Burn renumbers `mlp.0`, `mlp.3` to `mlp.0`, `mlp.1`; the reference's names have such gaps.
+            PytorchStore::from_file(path)
+                .map_indices_contiguous(false)
+                .get_all_tensors()
+                .cloned()
+                .map_err(|source| malformed(Box::new(source)))
         }
         _ => Err(WeightError::Extension { path: path.to_owned() }),
     }

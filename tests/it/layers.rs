@@ -12,9 +12,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("cli", &["commands"]),
     (
         "commands",
-        &[
-            "report", "exchange", "store", "predict", "analysis", "engine", "hardware", "stats", "zoo", "measure",
-        ],
+        &["report", "exchange", "store", "predict", "analysis", "engine", "hardware", "stats", "zoo", "measure"],
     ),
     ("engine", &["explain", "zoo", "measure", "hardware", "stats"]),
     ("explain", &["zoo"]),
@@ -74,10 +72,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 
 /// Line comments may name whatever they like.
 fn without_comments(text: &str) -> String {
-    text.lines()
-        .map(|line| if line.trim_start().starts_with("//") { "" } else { line })
-        .collect::<Vec<_>>()
-        .join("\n")
+    text.lines().map(|line| if line.trim_start().starts_with("//") { "" } else { line }).collect::<Vec<_>>().join("\n")
 }
 
 /// The modules that follow `prefix` (`crate::`): one, or all of a group in braces.
@@ -120,7 +115,8 @@ fn first_word(text: &str) -> String {
 
 #[test]
 fn groups_and_single_imports_are_both_read() {
-    let code = "use crate::{store::{A, B}, domain::C};\nuse crate::engine::D; $crate::label!(); let x = crate::zoo::y();";
+    let code =
+        "use crate::{store::{A, B}, domain::C};\nuse crate::engine::D; $crate::label!(); let x = crate::zoo::y();";
     let found: Vec<String> = modules_after(code, "crate::").into_iter().collect();
     assert_eq!(found, ["domain", "engine", "store", "zoo"]);
 }

@@ -3,7 +3,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::{Expect as _, Sandbox, SCRIPTED_RUN, has_program, json_of, rows, skip, stderr_of, stdout_of};
+use crate::support::{Expect as _, SCRIPTED_RUN, Sandbox, has_program, json_of, rows, skip, stderr_of, stdout_of};
 
 #[test]
 fn init_db_says_what_it_did() {
@@ -123,7 +123,15 @@ fn delete_sweeps_what_nothing_refers_to() {
     let sandbox = Sandbox::with_broken_runs();
     sandbox.benchdb().args(["delete", "--everything", "--yes"]).succeeds();
     for table in [
-        "run", "metrics", "sample_series", "configuration", "environment", "device", "model", "campaign", "planned_run",
+        "run",
+        "metrics",
+        "sample_series",
+        "configuration",
+        "environment",
+        "device",
+        "model",
+        "campaign",
+        "planned_run",
     ] {
         assert_eq!(sandbox.count(&format!("SELECT count(*) FROM {table}")), 0, "{table}");
     }
@@ -160,10 +168,7 @@ fn delete_finds_runs_by_every_selection() {
     let uuid = sandbox.value("SELECT uuid FROM run WHERE id = 3");
     let output = sandbox.benchdb().args(["delete", "--run", uuid.as_str().unwrap(), "--yes"]).succeeds();
     assert!(stderr_of(&output).contains("removed 1 run"), "{}", stderr_of(&output));
-    sandbox
-        .benchdb()
-        .args(["delete", "--campaign", "no such", "--yes"])
-        .refuses(&["no campaign `no such`"], &["last"]);
+    sandbox.benchdb().args(["delete", "--campaign", "no such", "--yes"]).refuses(&["no campaign `no such`"], &["last"]);
 }
 
 #[test]
@@ -183,7 +188,10 @@ fn backup_copies_while_somebody_writes() {
         let name = format!("copy-{copies}.sqlite");
         sandbox.benchdb().args(["backup", &name]).succeeds();
         let rows = rows(
-            &sandbox.benchdb().args(["--db", &name, "query", "--format", "json", "SELECT count(*) AS n FROM run"]).json(),
+            &sandbox
+                .benchdb()
+                .args(["--db", &name, "query", "--format", "json", "SELECT count(*) AS n FROM run"])
+                .json(),
         );
         assert!(rows[0]["n"].as_i64().unwrap() >= 1);
         sandbox.benchdb().args(["--db", &name, "check"]).succeeds();
@@ -224,10 +232,7 @@ fn check_finds_what_was_changed_by_hand() {
         ("UPDATE metrics SET latency_mean_ms = latency_mean_ms * 1.01", "mean"),
         ("PRAGMA foreign_keys = OFF; DELETE FROM environment", "missing row of environment"),
         ("DELETE FROM metrics", "no metrics"),
-        (
-            "INSERT INTO telemetry_series VALUES (1, 'power', 'W', '[1.0]', '[1.0, 2.0]')",
-            "offsets and values differ",
-        ),
+        ("INSERT INTO telemetry_series VALUES (1, 'power', 'W', '[1.0]', '[1.0, 2.0]')", "offsets and values differ"),
     ] {
         let sandbox = Sandbox::with_a_run();
         sandbox.connection().execute_batch(damage).unwrap();
@@ -287,8 +292,8 @@ fn a_missing_command_shows_the_help() {
     assert!(stderr_of(&output).contains("Usage: benchdb"));
     let output = sandbox.benchdb().arg("--version").succeeds();
     assert_eq!(stdout_of(&output).trim(), format!("benchdb {}", env!("CARGO_PKG_VERSION")));
-    let output = sandbox.benchdb().arg("rnu").ends_with(2);
-    assert!(stderr_of(&output).contains("'run'"), "{}", stderr_of(&output));
+    let output = sandbox.benchdb().arg("qery").ends_with(2);
+    assert!(stderr_of(&output).contains("'query'"), "{}", stderr_of(&output));
 }
 
 #[test]

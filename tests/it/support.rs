@@ -135,12 +135,13 @@ impl Sandbox {
         connection
     }
 
-    /// Names of everything in the folder, but for the script and the folder for temporary files.
+    /// Names of everything in the folder, but for the script, the folder for temporary files, and the two files that
+    /// SQLite keeps beside a database that somebody has read.
     pub fn listing(&self) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(self.folder.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-            .filter(|name| name != "tmp" && name != "script.json")
+            .filter(|name| name != "tmp" && name != "script.json" && !name.ends_with("-shm") && !name.ends_with("-wal"))
             .collect();
         names.sort();
         names
@@ -227,7 +228,8 @@ pub fn said(output: &Output) -> String {
 
 #[track_caller]
 pub fn json_of(output: &Output) -> Value {
-    let value: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(output)));
+    let value: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(output)));
     assert_eq!(value["schema"], "benchdb/1");
     value
 }

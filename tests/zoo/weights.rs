@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use benchdb::domain::{HostData, HostTensor};
 use benchdb::zoo::bert::BertConfig;
 use benchdb::zoo::cifar_cnn::CifarCnnConfig;
 use benchdb::zoo::distilbert::DistilBertConfig;
@@ -153,6 +154,24 @@ fn a_pytorch_file_loads() {
     let path = fixture("weights/tiny_cifar_cnn.pth");
     network.load(&WeightSource::File(path)).unwrap();
     assert_by_rule(network.as_ref());
+}
+
+/// `fixtures/weights/tiny_vit.pth`, saved by PyTorch itself; see the script beside it.
+#[test]
+fn a_file_of_torchvision_answers_as_torchvision_does() {
+    let device = Device::flex();
+    let config = VitConfig { image: 8, patch: 4, width: 8, heads: 2, layers: 2, hidden: 16, classes: 3 };
+    let mut network = boxed(config.init(&device), &device);
+    network.load(&WeightSource::File(fixture("weights/tiny_vit.pth"))).unwrap();
+    let values = (0..192).map(|index| index as f32 / 100.0).collect();
+    let image = HostTensor { name: "image".into(), shape: vec![1, 3, 8, 8], data: HostData::F32(values) };
+    let outputs = network.forward(&Batch::from_host(&[image], &device).unwrap()).unwrap();
+    let answer: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(fixture("weights/tiny_vit.json")).unwrap()).unwrap();
+    let expected: Vec<f32> = serde_json::from_value(answer["logits"].clone()).unwrap();
+    for (ours, theirs) in f32_values(&outputs[0].to_host().unwrap()).iter().zip(&expected) {
+        assert!((ours - theirs).abs() <= 1e-4 * theirs.abs(), "{ours} is not {theirs}");
+    }
 }
 
 #[test]
