@@ -80,15 +80,19 @@ impl CommandError {
 
 /// The way out of an error, from whichever layer has one.
 pub fn hint_of(error: &anyhow::Error) -> Option<String> {
-    error.chain().find_map(|cause| {
-        let store = cause.downcast_ref::<StoreError>().and_then(StoreError::hint);
-        let engine = || cause.downcast_ref::<EngineError>().and_then(EngineError::hint);
-        let exchange = || cause.downcast_ref::<ExchangeError>().and_then(ExchangeError::hint);
-        let zoo = || cause.downcast_ref::<ZooError>().and_then(ZooError::hint);
-        let weights = || cause.downcast_ref::<WeightError>().and_then(WeightError::hint);
-        let tensors = || cause.downcast_ref::<TensorFileError>().and_then(TensorFileError::hint);
-        let command = || cause.downcast_ref::<CommandError>().and_then(|error| error.hint.clone());
-        store.or_else(engine).or_else(exchange).or_else(zoo).or_else(weights).or_else(tensors).or_else(command)
+    // A context is no link of the chain that can be recognised; only the error as a whole knows it.
+    let context = error.downcast_ref::<CommandError>().and_then(|error| error.hint.clone());
+    context.or_else(|| {
+        error.chain().find_map(|cause| {
+            let store = cause.downcast_ref::<StoreError>().and_then(StoreError::hint);
+            let engine = || cause.downcast_ref::<EngineError>().and_then(EngineError::hint);
+            let exchange = || cause.downcast_ref::<ExchangeError>().and_then(ExchangeError::hint);
+            let zoo = || cause.downcast_ref::<ZooError>().and_then(ZooError::hint);
+            let weights = || cause.downcast_ref::<WeightError>().and_then(WeightError::hint);
+            let tensors = || cause.downcast_ref::<TensorFileError>().and_then(TensorFileError::hint);
+            let command = || cause.downcast_ref::<CommandError>().and_then(|error| error.hint.clone());
+            store.or_else(engine).or_else(exchange).or_else(zoo).or_else(weights).or_else(tensors).or_else(command)
+        })
     })
 }
 

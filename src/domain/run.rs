@@ -302,7 +302,7 @@ impl RunRecord {
             (self.configuration.device.memory_bytes == Some(0), "the device has no memory"),
             (self.configuration.batch_size == 0, "the batch size is 0"),
             (self.repetition == 0, "repetitions count from 1"),
-            (self.duration_s.is_some_and(|seconds| !(seconds >= 0.0)), "the duration is negative"),
+            (self.duration_s.is_some_and(|seconds| seconds < 0.0 || seconds.is_nan()), "the duration is negative"),
             (measurement.status != RunStatus::Ok && measurement.error.is_none(), "a run that is not ok has no error"),
             (
                 measurement.status != RunStatus::Ok && measurement.validity != Validity::NotMeasured,

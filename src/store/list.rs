@@ -81,7 +81,7 @@ impl Store {
         let mut children = Children::prepare(self)?;
         let mut statement =
             self.connection.prepare_cached(include_str!("sql/select_runs.sql")).map_err(|source| self.fail(source))?;
-        let columns = statement.column_names().into_iter().map(str::to_owned).collect::<Vec<_>>();
+        let columns = statement.column_names().map(str::to_owned).collect::<Vec<_>>();
         let mut rows = statement
             .query(named_params! {
                 ":runs": json_list(&selection.runs),

@@ -91,7 +91,7 @@ impl Store {
         let mut answer = QueryAnswer {
             table: Table {
                 title: String::new(),
-                columns: statement.column_names().into_iter().map(str::to_owned).collect(),
+                columns: statement.column_names().map(str::to_owned).collect(),
                 rows: Vec::new(),
             },
             cut_by_rows: false,
@@ -162,7 +162,7 @@ impl Store {
             let columns = self
                 .connection
                 .prepare("SELECT * FROM results LIMIT 0")
-                .map(|statement| statement.column_names().into_iter().map(str::to_owned).collect())
+                .map(|statement| statement.column_names().map(str::to_owned).collect())
                 .unwrap_or_default();
             return nearest(wanted, columns).or_else(|| Some("`benchdb query --schema` shows the columns".into()));
         }

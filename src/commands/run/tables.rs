@@ -1,6 +1,6 @@
 //! What `benchdb run` prints: the plan before, the results after, a run in a few words.
 
-use crate::domain::{Cell, Measurement, PlannedRun, RunRecord, RunStatus, Table};
+use crate::domain::{Cell, Measurement, PlannedRun, RunRecord, RunStatus, Table, Validity};
 use crate::engine::plan::Plan;
 use crate::report::significant;
 use crate::stats::smallest_sample_for_quantile;
@@ -73,51 +73,88 @@ const SHOWN: [(&str, &str); 10] = [
     ("memory_host_peak_mb", "peak MB"),
 ];
 
-/// One row a run, with the metrics that any of them has. For people the names are short, and a percentile that its
-/// samples cannot support carries a `~`.
+/// One row a run, with the metrics that any of them has. For people the names are short, what all runs share stands in
+/// the title, and a percentile that its samples cannot support carries a `~`.
 pub(super) fn result_table(runs: &[(i64, RunRecord)], people: bool) -> Table {
-    let measured = |name: &str| runs.iter().any(|(_, run)| run.measurement.metrics.get(name).is_some());
-    let shown: Vec<(&str, &str)> = SHOWN.into_iter().filter(|(name, _)| measured(name)).collect();
-    let identity = [
-        ("run_id", "run"),
-        ("model", "model"),
-        ("platform", "platform"),
-        ("engine", "engine"),
-        ("precision", "precision"),
-        ("mode", "mode"),
-        ("batch_size", "batch"),
+    let mut columns: Vec<Column> = vec![
+        Column::new("run_id", "run", |id, _| id.into()),
+        Column::new("model", "model", |_, run| run.configuration.model.clone().into()),
+        Column::shared("platform", |_, run| run.configuration.platform.to_string().into()),
+        Column::shared("engine", |_, run| run.configuration.engine.clone().into()),
+        Column::shared("precision", |_, run| run.configuration.precision.to_string().into()),
+        Column::shared("mode", |_, run| run.configuration.mode.to_string().into()),
+        Column::new("batch_size", "batch", |_, run| run.configuration.batch_size.into()),
     ];
-    let ending = [("iterations", "samples"), ("status", "status"), ("validity", "validity")];
-    let columns: Vec<&str> = identity
-        .into_iter()
-        .chain(shown.iter().copied())
-        .chain(ending)
-        .map(|(name, short)| if people { short } else { name })
-        .collect();
-    let mut table = Table::new("", &columns);
-    for (id, run) in runs {
-        let configuration = &run.configuration;
-        let platform = if people && configuration.device.software {
-            format!("{} (software)", configuration.platform)
-        } else {
-            configuration.platform.to_string()
+    if people && runs.iter().any(|(_, run)| run.configuration.device.software) {
+        columns[2].cell = |_, run| {
+            let mark = if run.configuration.device.software { " (software)" } else { "" };
+            format!("{}{mark}", run.configuration.platform).into()
         };
-        let mut row: Vec<Cell> = vec![
-            (*id).into(),
-            configuration.model.clone().into(),
-            platform.into(),
-            configuration.engine.clone().into(),
-            configuration.precision.to_string().into(),
-            configuration.mode.to_string().into(),
-            configuration.batch_size.into(),
-        ];
-        row.extend(shown.iter().map(|(name, _)| metric_cell(name, run, people)));
+    }
+    let mut title = Vec::new();
+    if people {
+        columns.retain(|column| match column.common_value(runs) {
+            Some(value) if column.may_be_shared => {
+                title.push(value);
+                false
+            }
+            _ => true,
+        });
+    }
+    let measured = |name: &str| runs.iter().any(|(_, run)| run.measurement.metrics.get(name).is_some());
+    let metrics: Vec<(&str, &str)> = SHOWN.into_iter().filter(|(name, _)| measured(name)).collect();
+    let ending = if people { vec!["samples", "status"] } else { vec!["iterations", "status", "validity"] };
+    let mut names: Vec<&str> = columns.iter().map(|column| if people { column.short } else { column.name }).collect();
+    names.extend(metrics.iter().map(|(name, short)| if people { short } else { name }));
+    names.extend(ending);
+    let mut table = Table::new(&title.join(", "), &names);
+    for (id, run) in runs {
+        let mut row: Vec<Cell> = columns.iter().map(|column| (column.cell)(*id, run)).collect();
+        row.extend(metrics.iter().map(|(name, _)| metric_cell(name, run, people)));
         row.push(run.measurement.iterations.into());
-        row.push(run.measurement.status.to_string().into());
-        row.push(run.measurement.validity.to_string().into());
+        row.extend(ending_cells(run, people));
         table.push(row);
     }
     table
+}
+
+/// Status and validity; in one cell for people.
+fn ending_cells(run: &RunRecord, people: bool) -> Vec<Cell> {
+    let (status, validity) = (run.measurement.status, run.measurement.validity);
+    if !people {
+        return vec![status.to_string().into(), validity.to_string().into()];
+    }
+    let plain = status != RunStatus::Ok || validity == Validity::Valid;
+    vec![if plain { status.to_string() } else { format!("{status}, {validity}") }.into()]
+}
+
+/// A column that tells which run a row is.
+struct Column {
+    name: &'static str,
+    short: &'static str,
+    may_be_shared: bool,
+    cell: fn(i64, &RunRecord) -> Cell,
+}
+
+impl Column {
+    fn new(name: &'static str, short: &'static str, cell: fn(i64, &RunRecord) -> Cell) -> Self {
+        Self { name, short, may_be_shared: false, cell }
+    }
+
+    fn shared(name: &'static str, cell: fn(i64, &RunRecord) -> Cell) -> Self {
+        Self { name, short: name, may_be_shared: true, cell }
+    }
+
+    /// The text that all rows would have here.
+    fn common_value(&self, runs: &[(i64, RunRecord)]) -> Option<String> {
+        let (id, first) = runs.first()?;
+        let value = (self.cell)(*id, first);
+        let same = runs.iter().all(|(id, run)| (self.cell)(*id, run) == value);
+        match value {
+            Cell::Text(text) if same => Some(text),
+            _ => None,
+        }
+    }
 }
 
 fn metric_cell(name: &str, run: &RunRecord, people: bool) -> Cell {
