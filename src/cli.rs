@@ -1,13 +1,12 @@
 //! The command line: global options, the list of subcommands, and what becomes of an error.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ColorChoice, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    Context, ExitStatus, backup, check, completions, delete, export, hardware, hint_of, import, infer, init_db, man,
-    merge, models, query, run, status,
+    Context, ExitStatus, GlobalArgs, backup, check, completions, delete, export, hardware, hint_of, import, infer,
+    init_db, man, merge, models, query, run, status,
 };
 
 /// Measure neural networks on the hardware you have, keep every run in one SQLite file, ask it anything.
@@ -18,23 +17,6 @@ pub struct Cli {
     global: GlobalArgs,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Options of every command.
-#[derive(Debug, clap::Args)]
-pub struct GlobalArgs {
-    /// The database file
-    #[arg(long, global = true, value_name = "PATH", env = "BENCHDB_PATH", hide_env_values = true, default_value = crate::store::DEFAULT_FILE)]
-    pub db: PathBuf,
-    /// Print results and errors only
-    #[arg(long, short, global = true, conflicts_with = "verbose")]
-    pub quiet: bool,
-    /// Print more of what happens
-    #[arg(long, short, global = true)]
-    pub verbose: bool,
-    /// Colours: on a terminal, always, never (NO_COLOR is respected)
-    #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
-    pub color: ColorChoice,
 }
 
 /// One variant a subcommand.

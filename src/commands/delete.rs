@@ -41,7 +41,11 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         .into());
     }
     let runs = store.list_runs(&selection, Detail::Row)?;
-    if runs.is_empty() {
+    let open_plan = match &selection.campaign {
+        Some(campaign) => store.list_open_runs(campaign)?.len(),
+        None => 0,
+    };
+    if runs.is_empty() && open_plan == 0 {
         context.note("no run is selected; nothing was removed");
         return Ok(ExitStatus::Ok);
     }
@@ -61,6 +65,9 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     if runs.len() > SHOWN {
         context.note(&format!("... and {} more", runs.len() - SHOWN));
     }
+    if open_plan > 0 {
+        context.note(&format!("and {open_plan} runs of the campaign's plan that are not measured yet"));
+    }
     if args.dry_run {
         context.note(&format!("{} runs would be removed", runs.len()));
         return Ok(ExitStatus::Ok);
@@ -71,6 +78,9 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     }
     let ids: Vec<i64> = runs.iter().map(|(id, _)| *id).collect();
     let removed = store.delete_runs(&ids)?;
+    if let Some(campaign) = &selection.campaign {
+        store.delete_open_plan(campaign)?;
+    }
     context.note(&format!("removed {removed} runs"));
     Ok(ExitStatus::Ok)
 }

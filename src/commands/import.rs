@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::{CommandError, Context, ExitStatus, OutputArgs, files_in, path_text};
+use super::{CommandError, Context, ExitStatus, OutputArgs, files_in, path_text, unreadable};
 use crate::domain::configuration::sha256_hex;
 use crate::domain::{Cell, Refusal, Table};
 use crate::exchange::{Content, ExchangeError, importer_for};
@@ -103,7 +103,7 @@ fn undo(batch: i64, context: &Context) -> anyhow::Result<ExitStatus> {
 }
 
 fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))
+    std::fs::read(file).with_context(|| unreadable(file))
 }
 
 /// Imports one file; answers its row of the table, and whether everything in it was taken or known.

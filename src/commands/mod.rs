@@ -20,14 +20,13 @@ pub mod run;
 pub mod status;
 
 use std::fs::File;
-use std::io::{BufWriter, IsTerminal as _, Write};
+use std::io::{BufWriter, ErrorKind, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::ColorChoice;
 
-use crate::cli::GlobalArgs;
 use crate::domain::Table;
 use crate::engine::EngineError;
 use crate::exchange::ExchangeError;
@@ -36,7 +35,7 @@ use crate::report::{Format, Style, renderer};
 use crate::store::{Access, Opened, Store, StoreError};
 use crate::zoo::{WeightError, ZooError};
 
-pub use options::{OutputArgs, SelectArgs};
+pub use options::{GlobalArgs, OutputArgs, SelectArgs};
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +117,14 @@ impl Context {
     /// # Errors
     /// What [`Store::open`] refuses.
     pub fn open(&self, access: Access) -> Result<Store, StoreError> {
-        let (mut store, opened) = Store::open(self.db(), access)?;
+        let (mut store, opened) = match Store::open(self.db(), access) {
+            // Our own database is migrated by whatever command comes first.
+            Err(StoreError::OlderSchema { .. }) => {
+                self.open(Access::Write)?;
+                Store::open(self.db(), access)?
+            }
+            opened => opened?,
+        };
         match opened {
             Opened::Created => self.note(&format!("created `{}`", self.db().display())),
             Opened::Migrated { from } => {
@@ -198,15 +204,25 @@ impl Context {
 /// What the file system refuses, or the first error of `write`.
 pub fn write_to(path: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let Some(path) = path.filter(|path| *path != Path::new("-")) else {
-        let mut out = BufWriter::new(std::io::stdout().lock());
-        write(&mut out)?;
-        return Ok(out.flush()?);
+        let mut out = BufWriter::new(Pipe { out: std::io::stdout().lock(), closed: false });
+        let written = write(&mut out).and_then(|()| Ok(out.flush()?));
+        let closed = out.get_ref().closed;
+        // What is left in the buffer has nowhere to go.
+        let _ = out.into_parts();
+        return if closed { Err(std::io::Error::from(ErrorKind::BrokenPipe).into()) } else { written };
     };
-    let failed = || format!("cannot write `{}`", path.display());
+    let failed = || {
+        CommandError::new(
+            format!("cannot write `{}`", path.display()),
+            "the folder must be there and writable, with room on its disk",
+        )
+    };
+    // What has a cause and a hint of its own keeps them.
+    let named = |error: anyhow::Error| if error.is::<std::io::Error>() { error.context(failed()) } else { error };
     if path.exists() && !path.is_file() {
         // A device or a pipe is written to as it is.
         let mut out = BufWriter::new(File::options().write(true).open(path).with_context(failed)?);
-        write(&mut out).with_context(failed)?;
+        write(&mut out).map_err(named)?;
         return out.flush().with_context(failed);
     }
     let folder = match path.parent() {
@@ -220,11 +236,27 @@ pub fn write_to(path: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> anyho
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let draft = builder.tempfile_in(folder).with_context(failed)?;
     let mut out = BufWriter::new(draft);
-    write(&mut out).with_context(failed)?;
+    write(&mut out).map_err(named)?;
     let draft = out.into_inner().map_err(std::io::IntoInnerError::into_error).with_context(failed)?;
     draft.as_file().sync_all().with_context(failed)?;
     draft.persist(path).map_err(|error| error.error).with_context(failed)?;
     Ok(())
+}
+
+/// Standard output; remembers that its reader went away, whatever the layers above make of the error.
+struct Pipe<W> {
+    out: W,
+    closed: bool,
+}
+
+impl<W: Write> Write for Pipe<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.out.write(bytes).inspect_err(|error| self.closed |= error.kind() == ErrorKind::BrokenPipe)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush().inspect_err(|error| self.closed |= error.kind() == ErrorKind::BrokenPipe)
+    }
 }
 
 /// The format that a file's ending names, where it names one.
@@ -235,6 +267,11 @@ fn format_of(path: &Path) -> Option<Format> {
         "md" | "markdown" => Some(Format::Markdown),
         _ => None,
     }
+}
+
+/// The context of a file that cannot be read.
+fn unreadable(path: &Path) -> CommandError {
+    CommandError::new(format!("cannot read `{}`", path.display()), "check the path and its permissions")
 }
 
 /// A path as text, for records.
@@ -249,7 +286,7 @@ fn path_text(path: &Path) -> String {
 fn files_in(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
-        let failed = || format!("cannot read `{}`", path.display());
+        let failed = || unreadable(path);
         if path.is_dir() {
             let mut inside = Vec::new();
             for entry in std::fs::read_dir(path).with_context(failed)? {

@@ -2,13 +2,30 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ColorChoice};
 
 use super::format_of;
 use crate::domain::{Mode, Platform, Precision, RunStatus};
 use crate::engine::{EngineError, plan::find_model};
 use crate::report::Format;
 use crate::store::list::Selection;
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct GlobalArgs {
+    /// The database file
+    #[arg(long, global = true, value_name = "PATH", env = "BENCHDB_PATH", hide_env_values = true, default_value = crate::store::DEFAULT_FILE)]
+    pub db: PathBuf,
+    /// Print results and errors only
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print more of what happens
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// Colours: on a terminal, always, never (NO_COLOR is respected)
+    #[arg(long, global = true, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    pub color: ColorChoice,
+}
 
 /// Where and how rows are printed.
 #[derive(Clone, Debug, Default, Args)]

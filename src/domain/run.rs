@@ -316,9 +316,15 @@ impl RunRecord {
             let Some(metric) = super::metric::find_metric(name) else {
                 return Err(format!("there is no standard metric `{name}`"));
             };
-            let bounded = metric.kind == super::MetricKind::Proportion && !name.starts_with("fidelity");
-            if bounded && !(0.0..=1.0).contains(&value) {
-                return Err(format!("`{name}` is {value}, not between 0 and 1"));
+            // Rounding may bring a cosine just above 1; a relative error has no upper end.
+            let allowed = match name {
+                "fidelity_cosine" => -1.000_001..=1.000_001,
+                "fidelity_relative_error" => 0.0..=f64::INFINITY,
+                _ if metric.kind == super::MetricKind::Proportion => 0.0..=1.0,
+                _ => f64::NEG_INFINITY..=f64::INFINITY,
+            };
+            if !allowed.contains(&value) {
+                return Err(format!("`{name}` is {value}, not between {} and {}", allowed.start(), allowed.end()));
             }
         }
         for series in &measurement.telemetry {
@@ -326,13 +332,30 @@ impl RunRecord {
                 return Err(format!("sensor `{}` has more offsets than values, or fewer", series.sensor));
             }
         }
-        let mut phases: Vec<&str> = measurement.samples.iter().map(|series| series.phase.as_str()).collect();
-        phases.sort_unstable();
-        if phases.windows(2).any(|pair| pair[0] == pair[1]) || phases.contains(&"") {
-            return Err("a phase has two series of samples, or no name".to_owned());
+        names_are_unique("phase of samples", measurement.samples.iter().map(|series| &series.phase))?;
+        names_are_unique("sensor", measurement.telemetry.iter().map(|series| &series.sensor))?;
+        names_are_unique("own metric", measurement.extra_metrics.iter().map(|metric| &metric.name))?;
+        names_are_unique("operator", measurement.operator_times.iter().map(|operator| &operator.path))?;
+        if let Some(artifact) = &self.artifact
+            && (artifact.sha256.len() != 64 || artifact.format.is_empty())
+        {
+            return Err("the artifact has no SHA-256 of 64 characters, or no format".to_owned());
         }
         Ok(())
     }
+}
+
+fn names_are_unique<'n>(what: &str, names: impl Iterator<Item = &'n String>) -> Result<(), String> {
+    let mut seen = std::collections::BTreeSet::new();
+    for name in names {
+        if name.is_empty() {
+            return Err(format!("a {what} has no name"));
+        }
+        if !seen.insert(name) {
+            return Err(format!("the {what} `{name}` is there twice"));
+        }
+    }
+    Ok(())
 }
 
 fn uuid_shape(text: &str) -> Result<(), String> {

@@ -133,51 +133,56 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
     let mut probes = Probes::new(runner);
     let targets = resolve_targets(request, &chosen, &mut probes, &mut plan);
     let threads = request.threads.unwrap_or_else(logical_cpus);
-    let mut position = 0;
-    for repetition in 1..=request.repeat.max(1) {
-        for model in &models {
-            for target in &targets {
-                for &precision in &request.precisions {
-                    for &batch_size in &request.batch_sizes {
-                        let planned = PlannedRun {
-                            position,
-                            repetition,
-                            configuration: configuration(request, model, target, precision, batch_size, threads),
-                            device_index: target.device_index,
-                            inputs: model.inputs(),
-                            weights: match &request.weights {
-                                Some(path) => WeightChoice::File(path.clone()),
-                                None => WeightChoice::Seeded(request.seed),
-                            },
-                            seed: request.seed,
-                            optimizer: request.optimizer,
-                            sampling: request.sampling.clone(),
-                        };
-                        match supported(target, request.mode, precision) {
-                            Ok(()) => {
-                                position += 1;
-                                plan.runs.push(planned);
-                            }
-                            // Once is enough: repeating it would find out nothing.
-                            Err(reason) if repetition == 1 => plan.unsupported.push((planned, reason)),
-                            Err(_) => {}
-                        }
+    let mut once = Vec::new();
+    for model in &models {
+        for target in &targets {
+            for &precision in &request.precisions {
+                for &batch_size in &request.batch_sizes {
+                    let planned = planned_run(request, model, target, precision, batch_size, threads);
+                    match supported(target, request.mode, precision) {
+                        Ok(()) => once.push(planned),
+                        Err(reason) => plan.unsupported.push((planned, reason)),
                     }
                 }
             }
         }
     }
-    if let Some(limit) = request.limit
-        && plan.runs.len() > limit
-    {
-        plan.notes.push(format!(
-            "{} of {} runs are left out by `--limit {limit}`",
-            plan.runs.len() - limit,
-            plan.runs.len()
-        ));
-        plan.runs.truncate(limit);
+    let wanted = once.len() * request.repeat.max(1) as usize;
+    let kept = request.limit.unwrap_or(wanted).min(wanted);
+    if kept < wanted {
+        plan.notes.push(format!("{} of {wanted} runs are left out by `--limit {kept}`", wanted - kept));
     }
+    let in_turns = (1..=request.repeat.max(1)).flat_map(|repetition| once.iter().map(move |run| (repetition, run)));
+    plan.runs = in_turns
+        .take(kept)
+        .zip(0..)
+        .map(|((repetition, run), position)| PlannedRun { position, repetition, ..run.clone() })
+        .collect();
     Ok(plan)
+}
+
+fn planned_run(
+    request: &PlanRequest,
+    model: &ModelEntry,
+    target: &Target,
+    precision: Precision,
+    batch_size: u32,
+    threads: u32,
+) -> PlannedRun {
+    PlannedRun {
+        position: 0,
+        repetition: 1,
+        configuration: configuration(request, model, target, precision, batch_size, threads),
+        device_index: target.device_index,
+        inputs: model.inputs(),
+        weights: match &request.weights {
+            Some(path) => WeightChoice::File(path.clone()),
+            None => WeightChoice::Seeded(request.seed),
+        },
+        seed: request.seed,
+        optimizer: request.optimizer,
+        sampling: request.sampling.clone(),
+    }
 }
 
 fn supported(target: &Target, mode: Mode, precision: Precision) -> Result<(), EngineError> {
@@ -282,8 +287,9 @@ pub fn find_model(name: &str) -> Result<&'static ModelEntry, EngineError> {
         [single] => Ok(single),
         [] => {
             let all = zoo::models().iter().flat_map(|entry| std::iter::once(&entry.name).chain(entry.aliases).copied());
-            Err(unknown(match names::nearest(name, all) {
-                Some(near) => format!("did you mean `{near}`?"),
+            let near = names::nearest(name, all).and_then(|near| find_model(near).ok());
+            Err(unknown(match near {
+                Some(near) => format!("did you mean `{}`?", near.name),
                 None => "`benchdb models` lists all".to_owned(),
             }))
         }

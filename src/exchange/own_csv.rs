@@ -273,8 +273,8 @@ struct Cells<'c> {
 
 impl Cells<'_> {
     fn optional(&self, name: &str) -> Option<String> {
-        let text = self.record.get(*self.columns.at.get(name)?)?.trim();
-        (!text.is_empty()).then(|| text.to_owned())
+        let text = self.record.get(*self.columns.at.get(name)?)?;
+        (!text.trim().is_empty()).then(|| text.to_owned())
     }
 
     fn required(&self, name: &str) -> Result<String, String> {
@@ -283,7 +283,7 @@ impl Cells<'_> {
 
     fn labelled<T: ValueEnum>(&self, name: &str) -> Result<T, String> {
         let text = self.required(name)?;
-        parse_label(&text).ok_or_else(|| {
+        parse_label(text.trim()).ok_or_else(|| {
             let known: Vec<String> = T::value_variants().iter().map(label).collect();
             format!("`{name}` is `{text}`, not one of {}", known.join(", "))
         })
@@ -291,7 +291,7 @@ impl Cells<'_> {
 
     fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, String> {
         self.optional(name)
-            .map(|text| text.parse().map_err(|_| format!("`{name}` is `{text}`, not a number")))
+            .map(|text| text.trim().parse().map_err(|_| format!("`{name}` is `{text}`, not a number")))
             .transpose()
     }
 

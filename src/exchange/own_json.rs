@@ -51,9 +51,14 @@ impl<E: From<ExchangeError>> Importer<E> for OwnJson {
     }
 
     fn recognises(&self, content: Content<'_>) -> bool {
-        let head = &content.bytes[..content.bytes.len().min(256)];
-        let head: String = String::from_utf8_lossy(head).split_whitespace().collect();
-        head.starts_with("{\"schema\":\"benchdb/")
+        // The schema stands first in what we write; another program may have sorted it to the end.
+        let bytes = content.bytes.trim_ascii_start();
+        let ends = [&bytes[..bytes.len().min(256)], &bytes[bytes.len().saturating_sub(256)..]];
+        bytes.starts_with(b"{")
+            && ends.iter().any(|end| {
+                let words: String = String::from_utf8_lossy(end).split_whitespace().collect();
+                words.contains("\"schema\":\"benchdb/")
+            })
     }
 
     fn read(&self, content: Content<'_>, sink: &mut Sink<'_, E>) -> Result<Vec<String>, E> {

@@ -61,7 +61,8 @@ impl TensorFileError {
             Self::Format { .. } => Some("write it with numpy.save (.npy) or numpy.savez (.npz)".to_owned()),
             Self::ElementType { .. } => Some("float32, float64, int32 and int64 are read: use `.astype`".to_owned()),
             Self::TooMany { .. } => Some("name a file that ends in .npz".to_owned()),
-            Self::Read { .. } | Self::Archive { .. } => None,
+            Self::Read { .. } => Some("check the path, its permissions and that the file is whole".to_owned()),
+            Self::Archive { .. } => Some("write it with numpy.savez".to_owned()),
         }
     }
 }

@@ -191,6 +191,22 @@ impl Store {
         })
     }
 
+    /// Gives up what a campaign has not measured yet; answers how many runs that were. Runs that somebody holds stay.
+    ///
+    /// # Errors
+    /// What SQLite refuses; nothing is removed then.
+    pub fn delete_open_plan(&mut self, campaign_uuid: &str) -> Result<u64, StoreError> {
+        self.write(|transaction| {
+            let removed = transaction.execute(
+                "DELETE FROM planned_run WHERE state = 'pending'
+                     AND campaign_id = (SELECT id FROM campaign WHERE uuid = ?1)",
+                [campaign_uuid],
+            )?;
+            super::maintain::sweep(transaction)?;
+            Ok(removed as u64)
+        })
+    }
+
     /// The campaign whose UUID starts with `wanted`, whose label is `wanted`, or the newest for `last`.
     ///
     /// # Errors

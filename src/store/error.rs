@@ -53,6 +53,16 @@ pub enum StoreError {
         /// The newest schema that this program knows.
         known: i64,
     },
+    /// An older benchdb made it, and reading alone must not change it.
+    #[error("`{}` has schema {found}, this benchdb needs schema {known}", path.display())]
+    OlderSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The schema of this program.
+        known: i64,
+    },
     /// The file ends too early.
     #[error("`{}` is truncated: {expected} bytes by its header, {actual} on disk", path.display())]
     Truncated {
@@ -207,6 +217,7 @@ impl StoreError {
             Self::NewerSchema { .. } => {
                 "it was left untouched; use the newer benchdb, or another file with `--db PATH`".into()
             }
+            Self::OlderSchema { path, .. } => format!("`benchdb --db {} init-db` migrates it", path.display()),
             Self::Truncated { .. } | Self::Damaged { .. } | Self::DanglingRows { .. } => {
                 "restore a backup, or save what is left: `sqlite3 FILE .recover | sqlite3 new.sqlite`".into()
             }

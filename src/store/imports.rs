@@ -68,7 +68,15 @@ impl Store {
             .optional()
             .map_err(failed)?;
         if let Some((batch, imported_at)) = before {
-            return Ok(ImportOutcome::Repeated { batch, imported_at });
+            let there = transaction
+                .query_row("SELECT 1 FROM run WHERE import_batch_id = ?1 LIMIT 1", [batch], |_| Ok(()))
+                .optional()
+                .map_err(failed)?;
+            if there.is_some() {
+                return Ok(ImportOutcome::Repeated { batch, imported_at });
+            }
+            // Nothing of it is left: its runs were deleted since, or had come from elsewhere.
+            transaction.execute("DELETE FROM import_batch WHERE id = ?1", [batch]).map_err(failed)?;
         }
         transaction
             .execute(

@@ -7,7 +7,7 @@ use rusqlite::{CachedStatement, OptionalExtension as _, Transaction, Transaction
 use super::{Store, StoreError};
 use crate::domain::label::label;
 use crate::domain::run::{ExtraMetric, ModelRecord, OperatorTime, TelemetrySeries};
-use crate::domain::{Artifact, Campaign, Configuration, Device, Environment, MetricSet, RunRecord};
+use crate::domain::{Artifact, Campaign, Configuration, Device, Environment, MetricSet, RunRecord, RunStatus};
 
 /// What became of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +152,31 @@ impl<'t> RunWriter<'t> {
         }
         self.telemetry(run_id, &measurement.telemetry)?;
         self.operator_times(run_id, &measurement.operator_times)?;
+        if let (Some(campaign_id), Some(_), RunStatus::Ok) = (campaign_id, import_batch, measurement.status) {
+            self.close_plan(campaign_id, run_id, record)?;
+        }
         Ok(Inserted::New(run_id))
+    }
+
+    /// A measured run of a plan that comes back from a file (because the database had no room for it) is not measured
+    /// again.
+    fn close_plan(&self, campaign_id: i64, run_id: i64, record: &RunRecord) -> rusqlite::Result<()> {
+        let configuration = serde_json::to_string(&record.configuration)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        self.prepare(
+            "UPDATE planned_run SET state = 'done', run_id = :run_id, lease_host = NULL, lease_process_id = NULL,
+                 lease_process_start = NULL
+             WHERE campaign_id = :campaign_id AND state <> 'done'
+                 AND json_extract(plan, '$.repetition') = :repetition
+                 AND json_extract(plan, '$.configuration') = json(:configuration)",
+        )?
+        .execute(named_params! {
+            ":run_id": run_id,
+            ":campaign_id": campaign_id,
+            ":repetition": record.repetition,
+            ":configuration": configuration,
+        })
+        .map(drop)
     }
 
     fn prepare(&self, sql: &'static str) -> rusqlite::Result<CachedStatement<'t>> {

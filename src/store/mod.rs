@@ -1,6 +1,6 @@
 //! SQLite: the only place that sees a connection or a row.
 //!
-//! A [`Store`] is one open database file. It is created, checked and migrated in [`open`], filled in [`insert`]
+//! A [`Store`] is one open database file. It is created, checked and migrated in `open.rs`, filled in [`insert`]
 //! and [`campaigns`], read in [`list`], [`status`] and [`query`], and looked after in [`maintain`].
 
 pub mod campaigns;

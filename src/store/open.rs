@@ -70,6 +70,9 @@ impl Store {
                 std::fs::remove_file(path).map_err(|source| StoreError::Create { path: path.into(), source })?;
                 create(path)?
             }
+            Identity::Ours { schema } if schema < SCHEMA_VERSION && access == Access::Read => {
+                return Err(StoreError::OlderSchema { path: path.into(), found: schema, known: SCHEMA_VERSION });
+            }
             Identity::Ours { schema } if schema < SCHEMA_VERSION => migrate_existing(path, schema)?,
             Identity::Ours { .. } => Opened::Existing,
         };
@@ -98,13 +101,12 @@ fn identify(path: &Path) -> Result<Identity, StoreError> {
     }
     refuse_truncated(path, &header, metadata.len())?;
 
-    let connection = connect_read_only(path)?;
-    let failed = |source| StoreError::sqlite(path, source);
-    let application_id: i32 =
-        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
-    if application_id != APPLICATION_ID {
+    // Read from the header, not by SQLite: a connection would leave files beside another program's database.
+    if header[68..72] != APPLICATION_ID.to_be_bytes() {
         return Err(StoreError::Foreign { path: path.into() });
     }
+    let connection = connect_read_only(path)?;
+    let failed = |source| StoreError::sqlite(path, source);
     let schema: i64 = connection
         .query_row("SELECT ifnull(max(version), 0) FROM refinery_schema_history", [], |row| row.get(0))
         .map_err(failed)?;

@@ -8,16 +8,46 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::{CommandError, Context, ExitStatus, OutputArgs};
+use super::{CommandError, Context, ExitStatus, OutputArgs, unreadable};
 use crate::domain::{Campaign, Category, Mode, Platform, Precision, Sampling, TrainingOptimizer};
 use crate::engine::plan::{HardwareChoice, ModelChoice, PlanRequest, plan};
 use crate::engine::{EngineError, Runner};
+use crate::report::Format;
 use crate::store::{Access, now_text};
 use session::Session;
 use tables::{describe, plan_tables};
 
 /// Batches in flight that `--throughput-mode` keeps, if nobody says how many.
 const BATCHES_IN_FLIGHT: u32 = 4;
+
+/// What a campaign's plan fixes; `--resume` goes on with the plan as it is.
+const PLAN_OPTIONS: [&str; 25] = [
+    "models",
+    "category",
+    "all",
+    "hardware",
+    "engines",
+    "batch_sizes",
+    "precisions",
+    "mode",
+    "training_mode",
+    "optimizer",
+    "threads",
+    "device_index",
+    "include_software",
+    "repeat",
+    "limit",
+    "iterations",
+    "warmup",
+    "min_time",
+    "max_time",
+    "precision_target",
+    "throughput_mode",
+    "weights",
+    "seed",
+    "label",
+    "dry_run",
+];
 
 /// Options of `benchdb run`.
 #[derive(Debug, clap::Args)]
@@ -45,7 +75,7 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Go on with a campaign that was stopped: its UUID or the beginning of it, its label, or `last`
-    #[arg(long, value_name = "CAMPAIGN", conflicts_with_all = ["models", "category", "all", "dry_run", "weights", "label"])]
+    #[arg(long, value_name = "CAMPAIGN", conflicts_with_all = PLAN_OPTIONS)]
     resume: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
@@ -95,11 +125,11 @@ struct WhatArgs {
     #[arg(long)]
     include_software: bool,
     /// Runs of each configuration, interleaved across the plan
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     repeat: u32,
     /// At most this many runs
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: Option<u32>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -177,7 +207,8 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let request = request(args)?;
     let plan = plan(&request, &runner)?;
     if args.dry_run {
-        context.print("plan", &plan_tables(&plan), &args.output)?;
+        let people = matches!(args.output.format(), Format::Table | Format::Markdown);
+        context.print("plan", &plan_tables(&plan, people), &args.output)?;
         for note in &plan.notes {
             context.note(note);
         }
@@ -200,7 +231,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     }
     if let Some(path) = &request.weights {
         // Before a database is made for nothing.
-        std::fs::File::open(path).with_context(|| format!("cannot read the weights `{}`", path.display()))?;
+        std::fs::File::open(path).with_context(|| unreadable(path))?;
     }
     let campaign = Campaign {
         uuid: uuid::Uuid::now_v7().to_string(),
@@ -284,7 +315,7 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         weights: args.weights.clone(),
         device_index: what.device_index,
         include_software: what.include_software,
-        limit: what.limit,
+        limit: what.limit.map(|limit| limit as usize),
     })
 }
 

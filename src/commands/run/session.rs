@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest as _, Sha256};
 
 use super::tables::{describe, outcome, result_table};
-use crate::commands::{CommandError, Context, ExitStatus, OutputArgs, path_text, recovery, write_to};
+use crate::commands::{CommandError, Context, ExitStatus, OutputArgs, path_text, recovery, unreadable, write_to};
 use crate::domain::configuration::hex;
 use crate::domain::{Artifact, Campaign, Environment, Measurement, PlannedRun, RunRecord, RunStatus, WeightChoice};
 use crate::engine::plan::Plan;
@@ -171,7 +171,7 @@ impl<'s> Session<'s> {
         if let Some(known) = self.artifacts.get(path) {
             return Ok(Some(known.clone()));
         }
-        let failed = || format!("cannot read the weights `{}`", path.display());
+        let failed = || unreadable(path);
         let mut file = std::fs::File::open(path).with_context(failed)?;
         let mut digest = Sha256::new();
         let size_bytes = std::io::copy(&mut file, &mut digest).with_context(failed)?;

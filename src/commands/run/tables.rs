@@ -33,7 +33,7 @@ pub(super) fn outcome(measurement: &Measurement) -> String {
 }
 
 /// The runs of a plan, and what is left out of it.
-pub(super) fn plan_tables(plan: &Plan) -> Vec<Table> {
+pub(super) fn plan_tables(plan: &Plan, people: bool) -> Vec<Table> {
     let columns = ["run", "model", "platform", "device", "engine", "precision", "mode", "batch_size", "threads"];
     let mut runs = Table::new("Plan", &columns);
     for planned in &plan.runs {
@@ -56,7 +56,7 @@ pub(super) fn plan_tables(plan: &Plan) -> Vec<Table> {
     for (what, reason) in reasons.chain(unsupported) {
         left_out.push([what.into(), reason.to_string().into(), reason.hint().into()]);
     }
-    if left_out.rows.is_empty() { vec![runs] } else { vec![runs, left_out] }
+    if people && left_out.rows.is_empty() { vec![runs] } else { vec![runs, left_out] }
 }
 
 /// The metrics of the table that ends a campaign, with the short names that people read.
