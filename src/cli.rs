@@ -8,6 +8,7 @@ use crate::commands::{
     Context, ExitStatus, GlobalArgs, backup, check, completions, delete, export, hardware, hint_of, import, infer,
     init_db, man, merge, models, query, run, status,
 };
+use crate::domain::text::one_line;
 
 /// Measure neural networks on the hardware you have, keep every run in one SQLite file, ask it anything.
 #[derive(Debug, Parser)]
@@ -79,24 +80,11 @@ impl Cli {
             Ok(status) => status.into(),
             Err(error) if is_broken_pipe(&error) => ExitStatus::Ok.into(),
             Err(error) => {
-                context.complain(&one_line(&error), hint_of(&error).as_deref());
+                context.complain(&one_line(error.as_ref()), hint_of(&error).as_deref());
                 ExitStatus::Error.into()
             }
         }
     }
-}
-
-/// An error and its causes in one sentence; a cause whose words were said already is not said again.
-pub fn one_line(error: &anyhow::Error) -> String {
-    let mut text = error.to_string();
-    for cause in error.chain().skip(1) {
-        let words = cause.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Whoever reads our output has gone away: `benchdb query ... | head`.

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use super::{CommandError, Context, ExitStatus, OutputArgs, SelectArgs};
 use crate::domain::Table;
 use crate::store::Access;
-use crate::store::list::Detail;
+use crate::store::list::{Detail, Selection};
 
 /// Runs that are shown before they are removed.
 const SHOWN: usize = 20;
@@ -41,7 +41,10 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         .into());
     }
     let runs = store.list_runs(&selection, Detail::Row)?;
-    let open_plan = match &selection.campaign {
+    // A selection that is narrower than a campaign is about runs, not about the campaign's plan.
+    let whole_campaign = Selection { campaign: selection.campaign.clone(), ..Selection::default() } == selection;
+    let campaign = selection.campaign.as_deref().filter(|_| whole_campaign);
+    let open_plan = match campaign {
         Some(campaign) => store.list_open_runs(campaign)?.len(),
         None => 0,
     };
@@ -78,7 +81,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     }
     let ids: Vec<i64> = runs.iter().map(|(id, _)| *id).collect();
     let removed = store.delete_runs(&ids)?;
-    if let Some(campaign) = &selection.campaign {
+    if let Some(campaign) = campaign {
         store.delete_open_plan(campaign)?;
     }
     context.note(&format!("removed {removed} runs"));

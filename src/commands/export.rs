@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::{Context, ExitStatus, SelectArgs, format_of, write_to};
-use crate::exchange::{ExchangeError, Exporter, OwnCsv, OwnJson};
+use super::{Context, ExitStatus, SelectArgs, TransferError, format_of};
+use crate::exchange::{Exporter, OwnCsv, OwnJson};
 use crate::report::Format;
+use crate::store::Access;
 use crate::store::list::Detail;
-use crate::store::{Access, StoreError};
 
 /// What an export is written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,24 +32,6 @@ pub struct Args {
     output: Option<PathBuf>,
 }
 
-/// Either layer may stop an export.
-#[derive(Debug, thiserror::Error)]
-enum ExportError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Exchange(#[from] ExchangeError),
-}
-
-impl ExportError {
-    fn into_cause(self) -> anyhow::Error {
-        match self {
-            Self::Store(error) => error.into(),
-            Self::Exchange(error) => error.into(),
-        }
-    }
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -67,14 +49,14 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         ExportFormat::Csv => (Box::new(OwnCsv), Detail::Row),
     };
     let mut count = 0_u64;
-    write_to(args.output.as_deref(), |out| {
+    context.write(args.output.as_deref(), |out| {
         exporter.begin(out)?;
         store
             .for_each_run(&selection, detail, |id, record| {
                 count += 1;
-                exporter.write(out, id, &record).map_err(ExportError::from)
+                exporter.write(out, id, &record).map_err(TransferError::from)
             })
-            .map_err(ExportError::into_cause)?;
+            .map_err(TransferError::into_cause)?;
         Ok(exporter.end(out)?)
     })?;
     context.note(&match &args.output {

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::{CommandError, Context, ExitStatus, OutputArgs, files_in, path_text, unreadable};
+use super::{CommandError, Context, ExitStatus, OutputArgs, TransferError, files_in, path_text, unreadable};
 use crate::domain::configuration::sha256_hex;
 use crate::domain::{Cell, Refusal, Table};
 use crate::exchange::{Content, ExchangeError, importer_for};
 use crate::store::imports::{ImportOutcome, ImportSource};
-use crate::store::{Access, Store, StoreError};
+use crate::store::{Access, Store};
 
 /// Refusals of a file that are shown.
 const SHOWN_REFUSALS: usize = 20;
@@ -30,24 +30,6 @@ pub struct Args {
     output: OutputArgs,
 }
 
-/// Either layer may stop an import.
-#[derive(Debug, thiserror::Error)]
-enum ImportError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Exchange(#[from] ExchangeError),
-}
-
-impl ImportError {
-    fn into_cause(self) -> anyhow::Error {
-        match self {
-            Self::Store(error) => error.into(),
-            Self::Exchange(error) => error.into(),
-        }
-    }
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -60,7 +42,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let folder = args.files.iter().any(|path| path.is_dir());
     // Every file is looked at before a database is made for nothing.
     if let [only] = files.as_slice() {
-        importer_for::<ImportError>(Content { path: &path_text(only), bytes: &read(only)? })?;
+        importer_for::<TransferError>(Content { path: &path_text(only), bytes: &read(only)? })?;
     }
     let mut store = context.open(Access::Create)?;
     let mut table = Table::new("", &["file", "format", "taken", "known", "refused", "batch"]);
@@ -111,16 +93,16 @@ fn import(file: &Path, strict: bool, store: &mut Store, context: &Context) -> an
     let bytes = read(file)?;
     let path = path_text(file);
     let content = Content { path: &path, bytes: &bytes };
-    let importer = importer_for::<ImportError>(content)?;
+    let importer = importer_for::<TransferError>(content)?;
     let source =
         ImportSource { path: path.clone(), format: importer.format().to_owned(), content_sha256: sha256_hex(&bytes) };
     let mut notes = Vec::new();
     let outcome = store
         .import_runs(&source, strict, |sink| {
             notes = importer.read(content, sink)?;
-            Ok::<_, ImportError>(())
+            Ok::<_, TransferError>(())
         })
-        .map_err(ImportError::into_cause)?;
+        .map_err(TransferError::into_cause)?;
     for note in notes {
         context.note(&format!("`{path}`: {note}"));
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{CommandError, Context, ExitStatus, path_text, write_to};
+use super::{CommandError, Context, ExitStatus, path_text};
 use crate::domain::{HostTensor, Precision};
 use crate::engine::plan::{HardwareChoice, ModelChoice, PlanRequest, find_model, plan};
 use crate::engine::{Runner, find_engine};
@@ -20,7 +20,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Seed of the weights where there is no file
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
     /// The engine (the default one of the platform without)
     #[arg(long, value_name = "ENGINE")]
@@ -47,6 +47,10 @@ pub struct Args {
 /// # Errors
 /// Files that cannot be read or written, inputs and weights that do not fit the model.
 pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    let same = std::fs::canonicalize(&args.input).ok().zip(std::fs::canonicalize(&args.output).ok());
+    if same.is_some_and(|(input, output)| input == output) {
+        return Err(CommandError::new("the output would overwrite the input", "choose another `--output`").into());
+    }
     let entry = find_model(&args.model)?;
     let first = entry.inputs().first().map(|input| input.name.clone()).unwrap_or_default();
     let inputs = read_tensors(&args.input, &first)?;
@@ -72,7 +76,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let outputs = chosen(engine.infer(&planned, &inputs)?, args.select.as_deref())?;
     let archive = args.output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npz"));
     let path = path_text(&args.output);
-    write_to(Some(&args.output), |out| Ok(write_tensors(out, &outputs, archive, &path)?))?;
+    context.write(Some(&args.output), |out| Ok(write_tensors(out, &outputs, archive, &path)?))?;
     for output in &outputs {
         context.note(&format!("{} {} to `{path}`", output.name, crate::domain::model::shape_text(&output.shape)));
     }

@@ -28,6 +28,7 @@ use anyhow::Context as _;
 use clap::ColorChoice;
 
 use crate::domain::Table;
+use crate::domain::text::{folder_of, printable};
 use crate::engine::EngineError;
 use crate::exchange::ExchangeError;
 use crate::exchange::tensors::TensorFileError;
@@ -74,6 +75,24 @@ impl CommandError {
     /// An error with a hint.
     pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { message: message.into(), hint: Some(hint.into()) }
+    }
+}
+
+/// Files of runs go through two layers, and either may stop it.
+#[derive(Debug, thiserror::Error)]
+enum TransferError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Exchange(#[from] ExchangeError),
+}
+
+impl TransferError {
+    fn into_cause(self) -> anyhow::Error {
+        match self {
+            Self::Store(error) => error.into(),
+            Self::Exchange(error) => error.into(),
+        }
     }
 }
 
@@ -142,7 +161,7 @@ impl Context {
     pub fn note(&self, text: &str) {
         if !self.global.quiet {
             // Notes are a courtesy; a closed standard error is no reason to stop.
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = writeln!(std::io::stderr(), "{}", printable(text));
         }
     }
 
@@ -157,9 +176,9 @@ impl Context {
     pub fn complain(&self, message: &str, hint: Option<&str>) {
         let mut err = std::io::stderr().lock();
         // There is nothing left to do if even this cannot be written.
-        let _ = writeln!(err, "{} {message}", self.emphasis("error:"));
+        let _ = writeln!(err, "{} {}", self.emphasis(console::style("error:").red()), printable(message));
         if let Some(hint) = hint {
-            let _ = writeln!(err, "{} {hint}", self.emphasis("hint:"));
+            let _ = writeln!(err, "{} {}", self.emphasis(console::style("hint:").cyan()), printable(hint));
         }
     }
 
@@ -168,9 +187,9 @@ impl Context {
         !self.global.quiet && std::io::stderr().is_terminal()
     }
 
-    /// A text that stands out, where colours may be used on standard error.
-    fn emphasis(&self, text: &str) -> String {
-        console::style(text).bold().red().force_styling(self.color_on(std::io::stderr().is_terminal())).to_string()
+    /// A word that stands out, where colours may be used on standard error.
+    fn emphasis(&self, word: console::StyledObject<&str>) -> String {
+        word.bold().force_styling(self.color_on(std::io::stderr().is_terminal())).to_string()
     }
 
     fn color_on(&self, terminal: bool) -> bool {
@@ -179,6 +198,33 @@ impl Context {
             ColorChoice::Never => false,
             ColorChoice::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         }
+    }
+
+    /// Writes to a file or to standard output, but never over the database.
+    ///
+    /// # Errors
+    /// As [`write_to`]; and a path that is the database.
+    pub fn write(
+        &self,
+        path: Option<&Path>,
+        write: impl FnOnce(&mut dyn Write) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let same = |other: &Path| {
+            path.and_then(|path| std::fs::canonicalize(path).ok())
+                .zip(std::fs::canonicalize(other).ok())
+                .is_some_and(|(path, other)| path == other)
+        };
+        let log = |suffix: &str| {
+            let mut name = self.db().as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        if same(self.db()) || same(&log("-wal")) || same(&log("-shm")) {
+            return Err(
+                CommandError::new("the output would overwrite the database", "choose another `--output`").into()
+            );
+        }
+        write_to(path, write)
     }
 
     /// Writes tables where `output` says, in its format.
@@ -190,7 +236,7 @@ impl Context {
         let style =
             Style { color: self.color_on(to_terminal), width: to_terminal.then(|| console::Term::stdout().size().1) };
         let format = output.format();
-        write_to(output.output.as_deref(), |out| Ok(renderer(format, style).render(kind, tables, out)?))?;
+        self.write(output.output.as_deref(), |out| Ok(renderer(format, style).render(kind, tables, out)?))?;
         if let Some(path) = &output.output {
             self.note(&format!("wrote `{}`", path.display()));
         }
@@ -225,10 +271,7 @@ pub fn write_to(path: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> anyho
         write(&mut out).map_err(named)?;
         return out.flush().with_context(failed);
     }
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let folder = folder_of(path);
     let mut builder = tempfile::Builder::new();
     builder.prefix(".benchdb-");
     // Private is tempfile's default; a result is a file like any other, less what the process's mask takes.

@@ -91,12 +91,26 @@ pub struct SelectArgs {
     /// The beginning of a git commit
     #[arg(long, value_name = "COMMIT")]
     pub git_commit: Option<String>,
-    /// Started at this time or later: 2026-11-21, 2026-11-21T08:00:00Z
-    #[arg(long, value_name = "TIME")]
+    /// Started at this time or later, UTC if it names no zone: 2026-11-21, 2026-11-21T08:00, 2026-11-21T08:00:00+02:00
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub since: Option<String>,
     /// Started before this time
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     pub until: Option<String>,
+}
+
+/// A time as it is stored: ISO-8601 UTC with milliseconds.
+fn time(text: &str) -> Result<String, String> {
+    let zoned = text.parse::<jiff::Timestamp>().ok();
+    let civil = || {
+        let plain =
+            text.parse::<jiff::civil::DateTime>().or_else(|_| text.parse().map(jiff::civil::Date::into)).ok()?;
+        plain.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp())
+    };
+    match zoned.or_else(civil) {
+        Some(time) => Ok(format!("{time:.3}")),
+        None => Err("it is a date (2026-11-21) or a time (2026-11-21T08:00:00Z)".to_owned()),
+    }
 }
 
 impl SelectArgs {
@@ -112,7 +126,7 @@ impl SelectArgs {
             runs: self.runs.clone(),
             campaign: self.campaign.as_deref().map(resolve_campaign).transpose().map_err(Into::into)?,
             label: self.label.clone(),
-            models: self.models.iter().map(|name| stored_model_name(name)).collect(),
+            models: self.models.iter().flat_map(|name| stored_model_names(name)).collect(),
             variant: self.variant.clone(),
             platforms: self.platforms.clone(),
             device: self.device.clone(),
@@ -129,12 +143,10 @@ impl SelectArgs {
     }
 }
 
-/// The name under which a model is stored: the canonical one of the zoo, or as it was given (an imported model).
-fn stored_model_name(name: &str) -> String {
-    match find_model(name) {
-        Ok(entry) => entry.name.to_owned(),
-        Err(_) => name.to_owned(),
-    }
+/// The names under which a model may be stored: as it was given (an imported model), and the canonical one of the zoo.
+fn stored_model_names(name: &str) -> Vec<String> {
+    let canonical = find_model(name).ok().map(|entry| entry.name.to_owned()).filter(|canonical| canonical != name);
+    std::iter::once(name.to_owned()).chain(canonical).collect()
 }
 
 fn stored_engine_name(name: &str) -> String {

@@ -32,7 +32,9 @@ pub struct Args {
 pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     // Runs that died are marked where that can be done; a database that is read-only is shown as it is.
     let mut store = match context.open(Access::Write) {
-        Err(StoreError::ReadOnly { .. } | StoreError::Locked { .. }) => context.open(Access::Read)?,
+        Err(StoreError::ReadOnly { .. } | StoreError::Locked { .. } | StoreError::CannotOpen { .. }) => {
+            context.open(Access::Read)?
+        }
         opened => opened?,
     };
     let people = matches!(args.output.format(), Format::Table | Format::Markdown);
@@ -45,6 +47,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     ];
     if people {
         tables.retain(|table| !table.rows.is_empty());
+        tables.iter_mut().for_each(shorten);
     }
     context.print("status", &tables, &args.output)?;
     Ok(ExitStatus::Ok)
@@ -91,6 +94,27 @@ fn coverage(store: &Store) -> Result<Table, StoreError> {
         table.push(std::iter::once(model.into()).chain(cells));
     }
     Ok(table)
+}
+
+/// Leaves out what a glance does not need, so that rows fit a terminal, and cuts times to minutes.
+fn shorten(table: &mut Table) {
+    const LEFT_OUT: [&str; 5] = ["mode", "platform", "precision", "validity", "hint"];
+    let kept: Vec<bool> = table.columns.iter().map(|name| !LEFT_OUT.contains(&name.as_str())).collect();
+    let times: Vec<bool> = table.columns.iter().map(|name| name == "started_at").collect();
+    for row in &mut table.rows {
+        for (cell, _) in row.iter_mut().zip(&times).filter(|(_, is_time)| **is_time) {
+            if let Cell::Text(time) = cell {
+                *time = time.chars().take("2026-11-21T08:00".len()).collect::<String>().replace('T', " ");
+            }
+        }
+        let mut keep = kept.iter();
+        row.retain(|_| keep.next().copied().unwrap_or(true));
+    }
+    let mut keep = kept.iter();
+    table.columns.retain(|_| keep.next().copied().unwrap_or(true));
+    for (name, short) in [("latency_p50_ms", "p50 ms"), ("throughput_samples_per_second", "samples/s")] {
+        table.columns.iter_mut().filter(|column| *column == name).for_each(|column| short.clone_into(column));
+    }
 }
 
 fn campaigns(store: &Store) -> Result<Table, StoreError> {

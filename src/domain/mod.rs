@@ -11,6 +11,7 @@ pub mod names;
 pub mod plan;
 pub mod run;
 pub mod table;
+pub mod text;
 
 pub use configuration::{Configuration, Mode, Precision};
 pub use environment::Environment;

@@ -37,8 +37,6 @@ pub enum Validity {
     TooFewSamples,
     /// The device throttled while sampling.
     Throttled,
-    /// Some iterations failed.
-    FailedIterations,
     /// There are no numbers.
     NotMeasured,
 }
@@ -312,6 +310,30 @@ impl RunRecord {
         if let Some((_, reason)) = rules.iter().find(|(broken, _)| *broken) {
             return Err((*reason).to_owned());
         }
+        let counts = [
+            Some(measurement.iterations),
+            Some(measurement.warmup_iterations),
+            measurement.outlier_count,
+            self.weight_seed,
+            self.campaign.as_ref().and_then(|campaign| campaign.seed),
+            self.configuration.device.memory_bytes,
+            self.environment.host_memory_bytes,
+            self.model.parameter_count,
+            self.model.multiply_adds,
+            self.model.activation_count,
+            self.artifact.as_ref().map(|artifact| artifact.size_bytes),
+        ];
+        let operators = measurement.operator_times.iter();
+        let times =
+            operators.flat_map(|operator| [operator.calls, operator.total_nanoseconds, operator.own_nanoseconds]);
+        if let Some(count) = counts.into_iter().flatten().chain(times).find(|count| i64::try_from(*count).is_err()) {
+            return Err(format!("{count} is more than a database can hold (9223372036854775807)"));
+        }
+        if let Some(time) = &self.started_at
+            && time.parse::<jiff::Timestamp>().is_err()
+        {
+            return Err(format!("`started_at` is `{time}`, not a time like 2026-11-21T08:00:00Z"));
+        }
         for (name, value) in measurement.metrics.iter() {
             let Some(metric) = super::metric::find_metric(name) else {
                 return Err(format!("there is no standard metric `{name}`"));
@@ -321,7 +343,8 @@ impl RunRecord {
                 "fidelity_cosine" => -1.000_001..=1.000_001,
                 "fidelity_relative_error" => 0.0..=f64::INFINITY,
                 _ if metric.kind == super::MetricKind::Proportion => 0.0..=1.0,
-                _ => f64::NEG_INFINITY..=f64::INFINITY,
+                _ if metric.kind == super::MetricKind::Temperature => f64::NEG_INFINITY..=f64::INFINITY,
+                _ => 0.0..=f64::INFINITY,
             };
             if !allowed.contains(&value) {
                 return Err(format!("`{name}` is {value}, not between {} and {}", allowed.start(), allowed.end()));
@@ -359,8 +382,9 @@ fn names_are_unique<'n>(what: &str, names: impl Iterator<Item = &'n String>) -> 
 }
 
 fn uuid_shape(text: &str) -> Result<(), String> {
+    // One spelling alone, or the same run would come in twice.
     match uuid::Uuid::parse_str(text) {
-        Ok(_) if text.len() == 36 => Ok(()),
-        _ => Err(format!("`{text}` is not a UUID")),
+        Ok(uuid) if uuid.to_string() == text => Ok(()),
+        _ => Err(format!("`{text}` is not a UUID in lower-case letters")),
     }
 }

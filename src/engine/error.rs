@@ -154,7 +154,7 @@ impl EngineError {
             }
             Self::Zoo(error) => error.hint(),
             Self::Weights(error) => error.hint(),
-            Self::Worker { out_of_memory, .. } if *out_of_memory => {
+            _ if self.status() == RunStatus::OutOfMemory => {
                 Some("take a smaller batch (`--batch-sizes`) or a smaller model".into())
             }
             _ => None,

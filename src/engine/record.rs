@@ -8,8 +8,17 @@ use crate::zoo;
 /// belongs to no campaign; whoever knows better sets those fields.
 pub fn record(plan: &PlannedRun, environment: &Environment, measurement: Measurement) -> RunRecord {
     let mut environment = environment.clone();
-    environment.engine_version.clone_from(&measurement.engine_version);
-    environment.framework_version.clone_from(&measurement.framework_version);
+    // A run that broke says nothing; the versions are known all the same.
+    let versions = super::find_engine(&plan.configuration.engine).ok().map(super::Engine::versions);
+    let known = |said: &Option<String>, version: fn(super::Versions) -> String| {
+        said.clone().or_else(|| versions.clone().map(version))
+    };
+    environment.engine_version = known(&measurement.engine_version, |versions| versions.engine);
+    environment.framework_version = known(&measurement.framework_version, |versions| versions.framework);
+    // The driver that is read is NVIDIA's.
+    if plan.configuration.device.vendor != "NVIDIA" {
+        environment.driver_version = None;
+    }
     RunRecord {
         uuid: uuid::Uuid::now_v7().to_string(),
         campaign: None,

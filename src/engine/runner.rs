@@ -17,6 +17,12 @@ use crate::hardware::procfs;
 /// How often a waiting parent looks at its stop flag.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How often the progress is told again while the worker is silent.
+const REPORT: Duration = Duration::from_secs(5);
+
+/// How long a worker that has answered may take to end.
+const EXIT_GRACE: Duration = Duration::from_secs(5);
+
 /// How long a worker that was asked to stop may take to hand over what it has.
 const STOP_GRACE: Duration = Duration::from_secs(2);
 
@@ -85,7 +91,9 @@ impl Runner {
             Ok(talk) => talk,
             Err(error) => return worker::failure(&error),
         };
-        progress(Progress::Loading);
+        let mut state = Progress::Loading;
+        progress(state);
+        let mut last_report = Instant::now();
         let silence = SILENCE + plan.sampling.max_time;
         let mut last_word = Instant::now();
         let mut stopped_at: Option<Instant> = None;
@@ -97,15 +105,22 @@ impl Runner {
                 }
                 Ok(Answer::Progress { iterations, elapsed_ns, warming_up }) => {
                     last_word = Instant::now();
-                    progress(if warming_up {
+                    state = if warming_up {
                         Progress::WarmingUp
                     } else {
                         Progress::Sampling { iterations, elapsed: Duration::from_nanos(elapsed_ns) }
-                    });
+                    };
+                    last_report = Instant::now();
+                    progress(state);
                 }
                 Ok(Answer::Devices(_)) => {}
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return worker::failure(&talk.obituary()),
+            }
+            // A first call may take minutes; whoever renews a lease must not fall silent with the worker.
+            if last_report.elapsed() >= REPORT {
+                last_report = Instant::now();
+                progress(state);
             }
             if stop.load(Ordering::Relaxed) && stopped_at.is_none() {
                 stopped_at = Some(Instant::now());
@@ -195,9 +210,17 @@ impl Talk {
         let _ = self.child.wait();
     }
 
+    /// A driver may hang while its process ends; what it had to say was said.
     fn finish(&mut self) {
         self.hang_up();
-        let _ = self.child.wait();
+        let answered = Instant::now();
+        while answered.elapsed() < EXIT_GRACE {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.kill();
     }
 
     /// Why a worker ended without an answer.

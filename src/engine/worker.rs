@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT};
 use super::{EngineError, Loaded, RunClock, Workload, find_engine};
+use crate::domain::text::one_line;
 use crate::domain::{Measurement, PlannedRun, RunStatus, SampleSeries, StopReason, Validity};
 use crate::hardware::procfs;
 use crate::measure::{Laps, Sampled, SamplingEnd, sample, summarise};
@@ -86,22 +87,7 @@ fn measure(plan: &PlannedRun, stop: &AtomicBool) -> Measurement {
 
 /// The record of a run that ended with an error before it had numbers.
 pub(super) fn failure(error: &EngineError) -> Measurement {
-    Measurement::without_numbers(error.status(), error_chain(error), error.hint())
-}
-
-/// An error with its causes, on one line.
-fn error_chain(error: &EngineError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let words = inner.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = inner.source();
-    }
-    text.replace('\n', " ")
+    Measurement::without_numbers(error.status(), one_line(error), error.hint())
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
@@ -179,7 +165,7 @@ fn describe(plan: &PlannedRun, workload: &dyn Workload, end: SamplingEnd<EngineE
     let phases: Vec<(&str, &Vec<u64>)> = workload.phases().iter().copied().zip(&end.phases).collect();
     for (phase, nanoseconds) in &phases {
         let ms: Vec<f64> = nanoseconds.iter().map(|&ns| ns as f64 / 1e6).collect();
-        metrics.set_optional(&format!("{phase}_ms"), stats::median(&ms));
+        metrics.set_optional(&format!("{phase}_ms"), stats::mean(&ms));
     }
     let status = match (&end.error, end.stop_reason) {
         (Some(error), _) => error.status(),
@@ -199,7 +185,7 @@ fn describe(plan: &PlannedRun, workload: &dyn Workload, end: SamplingEnd<EngineE
         warmup_iterations: end.warmup.len() as u64,
         outlier_count,
         error: match (&end.error, status) {
-            (Some(error), _) => Some(error_chain(error)),
+            (Some(error), _) => Some(one_line(error)),
             (None, RunStatus::Interrupted) => Some("it was stopped from outside".into()),
             (None, _) => None,
         },

@@ -122,10 +122,10 @@ impl<E: From<ExchangeError>> Importer<E> for OwnCsv {
     }
 
     fn recognises(&self, content: Content<'_>) -> bool {
-        let header = content.bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
-        let header = String::from_utf8_lossy(header);
-        let names: Vec<&str> = header.trim_start_matches('\u{feff}').trim().split(',').collect();
-        ["run_uuid", "model", "engine"].iter().all(|name| names.contains(name))
+        let bytes = content.bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(content.bytes);
+        csv::Reader::from_reader(bytes).headers().is_ok_and(|header| {
+            ["run_uuid", "model", "engine"].iter().all(|name| header.iter().any(|column| column.trim() == *name))
+        })
     }
 
     fn read(&self, content: Content<'_>, sink: &mut Sink<'_, E>) -> Result<Vec<String>, E> {
@@ -175,6 +175,15 @@ impl Columns {
     fn new(header: &StringRecord, path: &str) -> Result<Self, ExchangeError> {
         let at: HashMap<String, usize> =
             header.iter().enumerate().map(|(index, name)| (name.trim().to_owned(), index)).collect();
+        if let Some(twice) =
+            header.iter().map(str::trim).find(|name| header.iter().filter(|other| other.trim() == *name).count() > 1)
+        {
+            return Err(ExchangeError::Malformed {
+                path: path.to_owned(),
+                line: 1,
+                reason: format!("the column `{twice}` is there twice"),
+            });
+        }
         let missing: Vec<&str> = REQUIRED.into_iter().filter(|&name| !at.contains_key(name)).collect();
         if !missing.is_empty() {
             return Err(ExchangeError::MissingColumns { path: path.to_owned(), columns: missing.join(", ") });
@@ -260,6 +269,9 @@ impl Columns {
                 ..Measurement::without_numbers(status, String::new(), None)
             },
         };
+        if let Some(method) = cells.optional("method").filter(|method| method != run.configuration.method()) {
+            return Err(format!("`method` is `{method}`, but `parameters` does not say so"));
+        }
         run.validate()?;
         Ok(run)
     }
@@ -289,6 +301,14 @@ impl Cells<'_> {
         })
     }
 
+    fn flag(&self, name: &str) -> Result<bool, String> {
+        match self.optional(name).unwrap_or_default().trim().to_lowercase().as_str() {
+            "" | "0" | "false" => Ok(false),
+            "1" | "true" => Ok(true),
+            other => Err(format!("`{name}` is `{other}`, not 0 or 1")),
+        }
+    }
+
     fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, String> {
         self.optional(name)
             .map(|text| text.trim().parse().map_err(|_| format!("`{name}` is `{text}`, not a number")))
@@ -312,7 +332,7 @@ impl Cells<'_> {
                 name: self.required("device")?,
                 compute_units: None,
                 memory_bytes: None,
-                software: matches!(self.optional("software").as_deref(), Some("1" | "true")),
+                software: self.flag("software")?,
             },
             engine: self.required("engine")?,
             precision: self.labelled("precision")?,

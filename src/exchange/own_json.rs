@@ -67,7 +67,7 @@ impl<E: From<ExchangeError>> Importer<E> for OwnJson {
             line: line_of(content.bytes, error.valid_up_to()),
             reason: "it is not UTF-8".to_owned(),
         })?;
-        if text.starts_with(OPENING) {
+        if text.strip_prefix(OPENING).is_some_and(|rest| rest.starts_with(['\n', '\r'])) {
             read_lines(text, sink)?;
         } else {
             read_document(content.path, text, sink)?;

@@ -98,6 +98,14 @@ fn tensor(path: &str, name: &str, bytes: &[u8]) -> Result<HostTensor, TensorFile
     let unreadable = |source| TensorFileError::Read { path: path.to_owned(), source };
     let file = NpyFile::new(bytes).map_err(unreadable)?;
     let shape: Vec<usize> = file.shape().iter().map(|&extent| extent as usize).collect();
+    // The header may claim anything; the smallest element is one byte.
+    let elements = shape.iter().try_fold(1_usize, |all, extent| all.checked_mul(*extent));
+    if elements.is_none_or(|elements| elements > bytes.len()) {
+        return Err(unreadable(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            "the header promises more elements than the file holds",
+        )));
+    }
     let fortran = file.order() == npyz::Order::Fortran;
     let dtype = file.dtype();
     let kind = match &dtype {

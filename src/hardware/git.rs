@@ -19,6 +19,8 @@ pub(super) fn head(directory: &Path) -> Option<Head> {
 
 fn git(directory: &Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new("git")
+        // Looking must not rewrite the user's index.
+        .arg("--no-optional-locks")
         .arg("-C")
         .arg(directory)
         .args(arguments)

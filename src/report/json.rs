@@ -30,11 +30,24 @@ impl Render for Json {
 }
 
 fn rows(table: &Table) -> Value {
+    let names = unique(&table.columns);
     table
         .rows
         .iter()
-        .map(|row| table.columns.iter().zip(row).map(|(name, cell)| (name.clone(), value(cell))).collect::<Map<_, _>>())
+        .map(|row| names.iter().zip(row).map(|(name, cell)| (name.clone(), value(cell))).collect::<Map<_, _>>())
         .map(Value::Object)
+        .collect()
+}
+
+/// Column names, numbered where one comes again: `a`, `a_2`.
+fn unique(columns: &[String]) -> Vec<String> {
+    columns
+        .iter()
+        .enumerate()
+        .map(|(index, name)| match columns[..index].iter().filter(|earlier| *earlier == name).count() {
+            0 => name.clone(),
+            earlier => format!("{name}_{}", earlier + 1),
+        })
         .collect()
 }
 

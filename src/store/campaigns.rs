@@ -13,7 +13,7 @@ pub struct Lease {
     pub host: String,
     /// Process id there.
     pub process_id: u32,
-    /// When that process started, in seconds since the epoch: a process id alone may be used again.
+    /// When that process started, in clock ticks since boot: a process id alone may be used again. 0 where nobody knows.
     pub process_start: u64,
 }
 
@@ -28,6 +28,8 @@ pub struct OpenRun {
     pub plan: PlannedRun,
     /// Who holds it.
     pub lease: Option<Lease>,
+    /// When whoever holds it last said so, ISO-8601 UTC.
+    pub heartbeat_at: Option<String>,
 }
 
 /// How far a campaign is.
@@ -42,13 +44,22 @@ pub struct CampaignProgress {
 }
 
 impl Store {
-    /// Stores a campaign with its whole plan.
+    /// Stores a campaign with its whole plan, and the outcomes of what is `unsupported` and will not be run.
     ///
     /// # Errors
     /// What SQLite refuses; nothing is stored then.
-    pub fn insert_campaign(&mut self, campaign: &Campaign, plan: &[PlannedRun]) -> Result<(), StoreError> {
+    pub fn insert_campaign(
+        &mut self,
+        campaign: &Campaign,
+        plan: &[PlannedRun],
+        unsupported: &[RunRecord],
+    ) -> Result<(), StoreError> {
         self.write(|transaction| {
-            let campaign_id = RunWriter::new(transaction).campaign(campaign)?;
+            let mut writer = RunWriter::new(transaction);
+            let campaign_id = writer.campaign(campaign)?;
+            for record in unsupported {
+                writer.insert(record, None)?;
+            }
             let mut statement = transaction
                 .prepare_cached("INSERT INTO planned_run (campaign_id, position, plan) VALUES (?1, ?2, ?3)")?;
             for planned in plan {
@@ -89,6 +100,7 @@ impl Store {
                     plan: serde_json::from_str(&plan).map_err(|error| {
                         rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
                     })?,
+                    heartbeat_at: row.get("heartbeat_at")?,
                     lease: match host {
                         Some(host) => Some(Lease {
                             host,
@@ -142,20 +154,22 @@ impl Store {
         })
     }
 
-    /// Stores the run of a plan and marks it done, in one transaction.
+    /// Stores the run of a plan and marks it done, in one transaction. If the lease was lost meanwhile (somebody took this
+    /// process for dead), the run is stored all the same, and the plan is left to whoever holds it now.
     ///
     /// # Errors
     /// What SQLite refuses; nothing is stored then.
-    pub fn finish_run(&mut self, planned_run: i64, record: &RunRecord) -> Result<Inserted, StoreError> {
+    pub fn finish_run(&mut self, planned_run: i64, held: &Lease, record: &RunRecord) -> Result<Inserted, StoreError> {
         self.write(|transaction| {
             let inserted = RunWriter::new(transaction).insert(record, None)?;
             let (Inserted::New(run_id) | Inserted::Known(run_id)) = inserted;
             transaction
                 .prepare_cached(
                     "UPDATE planned_run SET state = 'done', run_id = ?2, lease_host = NULL, lease_process_id = NULL,
-                         lease_process_start = NULL WHERE id = ?1",
+                         lease_process_start = NULL
+                     WHERE id = ?1 AND lease_host = ?3 AND lease_process_id = ?4 AND lease_process_start = ?5",
                 )?
-                .execute(params![planned_run, run_id])?;
+                .execute(params![planned_run, run_id, held.host, held.process_id, held.process_start.cast_signed()])?;
             Ok(inserted)
         })
     }
@@ -176,12 +190,14 @@ impl Store {
                 .prepare_cached(
                     "UPDATE planned_run SET state = 'pending', lease_host = NULL, lease_process_id = NULL,
                          lease_process_start = NULL
-                     WHERE id = :id AND state = 'running' AND lease_host = :host AND lease_process_id = :process_id",
+                     WHERE id = :id AND state = 'running' AND lease_host = :host AND lease_process_id = :process_id
+                         AND lease_process_start = :process_start",
                 )?
                 .execute(named_params! {
                     ":id": planned_run,
                     ":host": held.host,
                     ":process_id": held.process_id,
+                    ":process_start": held.process_start.cast_signed(),
                 })?;
             if released == 0 {
                 return Ok(false);
@@ -216,7 +232,7 @@ impl Store {
             .connection
             .prepare_cached(
                 "SELECT uuid, started_at, command_line, label, seed FROM campaign
-                 WHERE ?1 = 'last' OR uuid = ?1 OR label = ?1 OR (length(?1) >= 4 AND uuid LIKE ?1 || '%')
+                 WHERE ?1 = 'last' OR uuid = ?1 OR label = ?1 OR (length(?1) >= 4 AND substr(uuid, 1, length(?1)) = ?1)
                  ORDER BY started_at DESC, id DESC LIMIT 2",
             )
             .and_then(|mut statement| statement.query_map([wanted], campaign_of).and_then(Iterator::collect))

@@ -108,6 +108,18 @@ pub enum StoreError {
         #[source]
         source: rusqlite::Error,
     },
+    /// SQLite cannot open it at all.
+    #[error("cannot open `{}`", path.display())]
+    CannotOpen {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It was not closed, and its log cannot be read where it lies.
+    #[error("`{}` has a write-ahead log that cannot be read in a folder that is read-only", path.display())]
+    UnreadableLog {
+        /// The file.
+        path: PathBuf,
+    },
     /// No room is left.
     #[error("no space is left for `{}`", path.display())]
     DiskFull {
@@ -175,14 +187,6 @@ pub enum StoreError {
         /// Its host.
         host: String,
     },
-    /// A record that cannot be stored.
-    #[error("run `{uuid}` cannot be stored: {reason}")]
-    BadRecord {
-        /// The run.
-        uuid: String,
-        /// Why not.
-        reason: String,
-    },
 }
 
 impl StoreError {
@@ -195,6 +199,7 @@ impl StoreError {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked { path, source },
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly { path, source },
             Some(ErrorCode::DiskFull) => Self::DiskFull { path, source },
+            Some(ErrorCode::CannotOpen) => Self::CannotOpen { path },
             // A full disk or a file-size limit shows as an I/O error when the write-ahead log grows.
             Some(ErrorCode::SystemIoFailure) if is_write_failure(&source) => Self::DiskFull { path, source },
             _ => Self::Sqlite { path, source },
@@ -225,6 +230,10 @@ impl StoreError {
             Self::ReadOnly { .. } => {
                 "make the file and its directory writable, or name another file with `--db PATH`".into()
             }
+            Self::CannotOpen { .. } => "check the path, its folder and their permissions".into(),
+            Self::UnreadableLog { .. } => {
+                "copy the file together with its `-wal` to a folder that is writable, and name it with `--db`".into()
+            }
             Self::DiskFull { .. } => "make room on the disk and try again".into(),
             Self::Migrate { .. } => "the file is as it was; take a copy of it along when you report this".into(),
             Self::Sqlite { .. } => return None,
@@ -232,7 +241,6 @@ impl StoreError {
             Self::QueryRefused { hint, .. } => return hint.clone(),
             Self::NoCampaign { hint, .. } => hint.clone(),
             Self::CampaignBusy { .. } => "wait for it, or stop it first".into(),
-            Self::BadRecord { .. } => return None,
         })
     }
 }

@@ -100,7 +100,6 @@ impl Store {
                 ":git_commit": selection.git_commit,
                 ":since": selection.since,
                 ":until": selection.until,
-                ":after_id": Option::<i64>::None,
             })
             .map_err(|source| self.fail(source))?;
         while let Some(row) = rows.next().map_err(|source| self.fail(source))? {

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Transaction, backup};
 
 use super::list::{Detail, Selection};
 use super::{Store, StoreError};
+use crate::domain::text::folder_of;
 
 /// Pages that a backup copies at a time; writers get a turn in between.
 const PAGES_PER_STEP: i32 = 1_000;
@@ -49,10 +50,7 @@ impl Store {
         if target.exists() {
             return Err(create(std::io::ErrorKind::AlreadyExists.into()));
         }
-        let folder = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let folder = folder_of(target);
         let draft = tempfile::NamedTempFile::new_in(folder).map_err(create)?;
         {
             let mut copy = Connection::open(draft.path()).map_err(failed)?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{Store, StoreError};
+use crate::domain::text::folder_of;
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -66,10 +67,7 @@ impl Store {
                 return Err(StoreError::Missing { path: path.into() });
             }
             Identity::Absent => create(path)?,
-            Identity::Empty => {
-                std::fs::remove_file(path).map_err(|source| StoreError::Create { path: path.into(), source })?;
-                create(path)?
-            }
+            Identity::Empty => fill(path)?,
             Identity::Ours { schema } if schema < SCHEMA_VERSION && access == Access::Read => {
                 return Err(StoreError::OlderSchema { path: path.into(), found: schema, known: SCHEMA_VERSION });
             }
@@ -138,29 +136,48 @@ fn sidecar(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Makes the new database beside its place and links it there when it is whole, so that nobody ever sees half a
+/// Makes the new database beside its place and moves it there when it is whole, so that nobody ever sees half a
 /// schema and two processes that start at once end up with one file.
 fn create(path: &Path) -> Result<Opened, StoreError> {
-    let failed = |source| StoreError::Create { path: path.into(), source };
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let workshop = tempfile::Builder::new().prefix(".benchdb-new-").tempdir_in(directory).map_err(failed)?;
-    let draft = workshop.path().join("new.sqlite");
-    let mut connection = Connection::open(&draft).map_err(|source| StoreError::sqlite(path, source))?;
-    connection
-        .pragma_update(None, "journal_mode", "WAL")
-        .and_then(|()| connection.pragma_update(None, "application_id", APPLICATION_ID))
-        .map_err(|source| StoreError::sqlite(path, source))?;
-    migrate(&mut connection, path)?;
-    connection.close().map_err(|(_, source)| StoreError::sqlite(path, source))?;
-    match std::fs::hard_link(&draft, path) {
+    let (_workshop, draft) = draft(path)?;
+    let draft =
+        tempfile::TempPath::try_from_path(draft).map_err(|source| StoreError::Create { path: path.into(), source })?;
+    match draft.persist_noclobber(path) {
         Ok(()) => Ok(Opened::Created),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Opened::Existing),
-        // File systems without hard links.
-        Err(_) => std::fs::rename(&draft, path).map(|()| Opened::Created).map_err(failed),
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(Opened::Existing),
+        Err(error) => Err(StoreError::Create { path: path.into(), source: error.error }),
     }
+}
+
+/// Puts a new database in the place of an empty file. Whoever comes at the same time waits for the lock on the empty
+/// file, and then finds that it is not empty any more.
+fn fill(path: &Path) -> Result<Opened, StoreError> {
+    let failed = |source| StoreError::Create { path: path.into(), source };
+    let empty = File::open(path).map_err(failed)?;
+    empty.lock().map_err(failed)?;
+    // A link stays a link.
+    let target = std::fs::canonicalize(path).map_err(failed)?;
+    if std::fs::metadata(&target).map_err(failed)?.len() > 0 {
+        return Ok(Opened::Existing);
+    }
+    let (_workshop, draft) = draft(&target)?;
+    std::fs::rename(&draft, &target).map(|()| Opened::Created).map_err(failed)
+}
+
+/// A new, whole database in a temporary folder beside `path`; the folder goes when it is dropped.
+fn draft(path: &Path) -> Result<(tempfile::TempDir, PathBuf), StoreError> {
+    let folder = tempfile::Builder::new()
+        .prefix(".benchdb-new-")
+        .tempdir_in(folder_of(path))
+        .map_err(|source| StoreError::Create { path: path.into(), source })?;
+    let draft = folder.path().join("new.sqlite");
+    let failed = |source| StoreError::sqlite(path, source);
+    let mut connection = Connection::open(&draft).map_err(failed)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+    connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
+    migrate(&mut connection, path)?;
+    connection.close().map_err(|(_, source)| failed(source))?;
+    Ok((folder, draft))
 }
 
 fn migrate_existing(path: &Path, from: i64) -> Result<Opened, StoreError> {
@@ -227,6 +244,10 @@ fn connect_read_only(path: &Path) -> Result<Connection, StoreError> {
             if error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen)
                 || error.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly) =>
         {
+            // An immutable database has no log: what stands in one would silently not be there.
+            if std::fs::metadata(sidecar(path, "-wal")).is_ok_and(|log| log.len() > 0) {
+                return Err(StoreError::UnreadableLog { path: path.into() });
+            }
             let uri = immutable_uri(path);
             Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI).map_err(failed)
         }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::fallible_iterator::FallibleIterator as _;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Batch, ErrorCode, Statement};
 
@@ -13,6 +14,9 @@ use crate::domain::{Cell, Table};
 /// Pragmas that only tell.
 const READING_PRAGMAS: [&str; 7] =
     ["table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list", "user_version"];
+
+/// The largest text that a query may make, in bytes; a single step that makes it is not looked at.
+const LARGEST_VALUE: i32 = 100_000_000;
 
 /// How often the time limit is looked at, in steps of SQLite's virtual machine.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
@@ -55,7 +59,12 @@ impl Store {
         self.connection
             .progress_handler(STEPS_BETWEEN_LOOKS, Some(late))
             .map_err(|source| StoreError::sqlite(&self.path, source))?;
+        let usual = self
+            .connection
+            .set_limit(Limit::SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
+            .map_err(|source| StoreError::sqlite(&self.path, source))?;
         let answer = self.run_guarded(sql, parameters, limits.rows);
+        let _ = self.connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, usual);
         // The guards go in any case; clearing a hook does not fail.
         let _ = self.connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>);
         let _ = self.connection.progress_handler(0, None::<fn() -> bool>);
@@ -159,7 +168,7 @@ impl Store {
                 .or_else(|| Some("the flat view is `results`; `benchdb query --schema` shows all".into()));
         }
         if let Some(wanted) = reason.strip_prefix("no such column: ") {
-            let columns = self
+            let columns: Vec<String> = self
                 .connection
                 .prepare("SELECT * FROM results LIMIT 0")
                 .map(|statement| statement.column_names().map(str::to_owned).collect())
@@ -181,9 +190,10 @@ fn bind(statement: &mut Statement<'_>, parameters: &[(String, String)]) -> Resul
             .parameter_index(&[":", name].concat())
             .map_err(BindError::Sqlite)?
             .ok_or_else(|| BindError::Unknown(name.clone()))?;
+        // What only looks like a number (0123, 1e5) is a text.
         match (value.parse::<i64>(), value.parse::<f64>()) {
-            (Ok(number), _) => statement.raw_bind_parameter(index, number),
-            (_, Ok(number)) if number.is_finite() => statement.raw_bind_parameter(index, number),
+            (Ok(number), _) if number.to_string() == *value => statement.raw_bind_parameter(index, number),
+            (_, Ok(number)) if number.to_string() == *value => statement.raw_bind_parameter(index, number),
             _ => statement.raw_bind_parameter(index, value),
         }
         .map_err(BindError::Sqlite)?;

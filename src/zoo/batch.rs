@@ -222,7 +222,8 @@ fn check_rank<const D: usize>(tensor: &HostTensor) -> Result<(), ZooError> {
 }
 
 fn check_length(tensor: &HostTensor) -> Result<(), ZooError> {
-    let expected = tensor.shape.iter().product();
+    // A product that overflows fits no data.
+    let expected = tensor.shape.iter().try_fold(1_usize, |all, extent| all.checked_mul(*extent)).unwrap_or(usize::MAX);
     let found = tensor.data.len();
     if expected == found { Ok(()) } else { Err(ZooError::InputLength { name: tensor.name.clone(), expected, found }) }
 }

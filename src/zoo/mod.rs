@@ -33,4 +33,4 @@ pub use network::{Architecture, Network, ParameterInfo, ParameterKind};
 pub use registry::{ModelEntry, find, models};
 pub use targets::{MaskedTokens, Targets, host_targets};
 pub use trainer::{Trainer, learning_rate};
-pub use weights::WeightSource;
+pub use weights::{WeightSource, weight_format};

@@ -171,6 +171,15 @@ fn from_file(path: &Path, checkpoint: &Checkpoint, entries: &[Entry]) -> Result<
     Ok(supply)
 }
 
+/// The format of a weight file by its ending: `safetensors` or `pytorch`; `None` for any other ending.
+pub fn weight_format(path: &Path) -> Option<&'static str> {
+    match path.extension()?.to_string_lossy().to_lowercase().as_str() {
+        "safetensors" => Some("safetensors"),
+        "pt" | "pth" | "bin" => Some("pytorch"),
+        _ => None,
+    }
+}
+
 /// The tensors of a file by the file's names, their data unread.
 fn open(path: &Path) -> Result<Tensors, WeightError> {
     let unreadable = |source| WeightError::Unreadable { path: path.to_owned(), source };
@@ -179,13 +188,12 @@ fn open(path: &Path) -> Result<Tensors, WeightError> {
     if metadata.is_dir() {
         return Err(unreadable(io::ErrorKind::IsADirectory.into()));
     }
-    let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());
     let malformed = |source: Cause| WeightError::Malformed { path: path.to_owned(), source };
-    match extension.as_deref() {
+    match weight_format(path) {
         Some("safetensors") => {
             SafetensorsStore::from_file(path).get_all_tensors().cloned().map_err(|source| malformed(Box::new(source)))
         }
-        Some("pt" | "pth" | "bin") => {
+        Some(_) => {
             // By default Burn renumbers `mlp.0`, `mlp.3` to `mlp.0`, `mlp.1`; the reference's names have such gaps.
             PytorchStore::from_file(path)
                 .map_indices_contiguous(false)
@@ -193,7 +201,7 @@ fn open(path: &Path) -> Result<Tensors, WeightError> {
                 .cloned()
                 .map_err(|source| malformed(Box::new(source)))
         }
-        _ => Err(WeightError::Extension { path: path.to_owned() }),
+        None => Err(WeightError::Extension { path: path.to_owned() }),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::support::{Expect as _, Sandbox, json_of, rows, said, stderr_of, wait_
 /// A database that holds all that a run can hold.
 fn origin() -> Sandbox {
     let sandbox = Sandbox::with_broken_runs();
-    sandbox.scripted().args(["--label", "a \"quoted\", ünusual label", "--seed", "18446744073709551615"]).succeeds();
+    sandbox.scripted().args(["--label", "a \"quoted\", ünusual label", "--seed", "9223372036854775807"]).succeeds();
     sandbox.write("weights.pt", "weights");
     sandbox.scripted().args(["--weights", "weights.pt", "--throughput-mode"]).succeeds();
     sandbox
@@ -508,7 +508,7 @@ prop_compose! {
         for (metric, value) in standard_metrics().iter().zip(values) {
             // Whatever is a share is one.
             let share = metric.unit == "1";
-            metrics.set_optional(&metric.name, value.map(|value| if share { value.abs() % 1.0 } else { value }));
+            metrics.set_optional(&metric.name, value.map(|value| if share { value.abs() % 1.0 } else { value.abs() }));
         }
         RunRecord {
             uuid,
@@ -543,7 +543,7 @@ prop_compose! {
     fn whole_run()(
         run in flat_run(), nanoseconds in proptest::collection::vec(any::<u64>(), 0..20),
         readings in proptest::collection::vec((finite(), finite()), 0..20), sensor in text(), value in finite(),
-        seed in any::<u64>(), hint in text(),
+        seed in 0..=i64::MAX as u64, hint in text(),
     ) -> RunRecord {
         let mut run = run;
         run.weight_seed = Some(seed);
@@ -578,6 +578,52 @@ fn there_and_back<X: Exporter + Importer<ExchangeError>>(mut format: X, runs: &[
     });
     assert!(notes.unwrap().is_empty());
     items
+}
+
+#[test]
+fn a_compact_document_is_read_too() {
+    let sandbox = Sandbox::with_a_run();
+    let document: Value = serde_json::from_slice(&sandbox.export()).unwrap();
+    sandbox.write("compact.json", document.to_string());
+    sandbox.benchdb().args(["--db", "other.sqlite", "import", "compact.json"]).succeeds();
+    let other = Sandbox::new();
+    std::fs::copy(sandbox.path("other.sqlite"), other.db()).unwrap();
+    assert_eq!(other.count("SELECT count(*) FROM run"), sandbox.count("SELECT count(*) FROM run"));
+}
+
+#[test]
+fn deleted_runs_come_back_from_their_file() {
+    let sandbox = Sandbox::with_a_run();
+    sandbox.write("all.json", sandbox.export());
+    sandbox.benchdb().args(["import", "all.json"]).succeeds();
+    sandbox.benchdb().args(["delete", "--everything", "--yes"]).succeeds();
+    sandbox.benchdb().args(["import", "all.json"]).succeeds();
+    assert!(sandbox.count("SELECT count(*) FROM run") > 0);
+}
+
+#[test]
+fn times_that_are_none_are_refused() {
+    let sandbox = Sandbox::with_a_run();
+    for time in ["garbage", "2026-13-45"] {
+        let output = sandbox.benchdb().args(["export", "--since", time]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    }
+    let all = sandbox.export();
+    let since = |time: &str| sandbox.benchdb().args(["export", "--since", time]).output().unwrap().stdout;
+    assert_eq!(since("2026-01-01"), all);
+    assert_eq!(since("2026-01-01T00:00:00+02:00"), all);
+    assert_ne!(since("2999-01-01"), all);
+}
+
+#[test]
+fn an_output_does_not_overwrite_the_database() {
+    let sandbox = Sandbox::with_a_run();
+    let database = sandbox.db();
+    for command in [vec!["export"], vec!["query", "SELECT 1"], vec!["status"]] {
+        let output = sandbox.benchdb().args(command).arg("--output").arg(&database).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    }
+    assert_eq!(sandbox.count("SELECT count(*) FROM run"), 1);
 }
 
 proptest! {

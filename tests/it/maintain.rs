@@ -335,3 +335,15 @@ fn hardware_names_what_is_here_and_what_is_missing() {
     }
     assert!(sandbox.listing().is_empty());
 }
+
+#[test]
+fn a_narrow_delete_leaves_the_plan_of_the_campaign() {
+    let sandbox = Sandbox::with_a_run();
+    let open = "UPDATE planned_run SET state = 'pending', run_id = NULL";
+    sandbox.connection().execute(open, []).unwrap();
+    let planned = "SELECT count(*) FROM planned_run WHERE state = 'pending'";
+    sandbox.benchdb().args(["delete", "--campaign", "last", "--model", "vit", "--yes"]).succeeds();
+    assert_eq!(sandbox.count(planned), 1);
+    sandbox.benchdb().args(["delete", "--campaign", "last", "--yes"]).succeeds();
+    assert_eq!(sandbox.count(planned), 0);
+}

@@ -3,7 +3,7 @@
 mod session;
 mod tables;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -19,6 +19,9 @@ use tables::{describe, plan_tables};
 
 /// Batches in flight that `--throughput-mode` keeps, if nobody says how many.
 const BATCHES_IN_FLIGHT: u32 = 4;
+
+/// How long to sample at least, if nobody says.
+const MIN_TIME: Duration = Duration::from_secs(1);
 
 /// What a campaign's plan fixes; `--resume` goes on with the plan as it is.
 const PLAN_OPTIONS: [&str; 25] = [
@@ -66,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
     /// Seed of the inputs, and of the weights where there is no file
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
     /// A label for this campaign, to find it again
     #[arg(long, value_name = "TEXT")]
@@ -141,9 +144,9 @@ struct SamplingArgs {
     /// Warm-up iterations before them at least, after a first call that is kept apart
     #[arg(long, value_name = "N", default_value_t = 3)]
     warmup: u32,
-    /// Sample for at least this long: seconds, or with a unit (`500ms`, `2m`)
-    #[arg(long, value_name = "TIME", default_value = "1", value_parser = duration)]
-    min_time: Duration,
+    /// Sample for at least this long: seconds, or with a unit (`500ms`, `2m`) [default: 1]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    min_time: Option<Duration>,
     /// Stop after this long whatever was reached, warm-up included
     #[arg(long, value_name = "TIME", default_value = "60", value_parser = duration)]
     max_time: Duration,
@@ -229,10 +232,6 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     for (planned, reason) in &plan.unsupported {
         report_left_out(context, &describe(planned), reason);
     }
-    if let Some(path) = &request.weights {
-        // Before a database is made for nothing.
-        std::fs::File::open(path).with_context(|| unreadable(path))?;
-    }
     let campaign = Campaign {
         uuid: uuid::Uuid::now_v7().to_string(),
         started_at: now_text(),
@@ -241,9 +240,8 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         seed: Some(request.seed),
     };
     let mut store = context.open(Access::Create)?;
-    store.insert_campaign(&campaign, &plan.runs)?;
     let mut session = Session::new(context, &mut store, runner, campaign)?;
-    session.insert_unsupported(&plan)?;
+    session.insert_plan(&plan)?;
     session.go_on(&args.output)
 }
 
@@ -255,8 +253,9 @@ fn report_left_out(context: &Context, what: &str, reason: &EngineError) {
 }
 
 fn command_line() -> String {
-    std::env::args()
+    std::env::args_os()
         .map(|word| {
+            let word = word.to_string_lossy().into_owned();
             let plain = |character: char| character.is_alphanumeric() || "-_./,=:+@%".contains(character);
             if !word.is_empty() && word.chars().all(plain) {
                 word
@@ -285,7 +284,8 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
     if args.weights.is_some() && !matches!(&models, ModelChoice::Named(names) if names.len() == 1) {
         return Err(CommandError::new("`--weights` belongs to one model", "name one with `--model`").into());
     }
-    if args.sampling.max_time < args.sampling.min_time {
+    let min_time = args.sampling.min_time.unwrap_or(MIN_TIME.min(args.sampling.max_time));
+    if args.sampling.max_time < min_time {
         return Err(CommandError::new(
             "`--max-time` is shorter than `--min-time`",
             "lower `--min-time`, or raise `--max-time`",
@@ -303,7 +303,7 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         sampling: Sampling {
             warmup_iterations: args.sampling.warmup,
             min_iterations: args.sampling.iterations,
-            min_time: args.sampling.min_time,
+            min_time,
             max_time: args.sampling.max_time,
             precision_target: args.sampling.precision_target,
             batches_in_flight: if args.sampling.throughput_mode { args.sampling.batches_in_flight } else { 1 },
@@ -312,11 +312,25 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         repeat: what.repeat,
         threads: what.threads,
         seed: args.seed,
-        weights: args.weights.clone(),
+        weights: args.weights.as_deref().map(weight_file).transpose()?,
         device_index: what.device_index,
         include_software: what.include_software,
         limit: what.limit.map(|limit| limit as usize),
     })
+}
+
+/// The whole path of a weight file that can be read: the campaign may be resumed from another folder.
+fn weight_file(path: &Path) -> anyhow::Result<PathBuf> {
+    if path.to_str().is_none() {
+        return Err(CommandError::new(
+            format!("the path `{}` is not UTF-8", path.display()),
+            "give the weight file another name",
+        )
+        .into());
+    }
+    let whole = std::fs::canonicalize(path).with_context(|| unreadable(path))?;
+    std::fs::File::open(&whole).with_context(|| unreadable(path))?;
+    Ok(whole)
 }
 
 fn without_repeats<T: PartialEq + Copy>(list: &[T]) -> Vec<T> {

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::tables::{describe, outcome, result_table};
 use crate::commands::{CommandError, Context, ExitStatus, OutputArgs, path_text, recovery, unreadable, write_to};
 use crate::domain::configuration::hex;
+use crate::domain::text::{folder_of, one_line};
 use crate::domain::{Artifact, Campaign, Environment, Measurement, PlannedRun, RunRecord, RunStatus, WeightChoice};
 use crate::engine::plan::Plan;
 use crate::engine::{Progress, Runner, record};
@@ -22,6 +23,7 @@ use crate::report::{Format, human_duration};
 use crate::store::campaigns::{Lease, OpenRun};
 use crate::store::list::{Detail, Selection};
 use crate::store::{Store, StoreError, now_text};
+use crate::zoo::weight_format;
 
 /// How often the lease of a run is renewed.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -55,14 +57,17 @@ impl<'s> Session<'s> {
         })
     }
 
-    /// Records what an engine cannot really do.
-    pub(super) fn insert_unsupported(&mut self, plan: &Plan) -> anyhow::Result<()> {
-        for (planned, reason) in &plan.unsupported {
-            let measurement = Measurement::without_numbers(RunStatus::Unsupported, reason.to_string(), reason.hint());
-            let record = self.record(planned, None, measurement);
-            self.store.insert_run(&record)?;
-        }
-        Ok(())
+    /// Stores the plan, and what an engine cannot really do as outcomes, in one transaction.
+    pub(super) fn insert_plan(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        let unsupported: Vec<RunRecord> = plan
+            .unsupported
+            .iter()
+            .map(|(planned, reason)| {
+                let outcome = Measurement::without_numbers(RunStatus::Unsupported, reason.to_string(), reason.hint());
+                self.record(planned, None, outcome)
+            })
+            .collect();
+        Ok(self.store.insert_campaign(&self.campaign, &plan.runs, &unsupported)?)
     }
 
     /// Measures what is open, then prints the whole campaign.
@@ -92,7 +97,7 @@ impl<'s> Session<'s> {
             }
             let what = describe(&open.plan);
             bar.set_message(what.clone());
-            let record = self.measure(open, &bar)?;
+            let record = self.measure(open, &bar);
             self.save(open, &record, &lease)?;
             bar.inc(1);
             if !self.context.shows_progress() {
@@ -116,9 +121,16 @@ impl<'s> Session<'s> {
         bar
     }
 
-    fn measure(&mut self, open: &OpenRun, bar: &ProgressBar) -> anyhow::Result<RunRecord> {
-        let artifact = self.artifact(&open.plan.weights)?;
+    fn measure(&mut self, open: &OpenRun, bar: &ProgressBar) -> RunRecord {
         let (started_at, start) = (now_text(), Instant::now());
+        let artifact = match self.artifact(&open.plan.weights) {
+            Ok(artifact) => artifact,
+            Err(error) => {
+                let hint = crate::commands::hint_of(&error);
+                let outcome = Measurement::without_numbers(RunStatus::Failed, one_line(error.as_ref()), hint);
+                return self.record(&open.plan, None, outcome);
+            }
+        };
         let what = describe(&open.plan);
         let mut last_beat = Instant::now();
         let store = &mut *self.store;
@@ -139,7 +151,7 @@ impl<'s> Session<'s> {
         let mut record = self.record(&open.plan, artifact, measurement);
         record.started_at = Some(started_at);
         record.duration_s = Some(start.elapsed().as_secs_f64());
-        Ok(record)
+        record
     }
 
     fn record(&self, plan: &PlannedRun, artifact: Option<Artifact>, measurement: Measurement) -> RunRecord {
@@ -152,7 +164,7 @@ impl<'s> Session<'s> {
         let saved = if record.measurement.status == RunStatus::Interrupted {
             self.store.release_interrupted(open.id, lease, record).map(drop)
         } else {
-            self.store.finish_run(open.id, record).map(drop)
+            self.store.finish_run(open.id, lease, record).map(drop)
         };
         let Err(error) = saved else { return Ok(()) };
         match spill(self.store.path(), record) {
@@ -177,11 +189,7 @@ impl<'s> Session<'s> {
         let size_bytes = std::io::copy(&mut file, &mut digest).with_context(failed)?;
         let artifact = Artifact {
             sha256: hex(&digest.finalize()),
-            format: match path.extension().and_then(|ending| ending.to_str()) {
-                Some("pt" | "pth") => "pytorch",
-                _ => "safetensors",
-            }
-            .to_owned(),
+            format: weight_format(path).unwrap_or("unknown").to_owned(),
             size_bytes,
             path: Some(path_text(path)),
         };
@@ -230,7 +238,7 @@ fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
 /// Writes a run that the database did not take where there is room for it; `None` if there is none.
 fn spill(database: &Path, record: &RunRecord) -> Option<PathBuf> {
     let name = format!("benchdb-unsaved-{}.json", record.uuid);
-    let beside = database.parent().unwrap_or(Path::new("")).join(&name);
+    let beside = folder_of(database).join(&name);
     [beside, PathBuf::from(&name), std::env::temp_dir().join(&name)].into_iter().find(|path| {
         write_to(Some(path), |mut out| {
             let mut json = OwnJson::default();
