@@ -199,7 +199,7 @@ fn tables_refer_to_each_other() {
 
 fn columns_of(connection: &rusqlite::Connection, relation: &str) -> Vec<String> {
     let statement = connection.prepare(&format!("SELECT * FROM {relation} LIMIT 0")).unwrap();
-    statement.column_names().into_iter().map(str::to_owned).collect()
+    statement.column_names().map(str::to_owned).collect()
 }
 
 #[test]
