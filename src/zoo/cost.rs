@@ -117,6 +117,19 @@ impl CostCounter {
         self.product(sequence * width, sequence);
     }
 
+    /// A transformer layer over `sequence` tokens: query, key and value (in one projection or three, which is the same
+    /// work), attention, the projection back, a feed-forward part of `hidden` features, and two normalisations,
+    /// wherever they stand.
+    pub fn encoder_layer(&mut self, sequence: usize, width: usize, heads: usize, hidden: usize) {
+        self.linear(sequence, width, 3 * width);
+        self.attention(sequence, width, heads);
+        self.linear(sequence, width, width);
+        self.norm(width);
+        self.linear(sequence, width, hidden);
+        self.linear(sequence, hidden, width);
+        self.norm(width);
+    }
+
     /// The scale and shift of a batch or layer normalisation.
     pub fn norm(&mut self, features: usize) {
         self.parameters(2 * features);

@@ -79,15 +79,7 @@ impl DistilBertConfig {
         counter.embedding(self.positions, self.width);
         counter.norm(self.width);
         for _ in 0..self.layers {
-            for _projection in ["query", "key", "value"] {
-                counter.linear(sequence, self.width, self.width);
-            }
-            counter.attention(sequence, self.width, self.heads);
-            counter.linear(sequence, self.width, self.width);
-            counter.norm(self.width);
-            counter.linear(sequence, self.width, self.hidden);
-            counter.linear(sequence, self.hidden, self.width);
-            counter.norm(self.width);
+            counter.encoder_layer(sequence, self.width, self.heads, self.hidden);
         }
         counter.finish()
     }

@@ -81,13 +81,7 @@ impl Gpt2Config {
         counter.embedding(self.vocabulary, self.width);
         counter.embedding(self.positions, self.width);
         for _ in 0..self.layers {
-            counter.norm(self.width);
-            counter.linear(sequence, self.width, 3 * self.width);
-            counter.attention(sequence, self.width, self.heads);
-            counter.linear(sequence, self.width, self.width);
-            counter.norm(self.width);
-            counter.linear(sequence, self.width, self.hidden());
-            counter.linear(sequence, self.hidden(), self.width);
+            counter.encoder_layer(sequence, self.width, self.heads, self.hidden());
         }
         counter.norm(self.width);
         counter.matmul(sequence, self.width, self.vocabulary); // the head, its weights tied

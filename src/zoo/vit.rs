@@ -90,13 +90,7 @@ impl VitConfig {
         counter.parameters(self.width); // class token
         counter.embedding(self.tokens(), self.width);
         for _ in 0..self.layers {
-            counter.norm(self.width);
-            counter.linear(tokens, self.width, 3 * self.width);
-            counter.attention(tokens, self.width, self.heads);
-            counter.linear(tokens, self.width, self.width);
-            counter.norm(self.width);
-            counter.linear(tokens, self.width, self.hidden);
-            counter.linear(tokens, self.hidden, self.width);
+            counter.encoder_layer(tokens, self.width, self.heads, self.hidden);
         }
         counter.norm(self.width);
         counter.linear(1, self.width, self.classes);
