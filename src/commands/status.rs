@@ -98,20 +98,14 @@ fn coverage(store: &Store) -> Result<Table, StoreError> {
 
 /// Leaves out what a glance does not need, so that rows fit a terminal, and cuts times to minutes.
 fn shorten(table: &mut Table) {
-    const LEFT_OUT: [&str; 5] = ["mode", "platform", "precision", "validity", "hint"];
-    let kept: Vec<bool> = table.columns.iter().map(|name| !LEFT_OUT.contains(&name.as_str())).collect();
-    let times: Vec<bool> = table.columns.iter().map(|name| name == "started_at").collect();
-    for row in &mut table.rows {
-        for (cell, _) in row.iter_mut().zip(&times).filter(|(_, is_time)| **is_time) {
-            if let Cell::Text(time) = cell {
+    table.drop_columns(&["mode", "platform", "precision", "validity", "hint"]);
+    if let Some(started_at) = table.columns.iter().position(|name| name == "started_at") {
+        for row in &mut table.rows {
+            if let Some(Cell::Text(time)) = row.get_mut(started_at) {
                 *time = time.chars().take("2026-11-21T08:00".len()).collect::<String>().replace('T', " ");
             }
         }
-        let mut keep = kept.iter();
-        row.retain(|_| keep.next().copied().unwrap_or(true));
     }
-    let mut keep = kept.iter();
-    table.columns.retain(|_| keep.next().copied().unwrap_or(true));
     for (name, short) in [("latency_p50_ms", "p50 ms"), ("throughput_samples_per_second", "samples/s")] {
         table.columns.iter_mut().filter(|column| *column == name).for_each(|column| short.clone_into(column));
     }

@@ -84,4 +84,29 @@ impl Table {
     pub fn push(&mut self, row: impl IntoIterator<Item = Cell>) {
         self.rows.push(row.into_iter().collect());
     }
+
+    /// Leaves out the columns of these names.
+    pub fn drop_columns(&mut self, names: &[&str]) {
+        let kept: Vec<bool> = self.columns.iter().map(|name| !names.contains(&name.as_str())).collect();
+        let keep = |index: usize| kept.get(index).copied().unwrap_or(true);
+        for row in &mut self.rows {
+            *row = (0..).zip(std::mem::take(row)).filter(|(index, _)| keep(*index)).map(|(_, cell)| cell).collect();
+        }
+        let columns = std::mem::take(&mut self.columns);
+        self.columns = (0..).zip(columns).filter(|(index, _)| keep(*index)).map(|(_, name)| name).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_goes_with_its_cells() {
+        let mut table = Table::new("", &["a", "b", "c"]);
+        table.push([1_u32.into(), 2_u32.into(), 3_u32.into()]);
+        table.drop_columns(&["b", "unknown"]);
+        assert_eq!(table.columns, ["a", "c"]);
+        assert_eq!(table.rows, [[Cell::Integer(1), Cell::Integer(3)]]);
+    }
 }

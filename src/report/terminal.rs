@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use comfy_table::{Attribute, CellAlignment, ContentArrangement, LineStyle, Table as Drawn, TableStyle};
+use comfy_table::{
+    Attribute, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table as Drawn, TableStyle, Width,
+};
 
 use super::{Render, significant};
 use crate::domain::text::printable;
@@ -13,6 +15,12 @@ const STYLE: TableStyle = TableStyle::new()
     .top_border(LineStyle::none().fill('─').junction('─'))
     .header_separator(LineStyle::none().fill('─').junction('─'))
     .bottom_border(LineStyle::none().fill('─').junction('─'));
+
+/// Columns to the left and right of a cell on a terminal, where room is scarce.
+const NARROW_PADDING: (u16, u16) = (0, 1);
+
+/// A word that is wider may be broken all the same, in columns: a UUID fits.
+const WIDEST_WORD: u16 = 36;
 
 /// How a terminal is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,15 +76,27 @@ impl Terminal {
         for row in &table.rows {
             drawn.add_row(row.iter().map(shown));
         }
-        for column in 0..table.columns.len() {
-            if is_numeric(table, column)
-                && let Some(column) = drawn.column_mut(column)
-            {
+        for (index, column) in drawn.column_iter_mut().enumerate() {
+            if is_numeric(table, index) {
                 column.set_cell_alignment(CellAlignment::Right);
+            }
+            if self.style.width.is_some() {
+                // Lines may break between words, not within: the widest word is the least width.
+                let least = widest_word(table, index).saturating_add(NARROW_PADDING.0 + NARROW_PADDING.1);
+                column.set_padding(NARROW_PADDING).set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
             }
         }
         drawn.trim_fmt()
     }
+}
+
+/// The widest word of a column, its name included; at most [`WIDEST_WORD`], because a path has no end.
+fn widest_word(table: &Table, column: usize) -> u16 {
+    let name = table.columns.get(column).map(|name| name.replace('_', " ")).unwrap_or_default();
+    let cells = table.rows.iter().filter_map(|row| row.get(column).map(shown));
+    let widest =
+        cells.chain([name]).flat_map(|text| text.split_whitespace().map(console::measure_text_width).max()).max();
+    widest.and_then(|width| u16::try_from(width).ok()).unwrap_or(WIDEST_WORD).min(WIDEST_WORD)
 }
 
 /// Whether a column holds numbers, and numbers alone. A `~` may stand before them.
@@ -116,5 +136,14 @@ mod tests {
         let text = Terminal { style: PLAIN }.draw(&table);
         assert!(text.contains(&"x".repeat(300)));
         assert!(text.contains("value_ms"));
+    }
+
+    #[test]
+    fn words_are_not_broken_on_a_narrow_terminal() {
+        let mut table = Table::new("", &["model", "samples/s", "a_long_name_of_words"]);
+        table.push(["bert-base-uncased".into(), 358.5.into(), "some words that need room to be shown".into()]);
+        let text = Terminal { style: Style { color: false, width: Some(48) } }.draw(&table);
+        assert!(text.contains("bert-base-uncased") && text.contains("samples/s"), "{text}");
+        assert!(text.lines().all(|line| console::measure_text_width(line) <= 48), "{text}");
     }
 }
