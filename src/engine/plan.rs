@@ -132,14 +132,13 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
     let mut plan = Plan::default();
     let mut probes = Probes::new(runner);
     let targets = resolve_targets(request, &chosen, &mut probes, &mut plan);
-    let threads = request.threads.unwrap_or_else(logical_cpus);
     let mut once = Vec::new();
     for model in &models {
         for target in &targets {
             for &precision in &request.precisions {
                 for &batch_size in &request.batch_sizes {
-                    let planned = planned_run(request, model, target, precision, batch_size, threads);
-                    match supported(target, request.mode, precision) {
+                    let planned = request.planned_run(model, target, precision, batch_size);
+                    match target.supports(request.mode, precision) {
                         Ok(()) => once.push(planned),
                         Err(reason) => plan.unsupported.push((planned, reason)),
                     }
@@ -161,70 +160,64 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
     Ok(plan)
 }
 
-fn planned_run(
-    request: &PlanRequest,
-    model: &ModelEntry,
-    target: &Target,
-    precision: Precision,
-    batch_size: u32,
-    threads: u32,
-) -> PlannedRun {
-    PlannedRun {
-        position: 0,
-        repetition: 1,
-        configuration: configuration(request, model, target, precision, batch_size, threads),
-        device_index: target.device_index,
-        inputs: model.inputs(),
-        weights: match &request.weights {
-            Some(path) => WeightChoice::File(path.clone()),
-            None => WeightChoice::Seeded(request.seed),
-        },
-        seed: request.seed,
-        optimizer: request.optimizer,
-        sampling: request.sampling.clone(),
+impl PlanRequest {
+    /// The first repetition of one combination; its place in the plan is not known yet.
+    fn planned_run(&self, model: &ModelEntry, target: &Target, precision: Precision, batch_size: u32) -> PlannedRun {
+        let inputs = model.inputs();
+        PlannedRun {
+            position: 0,
+            repetition: 1,
+            configuration: Configuration {
+                model: model.name.to_owned(),
+                variant: String::new(),
+                platform: target.platform,
+                device: target.probed.device.clone(),
+                engine: target.engine.name().to_owned(),
+                precision,
+                mode: self.mode,
+                batch_size,
+                input_shape: input_shape(&inputs),
+                threads: self.threads.unwrap_or_else(logical_cpus),
+                parameters: self.parameters(),
+            },
+            device_index: target.device_index,
+            inputs,
+            weights: match &self.weights {
+                Some(path) => WeightChoice::File(path.clone()),
+                None => WeightChoice::Seeded(self.seed),
+            },
+            seed: self.seed,
+            optimizer: self.optimizer,
+            sampling: self.sampling.clone(),
+        }
+    }
+
+    /// What changes the work and has no field of its own in a configuration.
+    fn parameters(&self) -> BTreeMap<String, serde_json::Value> {
+        let mut parameters = BTreeMap::new();
+        if self.mode == Mode::Training {
+            parameters.insert("optimizer".to_owned(), self.optimizer.to_string().into());
+        }
+        if self.sampling.batches_in_flight > 1 {
+            parameters.insert("batches_in_flight".to_owned(), self.sampling.batches_in_flight.into());
+        }
+        parameters
     }
 }
 
-fn supported(target: &Target, mode: Mode, precision: Precision) -> Result<(), EngineError> {
-    target.engine.supports(mode, precision)?;
-    if target.probed.precisions.contains(&precision) {
-        return Ok(());
-    }
-    Err(EngineError::Unsupported {
-        engine: target.engine.name(),
-        what: format!("{precision} on {}", target.probed.device.name),
-        reason: "the device does not report it",
-        nearest: Some("`--precision fp32`"),
-    })
-}
-
-fn configuration(
-    request: &PlanRequest,
-    model: &ModelEntry,
-    target: &Target,
-    precision: Precision,
-    batch_size: u32,
-    threads: u32,
-) -> Configuration {
-    let mut parameters = BTreeMap::new();
-    if request.mode == Mode::Training {
-        parameters.insert("optimizer".to_owned(), request.optimizer.to_string().into());
-    }
-    if request.sampling.batches_in_flight > 1 {
-        parameters.insert("batches_in_flight".to_owned(), request.sampling.batches_in_flight.into());
-    }
-    Configuration {
-        model: model.name.to_owned(),
-        variant: String::new(),
-        platform: target.platform,
-        device: target.probed.device.clone(),
-        engine: target.engine.name().to_owned(),
-        precision,
-        mode: request.mode,
-        batch_size,
-        input_shape: input_shape(&model.inputs()),
-        threads,
-        parameters,
+impl Target {
+    /// Whether the engine can do this, and the device too.
+    fn supports(&self, mode: Mode, precision: Precision) -> Result<(), EngineError> {
+        self.engine.supports(mode, precision)?;
+        if self.probed.precisions.contains(&precision) {
+            return Ok(());
+        }
+        Err(EngineError::Unsupported {
+            engine: self.engine.name(),
+            what: format!("{precision} on {}", self.probed.device.name),
+            reason: "the device does not report it",
+            nearest: Some("`--precision fp32`"),
+        })
     }
 }
 
