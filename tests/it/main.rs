@@ -5,6 +5,7 @@
 
 mod support;
 
+mod codecs;
 mod database;
 mod docs;
 mod exchange;
