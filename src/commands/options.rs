@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ColorChoice};
+use serde_json::Value;
 
 use super::format_of;
 use crate::domain::{Mode, Platform, Precision, RunStatus};
@@ -97,6 +98,25 @@ pub struct SelectArgs {
     /// Started before this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub until: Option<String>,
+    /// Part of the engine's or framework's version: `2.4.0`
+    #[arg(long, value_name = "VERSION")]
+    pub framework: Option<String>,
+    /// A parameter of the work: `memory_layout=nchw`; `compiled=` is one that the configuration does not have
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub parameters: Vec<(String, Value)>,
+    /// What these imports brought, by their numbers
+    #[arg(long = "import", value_name = "BATCH", value_delimiter = ',')]
+    pub imports: Vec<i64>,
+}
+
+/// A name and a value, which is JSON (`true`, `64`) or a text; nothing is JSON's null.
+fn parameter(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("it has the form `name=value`")?;
+    let value = match value {
+        "" => Value::Null,
+        text => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+    };
+    Ok((name.trim().to_owned(), value))
 }
 
 /// A time as it is stored: ISO-8601 UTC with milliseconds.
@@ -139,6 +159,10 @@ impl SelectArgs {
             git_commit: self.git_commit.clone(),
             since: self.since.clone(),
             until: self.until.clone(),
+            framework: self.framework.clone(),
+            parameters: self.parameters.iter().cloned().collect(),
+            imports: self.imports.clone(),
+            baseline: None,
         })
     }
 }

@@ -10,8 +10,10 @@ pub mod model;
 pub mod names;
 pub mod plan;
 pub mod run;
+pub mod series;
 pub mod table;
 pub mod text;
+pub mod verdict;
 
 pub use configuration::{Configuration, Mode, Precision};
 pub use environment::Environment;
@@ -21,4 +23,6 @@ pub use metric::{Metric, MetricKind, MetricSet};
 pub use model::{Category, HostData, HostTensor, InputKind, InputSpec, ModelCost, Task};
 pub use plan::{PlannedRun, Sampling, TrainingOptimizer, WeightChoice};
 pub use run::{Artifact, Campaign, Measurement, RunRecord, RunStatus, SampleSeries, StopReason, Validity};
+pub use series::{Identity, Part, RunGroup, Series, SeriesRun, SeriesSet};
 pub use table::{Cell, Table};
+pub use verdict::{Difference, Evidence, Judgement, Side, Verdict};

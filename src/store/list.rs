@@ -1,9 +1,12 @@
 //! Reading runs back, whole.
 
+use std::collections::BTreeMap;
+
 use clap::ValueEnum;
 use rusqlite::types::FromSql;
-use rusqlite::{Row, Statement, named_params, params};
+use rusqlite::{Row, Statement, ToSql, params};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{Store, StoreError};
 use crate::domain::label::{label, parse_label};
@@ -49,12 +52,28 @@ pub struct Selection {
     pub since: Option<String>,
     /// Started before this time, ISO-8601 UTC.
     pub until: Option<String>,
+    /// Part of the engine's or the framework's version.
+    pub framework: Option<String>,
+    /// Parameters of the work by name; JSON's null where the configuration must not have it.
+    pub parameters: BTreeMap<String, Value>,
+    /// Numbers of imports.
+    pub imports: Vec<i64>,
+    /// The name of a baseline whose runs are meant.
+    pub baseline: Option<String>,
 }
 
 impl Selection {
     /// Whether nothing was narrowed down.
     pub fn is_everything(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether it says which runs of a series are meant, and not only which series.
+    pub fn names_runs(&self) -> bool {
+        let Self { runs, campaign, label, host, git_commit, since, until, framework, imports, baseline, .. } = self;
+        !runs.is_empty()
+            || !imports.is_empty()
+            || [campaign, label, host, git_commit, since, until, framework, baseline].iter().any(|text| text.is_some())
     }
 }
 
@@ -80,27 +99,11 @@ impl Store {
     ) -> Result<(), E> {
         let mut children = Children::prepare(self)?;
         let mut statement =
-            self.connection.prepare_cached(include_str!("sql/select_runs.sql")).map_err(|source| self.fail(source))?;
+            self.connection.prepare_cached(concat!(include_str!("sql/select_runs.sql"), include_str!("sql/selection.sql"), "ORDER BY run.id")).map_err(|source| self.fail(source))?;
         let columns = statement.column_names().map(str::to_owned).collect::<Vec<_>>();
+        let parameters = SelectionParameters::new(selection);
         let mut rows = statement
-            .query(named_params! {
-                ":runs": json_list(&selection.runs),
-                ":campaign": selection.campaign,
-                ":label": selection.label,
-                ":models": json_list(&selection.models),
-                ":variant": selection.variant,
-                ":platforms": json_labels(&selection.platforms),
-                ":device": selection.device,
-                ":engines": json_list(&selection.engines),
-                ":precisions": json_labels(&selection.precisions),
-                ":modes": json_labels(&selection.modes),
-                ":batch_sizes": json_list(&selection.batch_sizes),
-                ":statuses": json_labels(&selection.statuses),
-                ":host": selection.host,
-                ":git_commit": selection.git_commit,
-                ":since": selection.since,
-                ":until": selection.until,
-            })
+            .query(parameters.bind().as_slice())
             .map_err(|source| self.fail(source))?;
         while let Some(row) = rows.next().map_err(|source| self.fail(source))? {
             let reader = Reader { row, columns: &columns, store: self };
@@ -354,14 +357,14 @@ impl<'s> Children<'s> {
     }
 }
 
-fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+pub(super) fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
     serde_json::from_str(&text)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error.into()))
 }
 
 /// A list as a JSON array of its members, or `None` where it is empty.
-fn json_list<T: serde::Serialize>(list: &[T]) -> Option<String> {
+pub(super) fn json_list<T: serde::Serialize>(list: &[T]) -> Option<String> {
     if list.is_empty() {
         return None;
     }
@@ -370,4 +373,39 @@ fn json_list<T: serde::Serialize>(list: &[T]) -> Option<String> {
 
 fn json_labels<T: ValueEnum>(list: &[T]) -> Option<String> {
     json_list(&list.iter().map(label).collect::<Vec<_>>())
+}
+
+/// A selection as the parameters of `selection.sql`.
+pub(super) struct SelectionParameters(Vec<(&'static str, Box<dyn ToSql>)>);
+
+impl SelectionParameters {
+    pub(super) fn new(selection: &Selection) -> Self {
+        let parameters = (!selection.parameters.is_empty()).then(|| Value::from_iter(selection.parameters.clone()).to_string());
+        Self(vec![
+            (":runs", Box::new(json_list(&selection.runs))),
+            (":campaign", Box::new(selection.campaign.clone())),
+            (":label", Box::new(selection.label.clone())),
+            (":models", Box::new(json_list(&selection.models))),
+            (":variant", Box::new(selection.variant.clone())),
+            (":platforms", Box::new(json_labels(&selection.platforms))),
+            (":device", Box::new(selection.device.clone())),
+            (":engines", Box::new(json_list(&selection.engines))),
+            (":precisions", Box::new(json_labels(&selection.precisions))),
+            (":modes", Box::new(json_labels(&selection.modes))),
+            (":batch_sizes", Box::new(json_list(&selection.batch_sizes))),
+            (":statuses", Box::new(json_labels(&selection.statuses))),
+            (":host", Box::new(selection.host.clone())),
+            (":git_commit", Box::new(selection.git_commit.clone())),
+            (":since", Box::new(selection.since.clone())),
+            (":until", Box::new(selection.until.clone())),
+            (":framework", Box::new(selection.framework.clone())),
+            (":parameters", Box::new(parameters)),
+            (":imports", Box::new(json_list(&selection.imports))),
+            (":baseline", Box::new(selection.baseline.clone())),
+        ])
+    }
+
+    pub(super) fn bind(&self) -> Vec<(&str, &dyn ToSql)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_ref())).collect()
+    }
 }

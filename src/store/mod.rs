@@ -12,6 +12,7 @@ pub mod maintain;
 pub mod named;
 mod open;
 pub mod query;
+pub mod series;
 pub mod status;
 
 use std::path::{Path, PathBuf};

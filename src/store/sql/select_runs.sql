@@ -1,5 +1,4 @@
--- Every run that a selection means, with all that one row can hold; newest last. A NULL parameter selects all;
--- lists come as JSON arrays.
+-- Every run that a selection means, with all that one row can hold; newest last. `selection.sql` follows.
 SELECT
     run.id, run.uuid, run.weight_seed, run.repetition, run.started_at, run.duration_s, run.status, run.validity,
     run.stop_reason, run.iterations, run.warmup_iterations, run.outlier_count, run.error, run.hint,
@@ -25,21 +24,3 @@ FROM run
     LEFT JOIN campaign ON campaign.id = run.campaign_id
     LEFT JOIN artifact ON artifact.id = run.artifact_id
     LEFT JOIN metrics ON metrics.run_id = run.id
-WHERE (:runs IS NULL OR run.uuid IN (SELECT value FROM json_each(:runs))
-        OR CAST(run.id AS TEXT) IN (SELECT value FROM json_each(:runs)))
-    AND (:campaign IS NULL OR campaign.uuid = :campaign)
-    AND (:label IS NULL OR campaign.label = :label)
-    AND (:models IS NULL OR model.name IN (SELECT value FROM json_each(:models)))
-    AND (:variant IS NULL OR configuration.variant = :variant)
-    AND (:platforms IS NULL OR configuration.platform IN (SELECT value FROM json_each(:platforms)))
-    AND (:device IS NULL OR instr(lower(device.name), lower(:device)) > 0)
-    AND (:engines IS NULL OR configuration.engine IN (SELECT value FROM json_each(:engines)))
-    AND (:precisions IS NULL OR configuration.precision IN (SELECT value FROM json_each(:precisions)))
-    AND (:modes IS NULL OR configuration.mode IN (SELECT value FROM json_each(:modes)))
-    AND (:batch_sizes IS NULL OR configuration.batch_size IN (SELECT value FROM json_each(:batch_sizes)))
-    AND (:statuses IS NULL OR run.status IN (SELECT value FROM json_each(:statuses)))
-    AND (:host IS NULL OR environment.host = :host)
-    AND (:git_commit IS NULL OR substr(environment.git_commit, 1, length(:git_commit)) = :git_commit)
-    AND (:since IS NULL OR run.started_at >= :since)
-    AND (:until IS NULL OR run.started_at < :until)
-ORDER BY run.id

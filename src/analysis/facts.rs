@@ -1,0 +1,197 @@
+//! What the record says of one configuration: medians over its valid runs, and how sure they are.
+
+use std::collections::HashMap;
+
+use crate::domain::metric::find_metric;
+use crate::domain::{Identity, Metric, Series, SeriesSet};
+use crate::stats::{median_interval, quantile, sorted};
+
+/// The metrics that answers are made of.
+const METRICS: [&str; 14] = [
+    "latency_p50_ms",
+    "latency_mean_ms",
+    "throughput_samples_per_second",
+    "throughput_tokens_per_second",
+    "memory_device_peak_mb",
+    "memory_host_peak_mb",
+    "energy_per_sample_j",
+    "power_mean_w",
+    "power_peak_w",
+    "accuracy_top1",
+    "fidelity_relative_error",
+    "startup_ms",
+    "first_inference_ms",
+    "model_size_mb",
+];
+
+/// Confidence of the intervals of medians.
+const CONFIDENCE: f64 = 0.95;
+
+/// The metrics that [`facts`] needs in a set.
+pub fn metrics_of_facts() -> Vec<&'static Metric> {
+    METRICS.iter().filter_map(|name| find_metric(name)).collect()
+}
+
+/// The iterations of runs in milliseconds, by run id.
+pub type Iterations = HashMap<i64, Vec<f64>>;
+
+/// What an interval is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IntervalOf {
+    /// The median of run medians, distribution-free, at 95 %.
+    Runs,
+    /// The smallest and largest of two to five run medians: less than 95 %.
+    Range,
+    /// The median of the samples of the only run, at 95 %: it does not know how runs differ.
+    Samples,
+}
+
+impl IntervalOf {
+    /// In a word, for tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Runs => "runs",
+            Self::Range => "range",
+            Self::Samples => "samples",
+        }
+    }
+}
+
+/// An interval and what it is about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// Its lower end.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+    /// What it is about.
+    pub of: IntervalOf,
+}
+
+/// One configuration in numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Facts {
+    /// Its configuration.
+    pub identity: Identity,
+    /// Its row id.
+    pub configuration_id: Option<i64>,
+    /// Whether software pretends to be the device.
+    pub software: bool,
+    /// Valid runs.
+    pub runs: usize,
+    /// The newest valid run.
+    pub newest_run: Option<i64>,
+    /// The latency of each valid run, with the run's id: medians, or means where only those are known.
+    pub latencies: Vec<(Option<i64>, f64)>,
+    /// Whether the latencies are means.
+    pub by_mean: bool,
+    /// The spread of the latency.
+    pub spread: Option<Spread>,
+    medians: [Option<f64>; METRICS.len()],
+    ranges: [Option<(f64, f64)>; METRICS.len()],
+}
+
+impl Facts {
+    /// The median over valid runs; `None` where it was not measured or the metric is no fact.
+    pub fn median(&self, metric: &str) -> Option<f64> {
+        METRICS.iter().position(|name| *name == metric).and_then(|index| self.medians[index])
+    }
+
+    /// The smallest and the largest value of two valid runs or more.
+    pub fn range(&self, metric: &str) -> Option<(f64, f64)> {
+        METRICS.iter().position(|name| *name == metric).and_then(|index| self.ranges[index])
+    }
+
+    /// Time of a batch in milliseconds: the median, or the mean where that alone is known.
+    pub fn latency_ms(&self) -> Option<f64> {
+        self.median("latency_p50_ms").or(self.median("latency_mean_ms"))
+    }
+
+    /// Samples per second; tokens where an engine counts those alone.
+    pub fn throughput(&self) -> Option<f64> {
+        self.median("throughput_samples_per_second").or(self.median("throughput_tokens_per_second"))
+    }
+
+    /// Peak memory: on the device where it is known, of the process otherwise.
+    pub fn memory_mb(&self) -> Option<f64> {
+        self.median("memory_device_peak_mb").or(self.median("memory_host_peak_mb"))
+    }
+
+    /// Energy of a sample.
+    pub fn energy_j(&self) -> Option<f64> {
+        self.median("energy_per_sample_j")
+    }
+
+    /// What it costs in time: the latency, or the reciprocal of the rate where there is none.
+    pub fn cost(&self) -> Option<f64> {
+        self.latency_ms().or(self.throughput().map(|rate| 1e3 / rate)).filter(|cost| *cost > 0.0)
+    }
+
+    /// The cost of each run.
+    pub fn run_costs(&self) -> Vec<(Option<i64>, f64)> {
+        if self.latencies.is_empty() {
+            return self.cost().map(|cost| (self.newest_run, cost)).into_iter().collect();
+        }
+        self.latencies.clone()
+    }
+}
+
+/// The facts of every series with a valid run.
+pub fn facts(set: &SeriesSet, iterations: &Iterations) -> Vec<Facts> {
+    let columns: Vec<Option<usize>> = METRICS.iter().map(|name| set.metric(name)).collect();
+    set.series.iter().filter_map(|series| facts_of(series, &columns, iterations)).collect()
+}
+
+/// The runs whose iterations [`facts`] would look at: the only runs of their series.
+pub fn single_runs(set: &SeriesSet) -> Vec<i64> {
+    let single = set.series.iter().filter(|series| series.valid_runs() == 1);
+    single.flat_map(|series| series.runs.iter().filter_map(|run| run.run_id)).collect()
+}
+
+fn facts_of(series: &Series, columns: &[Option<usize>], iterations: &Iterations) -> Option<Facts> {
+    let runs = series.valid_runs();
+    if runs == 0 {
+        return None;
+    }
+    let mut medians = [None; METRICS.len()];
+    let mut ranges = [None; METRICS.len()];
+    for (index, column) in columns.iter().enumerate() {
+        let ascending = sorted(&column.map_or_else(Vec::new, |column| series.values(column)));
+        medians[index] = quantile(&ascending, 0.5);
+        if let [low, .., high] = ascending[..] {
+            ranges[index] = Some((low, high));
+        }
+    }
+    let latencies = |column: Option<usize>| -> Vec<(Option<i64>, f64)> {
+        column.map_or_else(Vec::new, |column| series.measured(column).map(|(run, value)| (run.run_id, value)).collect())
+    };
+    let medians_of_runs = latencies(columns[0]);
+    let by_mean = medians_of_runs.is_empty();
+    let latencies = if by_mean { latencies(columns[1]) } else { medians_of_runs };
+    let newest = series.runs.iter().rev().find(|run| run.validity == crate::domain::Validity::Valid);
+    Some(Facts {
+        identity: series.identity.clone(),
+        configuration_id: series.configuration_id,
+        software: series.software,
+        runs,
+        newest_run: newest.and_then(|run| run.run_id),
+        spread: spread_of(&latencies, iterations),
+        latencies,
+        by_mean,
+        medians,
+        ranges,
+    })
+}
+
+fn spread_of(latencies: &[(Option<i64>, f64)], iterations: &Iterations) -> Option<Spread> {
+    if let [(run, _)] = latencies {
+        let samples = iterations.get(run.as_ref()?)?;
+        let (low, high) = median_interval(&sorted(samples), CONFIDENCE)?;
+        return Some(Spread { low, high, of: IntervalOf::Samples });
+    }
+    let ascending = sorted(&latencies.iter().map(|(_, value)| *value).collect::<Vec<_>>());
+    if let Some((low, high)) = median_interval(&ascending, CONFIDENCE) {
+        return Some(Spread { low, high, of: IntervalOf::Runs });
+    }
+    Some(Spread { low: *ascending.first()?, high: *ascending.last()?, of: IntervalOf::Range })
+}

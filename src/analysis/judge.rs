@@ -1,0 +1,515 @@
+//! Verdicts: is the candidate slower than the baseline, and how sure is that? docs/verdicts.md explains the rules to
+//! people; here they are.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::metrics::{Cost, MetricChoice, iterations_needed};
+use crate::domain::{
+    Difference, Environment, Evidence, Identity, Judgement, Metric, MetricKind, Part, Series, SeriesSet, Side, Validity,
+    Verdict,
+};
+use crate::stats::{
+    benjamini_hochberg, hodges_lehmann, mann_whitney, mean_difference_interval, median, pooled_deviation,
+    prediction_interval, prediction_p_value, runs_for_shift, smallest_shift,
+};
+
+/// A test is significant at this probability of a false alarm, and a prediction interval leaves this much outside.
+pub const SIGNIFICANCE: f64 = 0.01;
+/// Confidence of the interval of an effect.
+pub const CONFIDENCE: f64 = 0.95;
+/// The probability with which the smallest effect would have been found.
+pub const POWER: f64 = 0.8;
+/// Runs a side from which the two sides are tested against each other.
+pub const RUNS_FOR_TEST: usize = 5;
+/// Baseline runs from which fewer new runs than that are held against a prediction interval.
+pub const RUNS_FOR_PREDICTION: usize = 10;
+/// More runs than this nobody will make.
+const MOST_RUNS: u64 = 1_000;
+/// Room for rounding where a change is exactly the threshold.
+const ROUNDING: f64 = 1e-12;
+
+/// What is compared, and how strictly.
+#[derive(Clone, Debug)]
+pub struct JudgeOptions {
+    /// A change by this share is too much: 0.1 is ten per cent.
+    pub alert: f64,
+    /// What is judged.
+    pub metrics: Vec<MetricChoice>,
+    /// The parts of a configuration that both sides must have in common.
+    pub matched_on: Vec<Part>,
+    /// Lets q values decide at this rate of false discoveries, instead of p values.
+    pub false_discovery_rate: Option<f64>,
+    /// The run-to-run noise (relative standard deviation) that earlier runs had, by configuration and metric.
+    pub noise: HashMap<(i64, String), f64>,
+}
+
+/// All verdicts of one comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Comparison {
+    /// The worst first.
+    pub judgements: Vec<Judgement>,
+    /// The parts that both sides have and were matched on.
+    pub matched_on: Vec<Part>,
+    /// Parts that were to be matched, but that one side does not tell.
+    pub not_known: Vec<Part>,
+    /// Pairs whose two sides differ in a part that they were not matched on.
+    pub differing_parts: BTreeMap<Part, usize>,
+    /// Series that a test judged.
+    pub tested: usize,
+    /// Series that the threshold alone judged.
+    pub by_threshold: usize,
+}
+
+impl Comparison {
+    /// How many judgements ended so.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.judgements.iter().filter(|judgement| judgement.verdict == verdict).count()
+    }
+
+    /// How many judgements compared two numbers.
+    pub fn judged(&self) -> usize {
+        self.judgements.iter().filter(|judgement| judgement.verdict.is_judged()).count()
+    }
+
+    /// The most false alarms to expect among the regressions that a test found, if nothing had changed: half of what
+    /// the tests let through by chance, as a change can go both ways.
+    pub fn expected_false_alarms(&self) -> f64 {
+        self.tested as f64 * SIGNIFICANCE / 2.0
+    }
+}
+
+/// Judges every series that either side has.
+pub fn judge(baseline: &SeriesSet, candidate: &SeriesSet, options: &JudgeOptions) -> Comparison {
+    let known = |part: &Part| {
+        [baseline, candidate].iter().all(|set| set.series.iter().all(|series| series.identity.has(*part)))
+    };
+    let (matched_on, not_known): (Vec<Part>, Vec<Part>) = options.matched_on.iter().partition(|part| known(part));
+    let mut pairs: BTreeMap<Identity, Pair<'_>> = BTreeMap::new();
+    for series in &baseline.series {
+        pairs.entry(series.identity.only(&matched_on)).or_default().baseline.push(series);
+    }
+    for series in &candidate.series {
+        pairs.entry(series.identity.only(&matched_on)).or_default().candidate.push(series);
+    }
+    let mut comparison = Comparison {
+        judgements: Vec::new(),
+        matched_on,
+        not_known,
+        differing_parts: BTreeMap::new(),
+        tested: 0,
+        by_threshold: 0,
+    };
+    for (identity, pair) in &pairs {
+        for part in pair.differing_parts() {
+            *comparison.differing_parts.entry(part).or_default() += 1;
+        }
+        for choice in &options.metrics {
+            let judge = Judge { baseline, candidate, options, identity, pair, choice };
+            comparison.judgements.extend(judge.judgement());
+        }
+    }
+    control_false_discoveries(&mut comparison.judgements, options);
+    let by = |evidence: &[Evidence]| {
+        comparison.judgements.iter().filter(|judgement| judgement.evidence.is_some_and(|own| evidence.contains(&own))).count()
+    };
+    comparison.tested = by(&[Evidence::TwoSamples, Evidence::Prediction]);
+    comparison.by_threshold = by(&[Evidence::ThresholdOnly]);
+    comparison.judgements.sort_by(|left, right| {
+        let size = |judgement: &Judgement| -judgement.effect.unwrap_or(0.0);
+        left.verdict.cmp(&right.verdict).then(size(left).total_cmp(&size(right)))
+    });
+    comparison
+}
+
+/// What both sides have of one key.
+#[derive(Debug, Default)]
+struct Pair<'s> {
+    baseline: Vec<&'s Series>,
+    candidate: Vec<&'s Series>,
+}
+
+impl Pair<'_> {
+    /// Parts that both sides tell, each with one value, and tell differently.
+    fn differing_parts(&self) -> Vec<Part> {
+        let one = |side: &[&Series], part: Part| match side {
+            [] => None,
+            [first, rest @ ..] => (first.identity.has(part)
+                && rest.iter().all(|series| series.identity.get(part) == first.identity.get(part)))
+            .then(|| first.identity.get(part).to_owned()),
+        };
+        let differs = |part: &Part| match (one(&self.baseline, *part), one(&self.candidate, *part)) {
+            (Some(before), Some(after)) => before != after,
+            _ => false,
+        };
+        Part::all().iter().copied().filter(differs).collect()
+    }
+}
+
+/// Parts in which the series of one side differ among themselves: they are not one series.
+fn mixed_parts(side: &[&Series]) -> Vec<Part> {
+    let Some((first, rest)) = side.split_first() else {
+        return Vec::new();
+    };
+    let differs = |part: &Part| rest.iter().any(|series| series.identity.get(*part) != first.identity.get(*part));
+    Part::all().iter().copied().filter(differs).collect()
+}
+
+/// One metric of one pair.
+struct Judge<'j> {
+    baseline: &'j SeriesSet,
+    candidate: &'j SeriesSet,
+    options: &'j JudgeOptions,
+    identity: &'j Identity,
+    pair: &'j Pair<'j>,
+    choice: &'j MetricChoice,
+}
+
+impl Judge<'_> {
+    /// The judgement; `None` where neither side measured the metric.
+    fn judgement(&self) -> Option<Judgement> {
+        let mut judgement = Judgement {
+            identity: self.identity.clone(),
+            configuration_id: self.pair.candidate.first().or(self.pair.baseline.first())?.configuration_id,
+            first_candidate_run: self.pair.candidate.iter().flat_map(|series| &series.runs).find_map(|run| run.run_id),
+            metric: self.choice.name().to_owned(),
+            verdict: Verdict::Invalid,
+            evidence: None,
+            baseline: Side::default(),
+            candidate: Side::default(),
+            effect: None,
+            effect_low: None,
+            effect_high: None,
+            p_value: None,
+            q_value: None,
+            smallest_effect: None,
+            more_runs: None,
+            notes: Vec::new(),
+            differences: Vec::new(),
+        };
+        let measured = |set: &SeriesSet, side: &[&Series], metric: &Metric| {
+            set.metric(&metric.name)
+                .is_some_and(|column| side.iter().any(|series| (0..series.runs.len()).any(|run| series.value(run, column).is_some())))
+        };
+        let (before, after) = (&self.pair.baseline, &self.pair.candidate);
+        let has = |metric: &Metric| (measured(self.baseline, before, metric), measured(self.candidate, after, metric));
+        let candidates = &self.choice.candidates;
+        let metric = candidates
+            .iter()
+            .find(|metric| has(metric) == (true, true))
+            .or_else(|| candidates.iter().find(|metric| has(metric) != (false, false)));
+        // A run that broke has no numbers at all, and is a reason all the same.
+        let broken = |side: &[&Series]| !side.is_empty() && side.iter().all(|series| series.valid_runs() == 0);
+        let metric = match metric {
+            Some(metric) => metric,
+            None if (broken(before) || broken(after)) && self.choice.name().starts_with("latency") => candidates.first()?,
+            None => return None,
+        };
+        judgement.metric.clone_from(&metric.name);
+        if metric.name != self.choice.name() {
+            judgement.notes.push(format!("{} stands in for {}", metric.name, self.choice.name()));
+        }
+        self.compare(metric, &mut judgement);
+        Some(judgement)
+    }
+
+    fn compare(&self, metric: &Metric, judgement: &mut Judgement) {
+        let (before, after) = (&self.pair.baseline, &self.pair.candidate);
+        if before.is_empty() || after.is_empty() {
+            judgement.verdict = if before.is_empty() { Verdict::New } else { Verdict::Missing };
+        }
+        for (name, side) in [("baseline", before), ("candidate", after)] {
+            let mixed = mixed_parts(side);
+            if !mixed.is_empty() {
+                judgement.verdict = Verdict::Incomparable;
+                judgement.notes.push(format!("the {name} is {} configurations: {}", side.len(), describe(&mixed, side)));
+            }
+        }
+        if let (Some(one), Some(other)) = (before.first(), after.first())
+            && let (Some(kind), Some(now)) = (one.device_kind, other.device_kind)
+            && kind != now
+        {
+            judgement.verdict = Verdict::Incomparable;
+            judgement.notes.push(format!("the device was a {kind}, now it is a {now}"));
+        }
+        for part in self.pair.differing_parts() {
+            let (was, is) = (before[0].identity.get(part), after[0].identity.get(part));
+            judgement.notes.push(format!("{part} was {}, now {}", shown(was), shown(is)));
+            if part == Part::BatchSize && is_per_batch(metric) {
+                judgement.verdict = Verdict::Incomparable;
+                judgement.notes.push(format!("{} is of a whole batch; compare the throughput", metric.name));
+            }
+        }
+        let was = values(self.baseline, before, metric);
+        let is = values(self.candidate, after, metric);
+        judgement.baseline = Side { runs: was.len(), median: median(&was) };
+        judgement.candidate = Side { runs: is.len(), median: median(&is) };
+        if judgement.verdict != Verdict::Invalid {
+            return;
+        }
+        for (name, side, values) in [("baseline", before, &was), ("candidate", after, &is)] {
+            if values.is_empty() {
+                judgement.notes.push(format!("the {name} has {}", why_none(side, metric)));
+            }
+        }
+        if was.is_empty() || is.is_empty() {
+            return;
+        }
+        judgement.differences = self.environment_differences();
+        self.decide(metric, &was, &is, judgement);
+    }
+
+    /// The heart: effect, evidence, verdict.
+    fn decide(&self, metric: &Metric, was: &[f64], is: &[f64], judgement: &mut Judgement) {
+        let cost = Cost::of(metric);
+        let scale = |values: &[f64]| values.iter().map(|value| cost.scale(*value)).collect::<Option<Vec<f64>>>();
+        let (Some(before), Some(after)) = (scale(was), scale(is)) else {
+            judgement.notes.push(format!("a {} of 0 or less has no ratio to anything", metric.name));
+            return;
+        };
+        let threshold = if cost.is_absolute() { metric.floor } else { self.options.alert.ln_1p() };
+        let (Some(was), Some(is)) = (median(was), median(is)) else { return };
+        // Of the medians as they are shown, not of the logarithms' medians: with an even number of runs these differ.
+        let Some(effect) = cost.scale(is).zip(cost.scale(was)).map(|(after, before)| after - before) else { return };
+        judgement.effect = Some(effect);
+        let evidence = match (before.len(), after.len()) {
+            (old, new) if old >= RUNS_FOR_TEST && new >= RUNS_FOR_TEST => Evidence::TwoSamples,
+            (old, new) if old >= RUNS_FOR_PREDICTION && new < RUNS_FOR_TEST => Evidence::Prediction,
+            _ => Evidence::ThresholdOnly,
+        };
+        judgement.evidence = Some(evidence);
+        let found = Found::by(evidence, &before, &after, effect);
+        judgement.p_value = found.p_value;
+        if let Some((low, high)) = found.interval {
+            // The Hodges-Lehmann interval is of the shift between the distributions, the effect is of their medians; in
+            // small samples one may lie beside the other.
+            judgement.effect_low = Some(low.min(effect));
+            judgement.effect_high = Some(high.max(effect));
+        }
+        let noise = found.deviation.or_else(|| {
+            let configuration = judgement.configuration_id?;
+            self.options.noise.get(&(configuration, metric.name.clone())).copied()
+        });
+        judgement.smallest_effect = noise
+            .and_then(|noise| match evidence {
+                Evidence::Prediction => smallest_predicted_shift(noise, &before, after.len()),
+                _ => smallest_shift(noise, before.len(), after.len(), SIGNIFICANCE, POWER),
+            })
+            .map(|smallest| smallest.max(threshold));
+        let past = effect.abs() >= threshold - ROUNDING;
+        let above_floor = (is - was).abs() > metric.floor || cost.is_absolute();
+        let inside = match (judgement.effect_low, judgement.effect_high) {
+            (Some(low), Some(high)) => low > -threshold && high < threshold,
+            _ => evidence == Evidence::ThresholdOnly && !past,
+        };
+        judgement.verdict = match (past, above_floor, found.significant) {
+            (true, true, true) if effect > 0.0 => Verdict::Regressed,
+            (true, true, true) => Verdict::Improved,
+            (true, true, false) if effect > 0.0 => Verdict::Suspect,
+            (true, false, _) => {
+                judgement.notes.push(format!("the change is below the floor of {} {}", metric.floor, metric.unit));
+                Verdict::Unchanged
+            }
+            _ if inside => Verdict::Unchanged,
+            _ => Verdict::Inconclusive,
+        };
+        if matches!(judgement.verdict, Verdict::Suspect | Verdict::Inconclusive) {
+            judgement.more_runs = more_runs(effect, threshold, noise, before.len().min(after.len()), past);
+        }
+    }
+
+    /// What the environments of the two sides do not have in common.
+    fn environment_differences(&self) -> Vec<Difference> {
+        let sides = [(self.baseline, &self.pair.baseline), (self.candidate, &self.pair.candidate)];
+        let [before, after] = sides.map(|(set, side)| {
+            let mut facts: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+            let valid = side.iter().flat_map(|series| &series.runs).filter(|run| run.validity == Validity::Valid);
+            let mut seen = Vec::new();
+            for run in valid {
+                if !seen.contains(&run.environment) {
+                    seen.push(run.environment);
+                }
+            }
+            for environment in seen.into_iter().filter_map(|index| set.environments.get(index)) {
+                for (name, fact) in facts_of(environment) {
+                    let known = facts.entry(name).or_default();
+                    if let Some(fact) = fact.filter(|fact| !known.contains(fact)) {
+                        known.push(fact);
+                    }
+                }
+            }
+            facts
+        });
+        before
+            .iter()
+            .filter_map(|(what, was)| {
+                let is = after.get(what)?;
+                let differs = !was.is_empty() && !is.is_empty() && was != is;
+                differs.then(|| Difference { what: (*what).to_owned(), baseline: was.join(", "), candidate: is.join(", ") })
+            })
+            .collect()
+    }
+}
+
+/// What an environment says, by name.
+fn facts_of(environment: &Environment) -> [(&'static str, Option<String>); 12] {
+    let commit = environment.git_commit.as_ref().map(|commit| {
+        let short: String = commit.chars().take(10).collect();
+        if environment.git_dirty == Some(true) { [&short, " (changed)"].concat() } else { short }
+    });
+    [
+        ("host", environment.host.clone()),
+        ("os", environment.os.clone()),
+        ("kernel", environment.kernel.clone()),
+        ("cpu_name", environment.cpu_name.clone()),
+        ("cpu_governor", environment.cpu_governor.clone()),
+        ("driver_version", environment.driver_version.clone()),
+        ("engine_version", environment.engine_version.clone()),
+        ("framework_version", environment.framework_version.clone()),
+        ("tool_version", environment.tool_version.clone()),
+        ("tool_build", environment.tool_build.clone()),
+        ("git_commit", commit),
+        ("host_memory_bytes", environment.host_memory_bytes.map(|bytes| bytes.to_string())),
+    ]
+}
+
+/// The values of a metric in all valid runs of a side that support it.
+fn values(set: &SeriesSet, side: &[&Series], metric: &Metric) -> Vec<f64> {
+    let Some(column) = set.metric(&metric.name) else {
+        return Vec::new();
+    };
+    let needed = iterations_needed(&metric.name);
+    let measured = side.iter().flat_map(|series| series.measured(column));
+    measured.filter(|(run, _)| run.iterations >= needed).map(|(_, value)| value).collect()
+}
+
+fn why_none(side: &[&Series], metric: &Metric) -> String {
+    let mut counts: BTreeMap<Validity, usize> = BTreeMap::new();
+    for run in side.iter().flat_map(|series| &series.runs) {
+        *counts.entry(run.validity).or_default() += 1;
+    }
+    if counts.get(&Validity::Valid).copied().unwrap_or(0) == 0 {
+        let counted: Vec<String> = counts.iter().map(|(validity, count)| format!("{count} {validity}")).collect();
+        return format!("no valid run ({})", counted.join(", "));
+    }
+    match iterations_needed(&metric.name) {
+        0 => format!("no {}", metric.name),
+        needed => format!("no run with the {needed} samples that {} needs", metric.name),
+    }
+}
+
+fn describe(parts: &[Part], side: &[&Series]) -> String {
+    let one = |part: &Part| {
+        let mut texts: Vec<&str> = side.iter().map(|series| series.identity.get(*part)).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        let more = if texts.len() > 4 { ", ..." } else { "" };
+        format!("{part} {}{more}", texts.iter().take(4).map(|text| shown(text)).collect::<Vec<_>>().join(", "))
+    };
+    parts.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+fn shown(text: &str) -> &str {
+    if text.is_empty() { "(none)" } else { text }
+}
+
+/// Whether a number grows with the batch: times and memory do, rates and what is said per sample do not.
+fn is_per_batch(metric: &Metric) -> bool {
+    match metric.kind {
+        MetricKind::Time => !matches!(metric.name.as_str(), "startup_ms" | "time_per_output_token_ms"),
+        MetricKind::Size => metric.name != "model_size_mb",
+        _ => false,
+    }
+}
+
+/// What the evidence found.
+struct Found {
+    significant: bool,
+    p_value: Option<f64>,
+    /// 95 % interval of the effect.
+    interval: Option<(f64, f64)>,
+    /// Run-to-run standard deviation on the scale of the effect.
+    deviation: Option<f64>,
+}
+
+impl Found {
+    fn by(evidence: Evidence, before: &[f64], after: &[f64], effect: f64) -> Self {
+        match evidence {
+            Evidence::TwoSamples => {
+                let p_value = mann_whitney(before, after).map(|test| test.p_value);
+                Self {
+                    significant: p_value.is_some_and(|p_value| p_value <= SIGNIFICANCE),
+                    p_value,
+                    interval: hodges_lehmann(before, after, CONFIDENCE).map(|shift| (shift.low, shift.high)),
+                    deviation: pooled_deviation(before, after),
+                }
+            }
+            Evidence::Prediction => {
+                let interval = prediction_interval(before, 1.0 - SIGNIFICANCE);
+                let outside = |value: f64| {
+                    interval.as_ref().is_some_and(|interval| {
+                        if effect > 0.0 { value > interval.high } else { value < interval.low }
+                    })
+                };
+                Self {
+                    significant: after.iter().all(|value| outside(*value)),
+                    p_value: prediction_p_value(before, after),
+                    interval: mean_difference_interval(before, after, CONFIDENCE)
+                        .map(|interval| (interval.low, interval.high)),
+                    deviation: pooled_deviation(before, &[]),
+                }
+            }
+            Evidence::ThresholdOnly => Self {
+                significant: true,
+                p_value: None,
+                interval: None,
+                deviation: None,
+            },
+        }
+    }
+}
+
+/// The smallest shift with which all of `new` runs lie outside the prediction interval, with probability [`POWER`]: the
+/// half-width of the interval and what normal noise of that many runs adds.
+fn smallest_predicted_shift(deviation: f64, before: &[f64], new: usize) -> Option<f64> {
+    use statrs::distribution::{ContinuousCDF as _, Normal};
+    let interval = prediction_interval(before, 1.0 - SIGNIFICANCE)?;
+    let each = POWER.powf(1.0 / new.max(1) as f64);
+    let reach = Normal::standard().inverse_cdf(each);
+    Some((interval.high - interval.low) / 2.0 + reach * deviation)
+}
+
+/// How many more runs a side would decide: enough to make out the gap between the effect and what it is held against.
+fn more_runs(effect: f64, threshold: f64, deviation: Option<f64>, have: usize, past: bool) -> Option<u64> {
+    let few = (RUNS_FOR_TEST.saturating_sub(have)) as u64;
+    // Past the threshold the question is whether it is chance; before it, on which side of the threshold the truth is.
+    let gap = if past { effect.abs() } else { threshold - effect.abs() };
+    let needed = match deviation {
+        Some(deviation) if deviation > 0.0 => runs_for_shift(deviation, gap, SIGNIFICANCE, POWER)? as u64,
+        _ => RUNS_FOR_TEST as u64,
+    };
+    Some(needed.saturating_sub(have as u64).max(few).clamp(1, MOST_RUNS))
+}
+
+/// Fills in the q values, metric by metric, and lets them decide where that was asked for.
+fn control_false_discoveries(judgements: &mut [Judgement], options: &JudgeOptions) {
+    let mut by_metric: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, judgement) in judgements.iter().enumerate() {
+        if judgement.p_value.is_some() {
+            by_metric.entry(judgement.metric.clone()).or_default().push(index);
+        }
+    }
+    for indices in by_metric.values() {
+        let p_values: Vec<f64> = indices.iter().filter_map(|&index| judgements[index].p_value).collect();
+        for (&index, q_value) in indices.iter().zip(benjamini_hochberg(&p_values)) {
+            let judgement = &mut judgements[index];
+            judgement.q_value = Some(q_value);
+            let Some(rate) = options.false_discovery_rate else { continue };
+            judgement.verdict = match judgement.verdict {
+                Verdict::Regressed if q_value > rate => Verdict::Suspect,
+                Verdict::Suspect if q_value <= rate => Verdict::Regressed,
+                Verdict::Improved if q_value > rate => Verdict::Inconclusive,
+                other => other,
+            };
+        }
+    }
+}

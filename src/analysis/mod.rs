@@ -1,0 +1,11 @@
+//! Answers from the record: comparisons, verdicts, recommendations. Pure functions over series; no database, no clock.
+
+pub mod compare;
+pub mod facts;
+pub mod judge;
+pub mod metrics;
+pub mod prices;
+pub mod recommend;
+pub mod scaling;
+
+pub use metrics::{Cost, MetricChoice};

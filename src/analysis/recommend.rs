@@ -1,0 +1,345 @@
+//! Recommendations: the best device, engine, precision and batch size for a model, by one objective under constraints.
+
+use std::collections::BTreeMap;
+
+use clap::ValueEnum;
+
+use super::facts::Facts;
+use super::prices::{Price, cost_per_million, find_price};
+use crate::domain::label::display_as_label;
+use crate::domain::{Identity, Part};
+
+/// What is to be best.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Objective {
+    /// Most samples per second.
+    #[default]
+    Throughput,
+    /// Least time of a batch.
+    Latency,
+    /// Least peak memory.
+    Memory,
+    /// Least energy of a sample.
+    Energy,
+    /// Least money for a million samples.
+    Cost,
+}
+
+display_as_label!(Objective);
+
+impl Objective {
+    /// The unit of its numbers.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Throughput => "samples/s",
+            Self::Latency => "ms",
+            Self::Memory => "MB",
+            Self::Energy => "J/sample",
+            Self::Cost => "USD/million samples",
+        }
+    }
+
+    fn larger_is_better(self) -> bool {
+        self == Self::Throughput
+    }
+}
+
+/// Where the numbers of a candidate come from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// Measured, in so many runs.
+    Measured {
+        /// Valid runs.
+        runs: usize,
+    },
+    /// Forecast, with how far that can be trusted.
+    Predicted {
+        /// The confidence tier.
+        tier: String,
+    },
+}
+
+impl Source {
+    /// `measured`, or `predicted (tier)`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Measured { .. } => "measured".to_owned(),
+            Self::Predicted { tier } => format!("predicted ({tier})"),
+        }
+    }
+}
+
+/// A way to run a model, in numbers. What is not known is `None`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// What it is.
+    pub identity: Identity,
+    /// Whether software pretends to be the device.
+    pub software: bool,
+    /// Where the numbers come from.
+    pub source: Source,
+    /// The newest run behind it.
+    pub run_id: Option<i64>,
+    /// Samples per second, and the interval.
+    pub throughput: Option<Estimate>,
+    /// Time of a batch in ms.
+    pub latency_ms: Option<Estimate>,
+    /// Peak memory in MB.
+    pub memory_mb: Option<Estimate>,
+    /// Energy of a sample in J.
+    pub energy_j: Option<Estimate>,
+    /// Peak power in W, the mean where no peak is known.
+    pub power_w: Option<f64>,
+    /// Top-1 accuracy.
+    pub accuracy: Option<f64>,
+    /// US dollars for a million samples.
+    pub cost_usd: Option<Estimate>,
+    /// Why it has no numbers, where it has none.
+    pub failure: Option<String>,
+}
+
+/// A number, and between what it may lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The number.
+    pub value: f64,
+    /// Its interval, where runs or samples give one.
+    pub interval: Option<(f64, f64)>,
+}
+
+impl Candidate {
+    /// What was measured of a configuration.
+    pub fn measured(facts: &Facts, prices: &[Price]) -> Self {
+        let latency = facts.latency_ms().map(|value| Estimate {
+            value,
+            interval: facts.spread.map(|spread| (spread.low, spread.high)),
+        });
+        // Throughput moves as the reciprocal of the latency does.
+        let throughput = facts.throughput().map(|value| Estimate {
+            value,
+            interval: latency
+                .and_then(|latency| latency.interval.map(|(low, high)| (latency.value / high, latency.value / low)))
+                .map(|(low, high)| (value * low, value * high)),
+        });
+        let price = find_price(prices, facts.identity.get(Part::Device));
+        let cost = throughput.zip(price).map(|(rate, price)| Estimate {
+            value: cost_per_million(price.usd_per_hour, rate.value),
+            interval: rate.interval.map(|(low, high)| {
+                (cost_per_million(price.usd_per_hour, high), cost_per_million(price.usd_per_hour, low))
+            }),
+        });
+        let over_runs = |names: &[&str]| {
+            let name = names.iter().find(|name| facts.median(name).is_some())?;
+            Some(Estimate { value: facts.median(name)?, interval: facts.range(name) })
+        };
+        Self {
+            identity: facts.identity.clone(),
+            software: facts.software,
+            source: Source::Measured { runs: facts.runs },
+            run_id: facts.newest_run,
+            throughput,
+            latency_ms: latency,
+            memory_mb: over_runs(&["memory_device_peak_mb", "memory_host_peak_mb"]),
+            energy_j: over_runs(&["energy_per_sample_j"]),
+            power_w: facts.median("power_peak_w").or(facts.median("power_mean_w")),
+            accuracy: facts.median("accuracy_top1"),
+            cost_usd: cost,
+            failure: None,
+        }
+    }
+
+    /// A configuration that was tried and has no valid run.
+    pub fn without_numbers(identity: Identity, software: bool, failure: String) -> Self {
+        Self {
+            identity,
+            software,
+            source: Source::Measured { runs: 0 },
+            run_id: None,
+            throughput: None,
+            latency_ms: None,
+            memory_mb: None,
+            energy_j: None,
+            power_w: None,
+            accuracy: None,
+            cost_usd: None,
+            failure: Some(failure),
+        }
+    }
+
+    /// Its number by an objective.
+    pub fn estimate(&self, objective: Objective) -> Option<Estimate> {
+        match objective {
+            Objective::Throughput => self.throughput,
+            Objective::Latency => self.latency_ms,
+            Objective::Memory => self.memory_mb,
+            Objective::Energy => self.energy_j,
+            Objective::Cost => self.cost_usd,
+        }
+    }
+}
+
+/// What a recommendation has to keep to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Constraints {
+    /// Most peak memory in MB.
+    pub memory_mb: Option<f64>,
+    /// Longest time of a batch in ms.
+    pub latency_ms: Option<f64>,
+    /// Least top-1 accuracy.
+    pub accuracy: Option<f64>,
+    /// Most power in W.
+    pub power_w: Option<f64>,
+    /// Allowed platforms; all where it is empty.
+    pub platforms: Vec<String>,
+    /// Whether software adapters may be recommended.
+    pub include_software: bool,
+}
+
+impl Constraints {
+    /// Why a candidate does not keep to them, one reason each.
+    fn broken_by(&self, candidate: &Candidate) -> Vec<String> {
+        let mut reasons: Vec<String> = candidate.failure.iter().cloned().collect();
+        if !reasons.is_empty() {
+            return reasons;
+        }
+        if candidate.software && !self.include_software {
+            reasons.push("software pretends to be the device".to_owned());
+        }
+        let platform = candidate.identity.get(Part::Platform);
+        if !self.platforms.is_empty() && !self.platforms.iter().any(|allowed| allowed == platform) {
+            reasons.push(format!("the platform {platform} was not asked for"));
+        }
+        let upper = [
+            ("peak memory", "MB", candidate.memory_mb.map(|estimate| estimate.value), self.memory_mb),
+            ("latency", "ms", candidate.latency_ms.map(|estimate| estimate.value), self.latency_ms),
+            ("power", "W", candidate.power_w, self.power_w),
+        ];
+        for (name, unit, value, limit) in upper {
+            match (value, limit) {
+                (Some(value), Some(limit)) if value > limit => {
+                    reasons.push(format!("{name} is {value:.4} {unit}, more than {limit} {unit}"));
+                }
+                (None, Some(_)) => reasons.push(format!("{name} was not measured")),
+                _ => {}
+            }
+        }
+        match (candidate.accuracy, self.accuracy) {
+            (Some(value), Some(limit)) if value < limit => {
+                reasons.push(format!("accuracy is {value:.4}, less than {limit}"));
+            }
+            (None, Some(_)) => reasons.push("accuracy was not measured".to_owned()),
+            _ => {}
+        }
+        reasons
+    }
+}
+
+/// How sure the first place is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// Its interval and that of the second do not overlap.
+    Clear,
+    /// They overlap.
+    Close,
+    /// One of them has no interval.
+    Unknown,
+    /// There is no second.
+    Alone,
+}
+
+impl Certainty {
+    /// In words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Clear => "clear: the intervals of the first two do not overlap",
+            Self::Close => "close: the intervals of the first two overlap",
+            Self::Unknown => "not known: one of the first two has no interval (more runs would give one)",
+            Self::Alone => "there is nothing else to choose from",
+        }
+    }
+}
+
+/// The answer for one model, variant and mode.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recommendation {
+    /// Model, variant and mode.
+    pub identity: Identity,
+    /// The kind of the work where a mode has several.
+    pub work: String,
+    /// What may be chosen, the best first: indices of the candidates.
+    pub ranked: Vec<usize>,
+    /// Those of them that nothing beats in every respect.
+    pub pareto: Vec<usize>,
+    /// What was ruled out, and why.
+    pub ruled_out: Vec<(usize, String)>,
+    /// How sure the first place is.
+    pub certainty: Certainty,
+}
+
+/// One recommendation for each model, variant and mode, in alphabetical order.
+pub fn recommend(candidates: &[Candidate], objective: Objective, constraints: &Constraints) -> Vec<Recommendation> {
+    let mut groups: BTreeMap<(Identity, String), Vec<usize>> = BTreeMap::new();
+    for (index, candidate) in candidates.iter().enumerate() {
+        let group = candidate.identity.only(&[Part::Model, Part::Variant, Part::Mode]);
+        groups.entry((group, candidate.identity.work())).or_default().push(index);
+    }
+    groups
+        .into_iter()
+        .map(|((identity, work), indices)| {
+            let (mut ranked, mut ruled_out) = (Vec::new(), Vec::new());
+            for index in indices {
+                let candidate = &candidates[index];
+                let mut reasons = constraints.broken_by(candidate);
+                if reasons.is_empty() && candidate.estimate(objective).is_none() {
+                    reasons.push(match objective {
+                        Objective::Cost => format!("no price of `{}` is known", candidate.identity.get(Part::Device)),
+                        _ => format!("its {objective} was not measured"),
+                    });
+                }
+                if reasons.is_empty() { ranked.push(index) } else { ruled_out.push((index, reasons.join("; "))) }
+            }
+            let sign = if objective.larger_is_better() { -1.0 } else { 1.0 };
+            let key = |index: usize| sign * candidates[index].estimate(objective).map_or(f64::NAN, |found| found.value);
+            ranked.sort_by(|left, right| key(*left).total_cmp(&key(*right)));
+            Recommendation {
+                identity,
+                work,
+                pareto: pareto(candidates, &ranked),
+                certainty: certainty(candidates, &ranked, objective),
+                ranked,
+                ruled_out,
+            }
+        })
+        .collect()
+}
+
+fn certainty(candidates: &[Candidate], ranked: &[usize], objective: Objective) -> Certainty {
+    let [first, second, ..] = ranked else {
+        return Certainty::Alone;
+    };
+    let interval = |index: &usize| candidates[*index].estimate(objective).and_then(|estimate| estimate.interval);
+    match (interval(first), interval(second)) {
+        (Some((low, high)), Some((other_low, other_high))) if high < other_low || other_high < low => Certainty::Clear,
+        (Some(_), Some(_)) => Certainty::Close,
+        _ => Certainty::Unknown,
+    }
+}
+
+/// The candidates that no other beats: at least as good by everything that is known of all of them, and better by
+/// something.
+fn pareto(candidates: &[Candidate], among: &[usize]) -> Vec<usize> {
+    const BY: [Objective; 4] = [Objective::Throughput, Objective::Latency, Objective::Memory, Objective::Energy];
+    let known: Vec<Objective> = BY
+        .into_iter()
+        .filter(|objective| among.iter().all(|&index| candidates[index].estimate(*objective).is_some()))
+        .collect();
+    let cost = |index: usize, objective: Objective| {
+        let sign = if objective.larger_is_better() { -1.0 } else { 1.0 };
+        candidates[index].estimate(objective).map_or(f64::INFINITY, |estimate| sign * estimate.value)
+    };
+    let beats = |one: usize, other: usize| {
+        known.iter().all(|by| cost(one, *by) <= cost(other, *by)) && known.iter().any(|by| cost(one, *by) < cost(other, *by))
+    };
+    among.iter().copied().filter(|&index| !among.iter().any(|&other| beats(other, index))).collect()
+}

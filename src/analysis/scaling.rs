@@ -1,0 +1,181 @@
+//! How configurations relate to others of the same model: by batch size, by mode, by rank.
+
+use std::collections::BTreeMap;
+
+use super::facts::Facts;
+use crate::domain::{Identity, Part};
+
+/// A batch size is at the knee when it reaches this share of the best throughput.
+pub const KNEE: f64 = 0.9;
+
+/// How throughput grows with the batch size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scaling {
+    /// The configuration without its batch size.
+    pub identity: Identity,
+    /// Batch sizes with their samples per second, ascending.
+    pub points: Vec<(u32, f64)>,
+    /// Highest samples per second.
+    pub best_throughput: f64,
+    /// The batch size that reaches it.
+    pub best_batch: u32,
+    /// The smallest batch size with [`KNEE`] of it: larger ones cost memory and latency for little.
+    pub knee_batch: u32,
+    /// Throughput at the best batch over the smallest batch's, divided by the ratio of the batch sizes: 1 is linear.
+    pub efficiency: f64,
+}
+
+/// The scaling of every configuration that was measured at two batch sizes or more.
+pub fn scaling(facts: &[Facts]) -> Vec<Scaling> {
+    let others: Vec<Part> = Part::all().iter().copied().filter(|part| *part != Part::BatchSize).collect();
+    let mut groups: BTreeMap<Identity, BTreeMap<u32, f64>> = BTreeMap::new();
+    for fact in facts {
+        if let (Ok(batch), Some(rate)) = (fact.identity.get(Part::BatchSize).parse(), fact.throughput()) {
+            groups.entry(fact.identity.only(&others)).or_default().insert(batch, rate);
+        }
+    }
+    groups
+        .into_iter()
+        .filter(|(_, points)| points.len() > 1)
+        .filter_map(|(identity, points)| {
+            let points: Vec<(u32, f64)> = points.into_iter().collect();
+            let (smallest, base) = *points.first()?;
+            let (best_batch, best_throughput) =
+                points.iter().copied().reduce(|best, point| if point.1 > best.1 { point } else { best })?;
+            let (knee_batch, _) = *points.iter().find(|(_, rate)| *rate >= KNEE * best_throughput)?;
+            let ratio_of_batches = f64::from(best_batch) / f64::from(smallest);
+            Some(Scaling {
+                identity,
+                best_throughput,
+                best_batch,
+                knee_batch,
+                efficiency: best_throughput / base / ratio_of_batches,
+                points,
+            })
+        })
+        .collect()
+}
+
+/// A training step beside the inference of the same batch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainingInference {
+    /// What both have in common.
+    pub identity: Identity,
+    /// Which of the facts is the inference.
+    pub inference: usize,
+    /// Which of the facts is the training.
+    pub training: usize,
+    /// Time of a step over time of a forward pass.
+    pub time_ratio: Option<f64>,
+    /// Peak memory of training over that of inference.
+    pub memory_ratio: Option<f64>,
+}
+
+/// Pairs every training configuration with the inference that differs from it in nothing but the mode and the
+/// parameters of training; the fastest where there are several.
+pub fn training_vs_inference(facts: &[Facts]) -> Vec<TrainingInference> {
+    let shared: Vec<Part> =
+        Part::all().iter().copied().filter(|part| !matches!(part, Part::Mode | Part::Parameters)).collect();
+    let mut inferences: BTreeMap<Identity, usize> = BTreeMap::new();
+    for (index, fact) in facts.iter().enumerate().filter(|(_, fact)| fact.identity.get(Part::Mode) == "inference") {
+        let best = inferences.entry(fact.identity.only(&shared)).or_insert(index);
+        if fact.cost() < facts[*best].cost() {
+            *best = index;
+        }
+    }
+    let training = facts.iter().enumerate().filter(|(_, fact)| fact.identity.get(Part::Mode) == "training");
+    training
+        .filter_map(|(training, step)| {
+            let identity = step.identity.only(&shared);
+            let inference = *inferences.get(&identity)?;
+            let pass = &facts[inference];
+            Some(TrainingInference {
+                time_ratio: step.latency_ms().zip(pass.latency_ms()).map(|(step, pass)| step / pass),
+                memory_ratio: step.memory_mb().zip(pass.memory_mb()).map(|(step, pass)| step / pass),
+                identity,
+                inference,
+                training,
+            })
+        })
+        .collect()
+}
+
+/// What a ranking is by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Criterion {
+    /// Least time of a batch.
+    Fastest,
+    /// Most samples per second.
+    HighestThroughput,
+    /// Least peak memory.
+    LeastMemory,
+    /// Least energy of a sample.
+    LeastEnergy,
+}
+
+impl Criterion {
+    const ALL: [Self; 4] = [Self::Fastest, Self::HighestThroughput, Self::LeastMemory, Self::LeastEnergy];
+
+    /// In words, with the unit.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fastest => "fastest (ms)",
+            Self::HighestThroughput => "highest throughput (samples/s)",
+            Self::LeastMemory => "least memory (MB)",
+            Self::LeastEnergy => "least energy (J/sample)",
+        }
+    }
+
+    fn value(self, fact: &Facts) -> Option<f64> {
+        match self {
+            Self::Fastest => fact.latency_ms(),
+            Self::HighestThroughput => fact.throughput(),
+            Self::LeastMemory => fact.memory_mb(),
+            Self::LeastEnergy => fact.energy_j(),
+        }
+    }
+}
+
+/// One place of a ranking.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    /// Model, variant and mode.
+    pub identity: Identity,
+    /// The kind of the work where a mode has several.
+    pub work: String,
+    /// What the ranking is by.
+    pub criterion: Criterion,
+    /// From 1.
+    pub place: usize,
+    /// Which of the facts.
+    pub index: usize,
+    /// The number that it is ranked by.
+    pub value: f64,
+}
+
+/// The first `places` of each model and mode by each criterion. Software that pretends to be a device is not ranked.
+pub fn rankings(facts: &[Facts], places: usize) -> Vec<Place> {
+    let mut groups: BTreeMap<(Identity, String), Vec<usize>> = BTreeMap::new();
+    for (index, fact) in facts.iter().enumerate().filter(|(_, fact)| !fact.software) {
+        let group = fact.identity.only(&[Part::Model, Part::Variant, Part::Mode]);
+        groups.entry((group, fact.identity.work())).or_default().push(index);
+    }
+    let mut ranked = Vec::new();
+    for ((identity, work), indices) in groups {
+        for criterion in Criterion::ALL {
+            let mut values: Vec<(usize, f64)> =
+                indices.iter().filter_map(|&index| Some((index, criterion.value(&facts[index])?))).collect();
+            let sign = if criterion == Criterion::HighestThroughput { -1.0 } else { 1.0 };
+            values.sort_by(|left, right| (sign * left.1).total_cmp(&(sign * right.1)));
+            ranked.extend(values.into_iter().take(places).enumerate().map(|(place, (index, value))| Place {
+                identity: identity.clone(),
+                work: work.clone(),
+                criterion,
+                place: place + 1,
+                index,
+                value,
+            }));
+        }
+    }
+    ranked
+}

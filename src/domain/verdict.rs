@@ -1,0 +1,119 @@
+//! What was concluded of a series, and on what evidence.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::label::display_as_label;
+use super::series::Identity;
+
+/// What was concluded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Worse by the threshold or more, and the evidence says that it is no chance.
+    Regressed,
+    /// Worse by the threshold or more, but it may be chance.
+    Suspect,
+    /// Better by the threshold or more, and the evidence says that it is no chance.
+    Improved,
+    /// The data cannot tell.
+    Inconclusive,
+    /// The change is within the threshold.
+    Unchanged,
+    /// The baseline does not have it.
+    New,
+    /// The candidate does not have it.
+    Missing,
+    /// A side has runs, but none whose numbers count.
+    Invalid,
+    /// The two sides are different work.
+    Incomparable,
+}
+
+impl Verdict {
+    /// Whether two numbers were compared at all.
+    pub fn is_judged(self) -> bool {
+        matches!(self, Self::Regressed | Self::Suspect | Self::Improved | Self::Inconclusive | Self::Unchanged)
+    }
+}
+
+/// What a verdict rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Evidence {
+    /// An exact test of the run medians of both sides.
+    TwoSamples,
+    /// New runs against the prediction interval of many older ones.
+    Prediction,
+    /// Nothing but the threshold: too few runs for a test.
+    ThresholdOnly,
+}
+
+display_as_label!(Verdict, Evidence);
+
+/// One side of a comparison.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Side {
+    /// Valid runs in which the metric was measured.
+    pub runs: usize,
+    /// The median of the run medians, in the metric's unit.
+    pub median: Option<f64>,
+}
+
+/// A part of the environment that differs between the sides.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Difference {
+    /// What differs: `driver_version`.
+    pub what: String,
+    /// What the baseline has.
+    pub baseline: String,
+    /// What the candidate has.
+    pub candidate: String,
+}
+
+/// One metric of one series, judged.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Judgement {
+    /// The parts by which the sides were matched.
+    pub identity: Identity,
+    /// The configuration in the database.
+    #[serde(skip)]
+    pub configuration_id: Option<i64>,
+    /// The oldest run of the candidate.
+    pub first_candidate_run: Option<i64>,
+    /// The metric.
+    pub metric: String,
+    /// What was concluded.
+    pub verdict: Verdict,
+    /// On what evidence; none where nothing was compared.
+    pub evidence: Option<Evidence>,
+    /// What was there before.
+    pub baseline: Side,
+    /// What is there now.
+    pub candidate: Side,
+    /// ln(candidate cost / baseline cost), or for proportions the absolute change for the worse; positive is worse.
+    pub effect: Option<f64>,
+    /// Lower end of the effect's 95 % interval.
+    pub effect_low: Option<f64>,
+    /// Upper end of it.
+    pub effect_high: Option<f64>,
+    /// Probability of so much evidence or more if nothing had changed.
+    pub p_value: Option<f64>,
+    /// The same after Benjamini and Hochberg, over every series that was judged on this metric.
+    pub q_value: Option<f64>,
+    /// The smallest effect that these data would have found with probability 0.8; never below the threshold.
+    pub smallest_effect: Option<f64>,
+    /// How many runs more, on each side, would decide; for suspect and inconclusive verdicts.
+    pub more_runs: Option<u64>,
+    /// What has to be said besides: why nothing was compared, which number stood in.
+    pub notes: Vec<String>,
+    /// What differs between the environments of the sides.
+    pub differences: Vec<Difference>,
+}
+
+/// The relative change of the cost that an effect on the logarithmic scale stands for: 0.0953 is +10 %.
+pub fn relative_change(effect: f64) -> f64 {
+    effect.exp_m1()
+}

@@ -1,0 +1,181 @@
+//! Reading series: a few numbers of many runs, one configuration after the other.
+
+use std::collections::HashMap;
+
+use clap::ValueEnum as _;
+use rusqlite::{Row, params};
+
+use super::list::{Selection, SelectionParameters, json_list};
+use super::{Store, StoreError};
+use crate::domain::label::parse_label;
+use crate::domain::series::milliseconds;
+use crate::domain::{Environment, Identity, Metric, Part, RunGroup, Series, SeriesRun, SeriesSet, Validity};
+
+impl Store {
+    /// The selected runs as series, with these metrics. A run that is not ok is there, too, without numbers.
+    ///
+    /// # Errors
+    /// What SQLite refuses, and texts in the database that no benchdb wrote.
+    pub fn read_series(&self, selection: &Selection, metrics: Vec<&'static Metric>) -> Result<SeriesSet, StoreError> {
+        let failed = |source| self.fail(source);
+        let mut statement = self
+            .connection
+            .prepare_cached(concat!(
+                include_str!("sql/select_series.sql"),
+                include_str!("sql/selection.sql"),
+                "ORDER BY configuration.id, run.started_at, run.id"
+            ))
+            .map_err(failed)?;
+        // By number: a name is looked up by comparing it with all.
+        let at = |name: &str| statement.column_index(name).map_err(failed);
+        let columns: Vec<usize> = metrics.iter().map(|metric| at(&metric.name)).collect::<Result<_, _>>()?;
+        let run_columns = RunColumns {
+            id: at("id")?,
+            uuid: at("uuid")?,
+            campaign: at("campaign_id")?,
+            import: at("import_batch_id")?,
+            started_at: at("started_at")?,
+            environment: at("environment_id")?,
+            iterations: at("iterations")?,
+            validity: at("validity")?,
+            validities: Validity::value_variants().iter().map(|validity| (validity.to_string(), *validity)).collect(),
+        };
+        let mut set = SeriesSet::new(metrics);
+        let mut environments: HashMap<i64, usize> = HashMap::new();
+        let parameters = SelectionParameters::new(selection);
+        let mut rows = statement.query(parameters.bind().as_slice()).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let configuration: i64 = row.get(0).map_err(failed)?;
+            if set.series.last().is_none_or(|series| series.configuration_id != Some(configuration)) {
+                set.series.push(self.series_of(configuration, row)?);
+            }
+            let next = environments.len();
+            let run = run_columns.read(row, |id| *environments.entry(id).or_insert(next)).map_err(failed)?;
+            let run = run.ok_or_else(|| self.bad_value(row, run_columns.id, "validity", run_columns.validity))?;
+            let values = columns
+                .iter()
+                .map(|&column| Ok(row.get::<_, Option<f64>>(column)?.unwrap_or(f64::NAN)))
+                .collect::<rusqlite::Result<Vec<f64>>>()
+                .map_err(failed)?;
+            if let Some(series) = set.series.last_mut() {
+                series.push(run, values);
+            }
+        }
+        set.environments = vec![Environment::default(); environments.len()];
+        for (id, index) in environments {
+            set.environments[index] = self.environment(id).map_err(failed)?;
+        }
+        Ok(set)
+    }
+
+    fn series_of(&self, configuration: i64, row: &Row<'_>) -> Result<Series, StoreError> {
+        let failed = |source| self.fail(source);
+        let mut identity = Identity::default();
+        for part in Part::value_variants() {
+            let column = part.to_string();
+            let text = match part {
+                Part::BatchSize | Part::Threads => row.get::<_, i64>(column.as_str()).map_err(failed)?.to_string(),
+                _ => row.get(column.as_str()).map_err(failed)?,
+            };
+            identity.set(*part, text);
+        }
+        let kind: String = row.get("device_kind").map_err(failed)?;
+        let mut series = Series::new(Some(configuration), identity);
+        series.device_kind = parse_label(&kind);
+        series.software = row.get("software").map_err(failed)?;
+        Ok(series)
+    }
+
+    fn bad_value(&self, row: &Row<'_>, id: usize, column: &'static str, index: usize) -> StoreError {
+        StoreError::BadValue {
+            path: self.path.clone(),
+            run_id: row.get(id).unwrap_or_default(),
+            column,
+            value: row.get(index).unwrap_or_default(),
+        }
+    }
+
+    fn environment(&self, id: i64) -> rusqlite::Result<Environment> {
+        self.connection.prepare_cached("SELECT * FROM environment WHERE id = ?1")?.query_row([id], |row| {
+            Ok(Environment {
+                host: row.get("host")?,
+                os: row.get("os")?,
+                kernel: row.get("kernel")?,
+                architecture: row.get("architecture")?,
+                cpu_name: row.get("cpu_name")?,
+                cpu_logical: row.get("cpu_logical")?,
+                host_memory_bytes: row.get::<_, Option<i64>>("host_memory_bytes")?.map(i64::cast_unsigned),
+                cpu_governor: row.get("cpu_governor")?,
+                driver_version: row.get("driver_version")?,
+                engine_version: row.get("engine_version")?,
+                framework_version: row.get("framework_version")?,
+                tool_version: row.get("tool_version")?,
+                tool_build: row.get("tool_build")?,
+                git_commit: row.get("git_commit")?,
+                git_dirty: row.get("git_dirty")?,
+            })
+        })
+    }
+
+    /// The iterations of these runs in milliseconds, by run id. A run without samples is not there.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn read_iterations(&self, runs: &[i64]) -> Result<HashMap<i64, Vec<f64>>, StoreError> {
+        let failed = |source| self.fail(source);
+        let mut statement = self
+            .connection
+            .prepare_cached(
+                "SELECT run_id, nanoseconds FROM sample_series
+                 WHERE phase = 'iteration' AND run_id IN (SELECT value FROM json_each(?1))",
+            )
+            .map_err(failed)?;
+        let mut rows = statement.query(params![json_list(runs).unwrap_or_else(|| "[]".into())]).map_err(failed)?;
+        let mut iterations = HashMap::new();
+        while let Some(row) = rows.next().map_err(failed)? {
+            let nanoseconds: Vec<u64> = super::list::from_json(row, 1).map_err(failed)?;
+            let run: i64 = row.get(0).map_err(failed)?;
+            iterations.insert(run, nanoseconds.into_iter().map(|time| time as f64 / 1e6).collect());
+        }
+        Ok(iterations)
+    }
+}
+
+/// Where the columns of a run stand.
+struct RunColumns {
+    id: usize,
+    uuid: usize,
+    campaign: usize,
+    import: usize,
+    started_at: usize,
+    environment: usize,
+    iterations: usize,
+    validity: usize,
+    validities: Vec<(String, Validity)>,
+}
+
+impl RunColumns {
+    /// The run; `None` where its validity is a word that no benchdb wrote.
+    fn read(&self, row: &Row<'_>, environment: impl FnOnce(i64) -> usize) -> rusqlite::Result<Option<SeriesRun>> {
+        let validity = row.get_ref(self.validity)?.as_str()?;
+        let Some((_, validity)) = self.validities.iter().find(|(label, _)| label == validity) else {
+            return Ok(None);
+        };
+        let campaign: Option<i64> = row.get(self.campaign)?;
+        let import: Option<i64> = row.get(self.import)?;
+        let started_at = row.get_ref(self.started_at)?.as_str_or_null()?;
+        Ok(Some(SeriesRun {
+            run_id: Some(row.get(self.id)?),
+            uuid: uuid::Uuid::parse_str(row.get_ref(self.uuid)?.as_str()?).ok().map(|uuid| uuid.as_u128()),
+            group: match (campaign, import) {
+                (Some(campaign), _) => RunGroup::Campaign(campaign),
+                (None, Some(import)) => RunGroup::Import(import),
+                (None, None) => RunGroup::Alone,
+            },
+            started_at_ms: started_at.and_then(milliseconds),
+            environment: environment(row.get(self.environment)?),
+            iterations: row.get::<_, i64>(self.iterations)?.cast_unsigned(),
+            validity: *validity,
+        }))
+    }
+}
