@@ -7,6 +7,7 @@
 //!
 //! Imports go down only; `tests/it/layers.rs` holds it.
 
+pub mod analysis;
 pub mod cli;
 pub mod commands;
 pub mod domain;
