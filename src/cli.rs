@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    Context, ExitStatus, GlobalArgs, backup, check, completions, delete, export, hardware, hint_of, import, infer,
-    init_db, man, merge, models, query, run, status,
+    Context, ExitStatus, GlobalArgs, accept, analyze, backup, baseline, check, completions, delete, export, hardware,
+    hint_of, import, infer, init_db, man, merge, models, query, recommend, regress, run, status,
 };
 use crate::domain::text::one_line;
 
@@ -35,6 +35,16 @@ enum Command {
     Run(Box<run::Args>),
     /// Run one forward pass on tensors from a file
     Infer(infer::Args),
+    /// Compare what was measured: medians, speed-ups, scaling, rankings; or judge it against a file
+    Analyze(Box<analyze::Args>),
+    /// Find the best hardware, engine, precision and batch size for a model
+    Recommend(Box<recommend::Args>),
+    /// Judge what was measured against a baseline, other runs or its history
+    Regress(Box<regress::Args>),
+    /// Name sets of runs to compare with
+    Baseline(baseline::Args),
+    /// Accept a change: the history of its series starts anew
+    Accept(accept::Args),
     /// Ask the database in SQL, or by a named query
     Query(query::Args),
     /// Write runs to a JSON or CSV file
@@ -66,6 +76,11 @@ impl Cli {
             Command::Hardware(args) => hardware::execute(&args, &context),
             Command::Run(args) => run::execute(&args, &context),
             Command::Infer(args) => infer::execute(&args, &context),
+            Command::Analyze(args) => analyze::execute(&args, &context),
+            Command::Recommend(args) => recommend::execute(&args, &context),
+            Command::Regress(args) => regress::execute(&args, &context),
+            Command::Baseline(args) => baseline::execute(&args, &context),
+            Command::Accept(args) => accept::execute(&args, &context),
             Command::Query(args) => query::execute(&args, &context),
             Command::Export(args) => export::execute(&args, &context),
             Command::Import(args) => import::execute(&args, &context),

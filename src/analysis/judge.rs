@@ -1,7 +1,7 @@
 //! Verdicts: is the candidate slower than the baseline, and how sure is that? docs/verdicts.md explains the rules to
 //! people; here they are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::metrics::{Cost, MetricChoice, iterations_needed};
 use crate::domain::{
@@ -60,22 +60,10 @@ pub struct Comparison {
     pub by_threshold: usize,
 }
 
-impl Comparison {
-    /// How many judgements ended so.
-    pub fn count(&self, verdict: Verdict) -> usize {
-        self.judgements.iter().filter(|judgement| judgement.verdict == verdict).count()
-    }
-
-    /// How many judgements compared two numbers.
-    pub fn judged(&self) -> usize {
-        self.judgements.iter().filter(|judgement| judgement.verdict.is_judged()).count()
-    }
-
-    /// The most false alarms to expect among the regressions that a test found, if nothing had changed: half of what
-    /// the tests let through by chance, as a change can go both ways.
-    pub fn expected_false_alarms(&self) -> f64 {
-        self.tested as f64 * SIGNIFICANCE / 2.0
-    }
+/// The most false alarms to expect among the regressions of `tested` series, if nothing had changed: half of what the
+/// tests let through by chance, as a change can go both ways.
+pub fn expected_false_alarms(tested: usize) -> f64 {
+    tested as f64 * SIGNIFICANCE / 2.0
 }
 
 /// Judges every series that either side has.
@@ -177,6 +165,7 @@ impl Judge<'_> {
             baseline: Side::default(),
             candidate: Side::default(),
             effect: None,
+            absolute: false,
             effect_low: None,
             effect_high: None,
             p_value: None,
@@ -271,6 +260,7 @@ impl Judge<'_> {
         // Of the medians as they are shown, not of the logarithms' medians: with an even number of runs these differ.
         let Some(effect) = cost.scale(is).zip(cost.scale(was)).map(|(after, before)| after - before) else { return };
         judgement.effect = Some(effect);
+        judgement.absolute = cost.is_absolute();
         let evidence = match (before.len(), after.len()) {
             (old, new) if old >= RUNS_FOR_TEST && new >= RUNS_FOR_TEST => Evidence::TwoSamples,
             (old, new) if old >= RUNS_FOR_PREDICTION && new < RUNS_FOR_TEST => Evidence::Prediction,
@@ -321,33 +311,42 @@ impl Judge<'_> {
     fn environment_differences(&self) -> Vec<Difference> {
         let sides = [(self.baseline, &self.pair.baseline), (self.candidate, &self.pair.candidate)];
         let [before, after] = sides.map(|(set, side)| {
-            let mut facts: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
             let valid = side.iter().flat_map(|series| &series.runs).filter(|run| run.validity == Validity::Valid);
-            let mut seen = Vec::new();
-            for run in valid {
-                if !seen.contains(&run.environment) {
-                    seen.push(run.environment);
-                }
-            }
-            for environment in seen.into_iter().filter_map(|index| set.environments.get(index)) {
-                for (name, fact) in facts_of(environment) {
-                    let known = facts.entry(name).or_default();
-                    if let Some(fact) = fact.filter(|fact| !known.contains(fact)) {
-                        known.push(fact);
-                    }
-                }
-            }
-            facts
+            let used: BTreeSet<usize> = valid.map(|run| run.environment).collect();
+            facts_of_all(used.into_iter().filter_map(|index| set.environments.get(index)))
         });
-        before
-            .iter()
-            .filter_map(|(what, was)| {
-                let is = after.get(what)?;
-                let differs = !was.is_empty() && !is.is_empty() && was != is;
-                differs.then(|| Difference { what: (*what).to_owned(), baseline: was.join(", "), candidate: is.join(", ") })
-            })
-            .collect()
+        differences_of(&before, &after)
     }
+}
+
+/// What two environments do not have in common.
+pub(super) fn differences_between(before: &Environment, after: &Environment) -> Vec<Difference> {
+    differences_of(&facts_of_all(std::iter::once(before)), &facts_of_all(std::iter::once(after)))
+}
+
+type EnvironmentFacts = BTreeMap<&'static str, Vec<String>>;
+
+fn facts_of_all<'e>(environments: impl Iterator<Item = &'e Environment>) -> EnvironmentFacts {
+    let mut facts = EnvironmentFacts::new();
+    for (name, fact) in environments.flat_map(facts_of) {
+        let known = facts.entry(name).or_default();
+        if let Some(fact) = fact.filter(|fact| !known.contains(fact)) {
+            known.push(fact);
+        }
+    }
+    facts
+}
+
+/// What both sides tell, and tell differently.
+fn differences_of(before: &EnvironmentFacts, after: &EnvironmentFacts) -> Vec<Difference> {
+    before
+        .iter()
+        .filter_map(|(what, was)| {
+            let is = after.get(what)?;
+            let differs = !was.is_empty() && !is.is_empty() && was != is;
+            differs.then(|| Difference { what: (*what).to_owned(), baseline: was.join(", "), candidate: is.join(", ") })
+        })
+        .collect()
 }
 
 /// What an environment says, by name.
@@ -458,12 +457,9 @@ impl Found {
                     deviation: pooled_deviation(before, &[]),
                 }
             }
-            Evidence::ThresholdOnly => Self {
-                significant: true,
-                p_value: None,
-                interval: None,
-                deviation: None,
-            },
+            Evidence::ThresholdOnly | Evidence::ChangePoints => {
+                Self { significant: true, p_value: None, interval: None, deviation: None }
+            }
         }
     }
 }

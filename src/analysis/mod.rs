@@ -2,8 +2,10 @@
 
 pub mod compare;
 pub mod facts;
+pub mod history;
 pub mod judge;
 pub mod metrics;
+pub mod noise;
 pub mod prices;
 pub mod recommend;
 pub mod scaling;

@@ -1,7 +1,10 @@
 //! One file a subcommand: its options and what it does. Here is what they share: the context of an invocation, groups of
 //! options, exit codes and hints. This is the only layer that joins engines, database and reports.
 
+pub mod accept;
+pub mod analyze;
 pub mod backup;
+pub mod baseline;
 pub mod check;
 pub mod completions;
 pub mod delete;
@@ -15,9 +18,12 @@ pub mod merge;
 pub mod models;
 mod options;
 pub mod query;
+pub mod recommend;
 mod recovery;
+pub mod regress;
 pub mod run;
 pub mod status;
+mod verdicts;
 
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, IsTerminal as _, Write};
@@ -43,10 +49,12 @@ pub use options::{GlobalArgs, OutputArgs, SelectArgs};
 pub enum ExitStatus {
     /// All well.
     Ok,
-    /// A run failed, or nothing that was asked for could run.
+    /// A regression was found; or a run failed; or nothing that was asked for could run.
     Failed,
     /// The command could not be done.
     Error,
+    /// Nothing could be judged, or a verdict is not as sure as `--fail-on` wants it.
+    NotJudged,
     /// Ctrl-C.
     Interrupted,
 }
@@ -57,6 +65,7 @@ impl From<ExitStatus> for ExitCode {
             ExitStatus::Ok => 0,
             ExitStatus::Failed => 1,
             ExitStatus::Error => 2,
+            ExitStatus::NotJudged => 3,
             // What shells answer for a program that SIGINT ended.
             ExitStatus::Interrupted => 130,
         })
@@ -227,14 +236,18 @@ impl Context {
         write_to(path, write)
     }
 
+    /// How to write to where `output` says: colours and a width for a terminal alone.
+    fn style(&self, output: Option<&Path>) -> Style {
+        let to_terminal = output.is_none() && std::io::stdout().is_terminal();
+        Style { color: self.color_on(to_terminal), width: to_terminal.then(|| console::Term::stdout().size().1) }
+    }
+
     /// Writes tables where `output` says, in its format.
     ///
     /// # Errors
     /// A file that cannot be written.
     pub fn print(&self, kind: &str, tables: &[Table], output: &OutputArgs) -> anyhow::Result<()> {
-        let to_terminal = output.output.is_none() && std::io::stdout().is_terminal();
-        let style =
-            Style { color: self.color_on(to_terminal), width: to_terminal.then(|| console::Term::stdout().size().1) };
+        let style = self.style(output.output.as_deref());
         let format = output.format();
         self.write(output.output.as_deref(), |out| Ok(renderer(format, style).render(kind, tables, out)?))?;
         if let Some(path) = &output.output {

@@ -44,6 +44,11 @@ impl OutputArgs {
     pub fn format(&self) -> Format {
         self.format.or_else(|| self.output.as_deref().and_then(format_of)).unwrap_or_default()
     }
+
+    /// Whether people read it: short names and numbers instead of exact ones.
+    pub fn is_for_people(&self) -> bool {
+        matches!(self.format(), Format::Table | Format::Markdown)
+    }
 }
 
 /// Which runs are meant.

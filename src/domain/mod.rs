@@ -25,4 +25,4 @@ pub use plan::{PlannedRun, Sampling, TrainingOptimizer, WeightChoice};
 pub use run::{Artifact, Campaign, Measurement, RunRecord, RunStatus, SampleSeries, StopReason, Validity};
 pub use series::{Identity, Part, RunGroup, Series, SeriesRun, SeriesSet};
 pub use table::{Cell, Table};
-pub use verdict::{Difference, Evidence, Judgement, Side, Verdict};
+pub use verdict::{Difference, Evidence, Judgement, Side, Verdict, VerdictReport};

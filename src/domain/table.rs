@@ -85,6 +85,55 @@ impl Table {
         self.rows.push(row.into_iter().collect());
     }
 
+    /// Moves those of the columns in which all rows have the same text into the title, if there are any rows: `Verdicts:
+    /// engine burn-flex, precision fp32`. A text that says nothing (empty, `{}`) goes without a word.
+    pub fn fold_shared(&mut self, names: &[&str]) {
+        let shared: Vec<(String, String)> = names
+            .iter()
+            .filter_map(|name| {
+                let index = self.columns.iter().position(|column| column == name)?;
+                let first = self.rows.first()?.get(index)?.clone();
+                let text = match &first {
+                    Cell::Text(text) => text.clone(),
+                    Cell::Integer(number) => number.to_string(),
+                    Cell::Null => String::new(),
+                    Cell::Real(_) => return None,
+                };
+                self.rows.iter().all(|row| row.get(index) == Some(&first)).then(|| ((*name).to_owned(), text))
+            })
+            .collect();
+        self.drop_columns(&shared.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>());
+        for (name, text) in shared.iter().filter(|(_, text)| !text.is_empty() && text != "{}") {
+            let link = match &self.title {
+                title if title.is_empty() => "",
+                title if title.contains(": ") => ", ",
+                _ => ": ",
+            };
+            self.title.push_str(&[link, name, " ", text].concat());
+        }
+    }
+
+    /// Gives a column another name.
+    pub fn rename_column(&mut self, old: &str, new: &str) {
+        for column in self.columns.iter_mut().filter(|column| *column == old) {
+            new.clone_into(column);
+        }
+    }
+
+    /// Leaves out those of the columns in which every row is empty.
+    pub fn drop_empty(&mut self, names: &[&str]) {
+        let is_empty = |cell: &Cell| matches!(cell, Cell::Null) || *cell == Cell::Text(String::new());
+        let empty: Vec<&str> = names
+            .iter()
+            .copied()
+            .filter(|name| {
+                let index = self.columns.iter().position(|column| column == name);
+                index.is_some_and(|index| self.rows.iter().all(|row| row.get(index).is_none_or(is_empty)))
+            })
+            .collect();
+        self.drop_columns(&empty);
+    }
+
     /// Leaves out the columns of these names.
     pub fn drop_columns(&mut self, names: &[&str]) {
         let kept: Vec<bool> = self.columns.iter().map(|name| !names.contains(&name.as_str())).collect();
@@ -100,6 +149,20 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_all_rows_share_stands_in_the_title() {
+        let mut table = Table::new("Runs", &["model", "engine", "batch", "note"]);
+        table.push(["a".into(), "flex".into(), 1_u32.into(), "".into()]);
+        table.push(["b".into(), "flex".into(), 1_u32.into(), "".into()]);
+        table.fold_shared(&["model", "engine", "batch", "unknown"]);
+        table.drop_empty(&["note"]);
+        assert_eq!(table.title, "Runs: engine flex, batch 1");
+        assert_eq!(table.columns, ["model"]);
+        let mut empty = Table::new("Runs", &["model"]);
+        empty.fold_shared(&["model"]);
+        assert_eq!(empty.columns, ["model"]);
+    }
 
     #[test]
     fn a_column_goes_with_its_cells() {

@@ -49,6 +49,8 @@ pub enum Evidence {
     Prediction,
     /// Nothing but the threshold: too few runs for a test.
     ThresholdOnly,
+    /// Steps and drifts in the sequence of runs.
+    ChangePoints,
 }
 
 display_as_label!(Verdict, Evidence);
@@ -93,8 +95,10 @@ pub struct Judgement {
     pub baseline: Side,
     /// What is there now.
     pub candidate: Side,
-    /// ln(candidate cost / baseline cost), or for proportions the absolute change for the worse; positive is worse.
+    /// ln(candidate cost / baseline cost), or with `absolute` the change for the worse itself; positive is worse.
     pub effect: Option<f64>,
+    /// Whether effects are absolute: proportions and temperatures have no ratios that mean anything.
+    pub absolute: bool,
     /// Lower end of the effect's 95 % interval.
     pub effect_low: Option<f64>,
     /// Upper end of it.
@@ -111,6 +115,51 @@ pub struct Judgement {
     pub notes: Vec<String>,
     /// What differs between the environments of the sides.
     pub differences: Vec<Difference>,
+}
+
+/// All verdicts of one question, with what has to be said about them as a whole.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct VerdictReport {
+    /// What the candidate was.
+    pub candidate: String,
+    /// What it was held against.
+    pub against: String,
+    /// The threshold: 0.1 is ten per cent.
+    pub alert: f64,
+    /// The parts of a configuration by which the sides were matched.
+    pub matched_on: Vec<super::Part>,
+    /// The judgements, the worst first.
+    pub verdicts: Vec<Judgement>,
+    /// Judgements that rest on a test or a prediction interval.
+    pub tested: usize,
+    /// Judgements that rest on the threshold alone.
+    pub by_threshold: usize,
+    /// Regressions that chance alone would bring among the tested, at most, if nothing had changed.
+    pub expected_false_alarms: f64,
+    /// What has to be said besides.
+    pub notes: Vec<String>,
+}
+
+impl VerdictReport {
+    /// How many judgements ended so.
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.verdicts.iter().filter(|judgement| judgement.verdict == verdict).count()
+    }
+
+    /// How many judgements compared two numbers.
+    pub fn judged(&self) -> usize {
+        self.verdicts.iter().filter(|judgement| judgement.verdict.is_judged()).count()
+    }
+
+    /// `2 regressed, 1 suspect, 40 unchanged`.
+    pub fn counts(&self) -> String {
+        let counted = Verdict::value_variants().iter().filter_map(|verdict| {
+            let count = self.count(*verdict);
+            (count > 0).then(|| format!("{count} {verdict}"))
+        });
+        let counts = counted.collect::<Vec<_>>().join(", ");
+        if counts.is_empty() { "nothing to judge".to_owned() } else { counts }
+    }
 }
 
 /// The relative change of the cost that an effect on the logarithmic scale stands for: 0.0953 is +10 %.

@@ -2,6 +2,7 @@
 //! one file and add one row to [`importers`].
 
 mod error;
+mod identity_csv;
 mod own_csv;
 mod own_json;
 pub mod tensors;
@@ -11,6 +12,7 @@ use std::io::Write;
 use crate::domain::{ImportItem, RunRecord};
 
 pub use error::ExchangeError;
+pub use identity_csv::{IdentityTable, is_identity_csv, read_identity_csv};
 pub use own_csv::OwnCsv;
 pub use own_json::OwnJson;
 

@@ -29,7 +29,7 @@ impl Render for Json {
     }
 }
 
-fn rows(table: &Table) -> Value {
+pub(super) fn rows(table: &Table) -> Value {
     let names = unique(&table.columns);
     table
         .rows

@@ -5,6 +5,7 @@ mod json;
 mod markdown;
 mod numbers;
 mod terminal;
+pub mod verdicts;
 
 use std::io::Write;
 

@@ -23,7 +23,7 @@ const NARROW_PADDING: (u16, u16) = (0, 1);
 const WIDEST_WORD: u16 = 36;
 
 /// How a terminal is written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
     /// Whether bold and colours may be used.
     pub color: bool,

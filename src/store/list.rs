@@ -68,6 +68,22 @@ impl Selection {
         *self == Self::default()
     }
 
+    /// The series that it means, with all their runs.
+    pub fn of_series(&self) -> Self {
+        Self {
+            models: self.models.clone(),
+            variant: self.variant.clone(),
+            platforms: self.platforms.clone(),
+            device: self.device.clone(),
+            engines: self.engines.clone(),
+            precisions: self.precisions.clone(),
+            modes: self.modes.clone(),
+            batch_sizes: self.batch_sizes.clone(),
+            parameters: self.parameters.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Whether it says which runs of a series are meant, and not only which series.
     pub fn names_runs(&self) -> bool {
         let Self { runs, campaign, label, host, git_commit, since, until, framework, imports, baseline, .. } = self;

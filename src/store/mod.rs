@@ -7,6 +7,7 @@ pub mod campaigns;
 mod error;
 pub mod imports;
 pub mod insert;
+pub mod judging;
 pub mod list;
 pub mod maintain;
 pub mod named;

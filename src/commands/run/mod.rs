@@ -12,9 +12,9 @@ use super::{CommandError, Context, ExitStatus, OutputArgs, unreadable};
 use crate::domain::{Campaign, Category, Mode, Platform, Precision, Sampling, TrainingOptimizer};
 use crate::engine::plan::{HardwareChoice, ModelChoice, PlanRequest, plan};
 use crate::engine::{EngineError, Runner};
-use crate::report::Format;
 use crate::store::{Access, now_text};
 use session::Session;
+pub(super) use tables::result_table;
 use tables::{describe, plan_tables};
 
 /// Batches in flight that `--throughput-mode` keeps, if nobody says how many.
@@ -210,8 +210,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let request = request(args)?;
     let plan = plan(&request, &runner)?;
     if args.dry_run {
-        let people = matches!(args.output.format(), Format::Table | Format::Markdown);
-        context.print("plan", &plan_tables(&plan, people), &args.output)?;
+        context.print("plan", &plan_tables(&plan, args.output.is_for_people()), &args.output)?;
         for note in &plan.notes {
             context.note(note);
         }

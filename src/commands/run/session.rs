@@ -19,7 +19,7 @@ use crate::engine::plan::Plan;
 use crate::engine::{Progress, Runner, record};
 use crate::exchange::{Exporter, OwnJson};
 use crate::hardware::capture_environment;
-use crate::report::{Format, human_duration};
+use crate::report::human_duration;
 use crate::store::campaigns::{Lease, OpenRun};
 use crate::store::list::{Detail, Selection};
 use crate::store::{Store, StoreError, now_text};
@@ -202,8 +202,7 @@ impl<'s> Session<'s> {
             &Selection { campaign: Some(self.campaign.uuid.clone()), ..Selection::default() },
             Detail::Row,
         )?;
-        let people = output.format() == Format::Table || output.format() == Format::Markdown;
-        self.context.print("runs", &[result_table(&runs, people)], output)?;
+        self.context.print("runs", &[result_table(&runs, output.is_for_people())], output)?;
         for (id, record) in &runs {
             if let (Some(error), RunStatus::Failed | RunStatus::OutOfMemory) =
                 (&record.measurement.error, record.measurement.status)

@@ -1,9 +1,9 @@
 //! What `benchdb run` prints: the plan before, the results after, a run in a few words.
 
+use crate::analysis::metrics::iterations_needed;
 use crate::domain::{Cell, Measurement, PlannedRun, RunRecord, RunStatus, Table, Validity};
 use crate::engine::plan::Plan;
 use crate::report::significant;
-use crate::stats::smallest_sample_for_quantile;
 
 /// A run in a few words: `resnet18 on vulkan by burn-wgpu, fp32, inference, batch 8`.
 pub(super) fn describe(plan: &PlannedRun) -> String {
@@ -75,7 +75,7 @@ const SHOWN: [(&str, &str); 10] = [
 
 /// One row a run, with the metrics that any of them has. For people the names are short, what all runs share stands in
 /// the title, and a percentile that its samples cannot support carries a `~`.
-pub(super) fn result_table(runs: &[(i64, RunRecord)], people: bool) -> Table {
+pub(in crate::commands) fn result_table(runs: &[(i64, RunRecord)], people: bool) -> Table {
     let mut columns: Vec<Column> = vec![
         Column::new("run_id", "run", |id, _| id.into()),
         Column::new("model", "model", |_, run| run.configuration.model.clone().into()),
@@ -161,14 +161,7 @@ fn metric_cell(name: &str, run: &RunRecord, people: bool) -> Cell {
     let Some(value) = run.measurement.metrics.get(name) else {
         return Cell::Null;
     };
-    let needed = match name {
-        "latency_p90_ms" => smallest_sample_for_quantile(0.9, 0.95),
-        "latency_p95_ms" => smallest_sample_for_quantile(0.95, 0.95),
-        "latency_p99_ms" => smallest_sample_for_quantile(0.99, 0.95),
-        "latency_p999_ms" => smallest_sample_for_quantile(0.999, 0.95),
-        _ => 0,
-    };
-    if people && run.measurement.iterations < needed {
+    if people && run.measurement.iterations < iterations_needed(name) {
         return Cell::Text(format!("~{}", significant(value)));
     }
     Cell::Real(value)

@@ -1,0 +1,255 @@
+//! Histories: steps and drifts in the sequence of a series' runs.
+
+use std::collections::BTreeMap;
+
+use super::metrics::{Cost, MetricChoice, iterations_needed};
+use crate::domain::series::time_text;
+use crate::domain::{
+    Difference, Evidence, Identity, Judgement, Metric, Series, SeriesRun, SeriesSet, Side, Verdict,
+};
+use crate::stats::{ChangePointOptions, find_changes, median};
+
+/// Where a series starts anew, because a person accepted the change there: run ids by configuration and metric.
+pub type Restarts = BTreeMap<(i64, String), i64>;
+
+/// One lasting change of a series.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChangePoint {
+    /// The configuration.
+    pub identity: Identity,
+    /// The metric.
+    pub metric: String,
+    /// `step`, or `drift` for a steady change over all points.
+    pub is_drift: bool,
+    /// The first run of the new level; of a drift the newest run.
+    pub run_id: Option<i64>,
+    /// When that run started.
+    pub started_at: Option<String>,
+    /// The commit of the run before, and of the first one after.
+    pub commits: (Option<String>, Option<String>),
+    /// The level before, in the metric's unit.
+    pub before: f64,
+    /// The level after.
+    pub after: f64,
+    /// The change on the cost scale; positive is worse.
+    pub effect: f64,
+    /// Whether the effect is absolute.
+    pub absolute: bool,
+    /// The test's p value.
+    pub p_value: f64,
+    /// The points that were looked at.
+    pub points: usize,
+    /// What else changed with it.
+    pub differences: Vec<Difference>,
+}
+
+/// What the histories of a set say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Histories {
+    /// One judgement a series and metric.
+    pub judgements: Vec<Judgement>,
+    /// All changes, the largest first.
+    pub changes: Vec<ChangePoint>,
+}
+
+/// Looks for changes in every series. `alert` is the share that is too much; smaller changes are listed all the same.
+pub fn histories(
+    set: &SeriesSet,
+    choices: &[MetricChoice],
+    alert: f64,
+    restarts: &Restarts,
+    options: &ChangePointOptions,
+) -> Histories {
+    let mut histories = Histories::default();
+    for series in &set.series {
+        for choice in choices {
+            let measured = |metric: &&&'static Metric| {
+                set.metric(&metric.name).is_some_and(|column| series.measured(column).next().is_some())
+            };
+            let Some(metric) = choice.candidates.iter().find(measured) else { continue };
+            let history = History::new(set, series, metric, restarts);
+            let changes = history.changes(options);
+            histories.judgements.push(history.judgement(&changes, alert, options));
+            histories.changes.extend(changes);
+        }
+    }
+    histories.changes.sort_by(|left, right| right.effect.abs().total_cmp(&left.effect.abs()));
+    histories.judgements.sort_by(|left, right| {
+        let size = |judgement: &Judgement| -judgement.effect.unwrap_or(0.0);
+        left.verdict.cmp(&right.verdict).then(size(left).total_cmp(&size(right)))
+    });
+    histories
+}
+
+/// One metric of one series in time.
+struct History<'h> {
+    set: &'h SeriesSet,
+    series: &'h Series,
+    metric: &'static Metric,
+    /// The points on the cost scale, and in the metric's unit.
+    points: Vec<(&'h SeriesRun, f64, f64)>,
+    restarted: bool,
+}
+
+impl<'h> History<'h> {
+    fn new(set: &'h SeriesSet, series: &'h Series, metric: &'static Metric, restarts: &Restarts) -> Self {
+        let cost = Cost::of(metric);
+        let column = set.metric(&metric.name).unwrap_or_default();
+        let needed = iterations_needed(&metric.name);
+        let mut points: Vec<(&SeriesRun, f64, f64)> = series
+            .measured(column)
+            .filter(|(run, _)| run.iterations >= needed)
+            .filter_map(|(run, value)| Some((run, cost.scale(value)?, value)))
+            .collect();
+        let restart = series.configuration_id.and_then(|id| restarts.get(&(id, metric.name.clone())));
+        let start = restart.and_then(|run| points.iter().position(|(point, _, _)| point.run_id == Some(*run)));
+        if let Some(start) = start {
+            points.drain(..start);
+        }
+        Self { set, series, metric, points, restarted: start.is_some() }
+    }
+
+    fn level(&self, from: usize, to: usize) -> f64 {
+        median(&self.points[from..to].iter().map(|(_, _, value)| *value).collect::<Vec<_>>()).unwrap_or(f64::NAN)
+    }
+
+    fn changes(&self, options: &ChangePointOptions) -> Vec<ChangePoint> {
+        let costs: Vec<f64> = self.points.iter().map(|(_, cost, _)| *cost).collect();
+        let found = find_changes(&costs, options);
+        let bounds: Vec<usize> =
+            std::iter::once(0).chain(found.steps.iter().map(|step| step.index)).chain([costs.len()]).collect();
+        let mut changes: Vec<ChangePoint> = found
+            .steps
+            .iter()
+            .zip(bounds.windows(3))
+            .map(|(step, bounds)| ChangePoint {
+                before: self.level(bounds[0], bounds[1]),
+                after: self.level(bounds[1], bounds[2]),
+                effect: step.after - step.before,
+                p_value: step.p_value,
+                ..self.change(step.index - 1, step.index, false)
+            })
+            .collect();
+        if let Some(drift) = found.drift {
+            let last = costs.len() - 1;
+            changes.push(ChangePoint {
+                before: self.points[0].2,
+                after: self.points[last].2,
+                effect: drift.total,
+                p_value: drift.p_value,
+                ..self.change(0, last, true)
+            });
+        }
+        let floor = self.metric.floor;
+        changes.retain(|change| (change.after - change.before).abs() > floor);
+        changes
+    }
+
+    fn change(&self, before: usize, after: usize, is_drift: bool) -> ChangePoint {
+        let environment = |index: usize| self.set.environments.get(self.points[index].0.environment);
+        let commit = |index: usize| environment(index).and_then(|environment| environment.git_commit.clone());
+        let run = self.points[after].0;
+        ChangePoint {
+            identity: self.series.identity.clone(),
+            metric: self.metric.name.clone(),
+            is_drift,
+            run_id: run.run_id,
+            started_at: run.started_at_ms.map(time_text),
+            commits: (commit(before), commit(after)),
+            before: f64::NAN,
+            after: f64::NAN,
+            effect: 0.0,
+            absolute: Cost::of(self.metric).is_absolute(),
+            p_value: 1.0,
+            points: self.points.len(),
+            differences: environment(before)
+                .zip(environment(after))
+                .map(|(one, other)| super::judge::differences_between(one, other))
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Regressed, if the newest level is worse by the alert or more than a level before it, and nobody accepted that.
+    fn judgement(&self, changes: &[ChangePoint], alert: f64, options: &ChangePointOptions) -> Judgement {
+        let cost = Cost::of(self.metric);
+        let threshold = if cost.is_absolute() { self.metric.floor } else { alert.ln_1p() };
+        let steps: Vec<&ChangePoint> = changes.iter().filter(|change| !change.is_drift).collect();
+        // What has gone wrong since each level and has not come back: the sum of the steps from there on.
+        let since = |index: usize| steps[index..].iter().map(|step| step.effect).sum::<f64>();
+        let worst = (0..steps.len()).max_by(|left, right| since(*left).total_cmp(&since(*right)));
+        let newest = steps.last();
+        let drift = changes.iter().find(|change| change.is_drift);
+        let past = |effect: f64| effect.abs() >= threshold - 1e-12;
+        let enough = self.points.len() >= 2 * options.min_segment;
+        let (verdict, cause, effect) = match (worst, newest, drift) {
+            (Some(index), ..) if since(index) > 0.0 && past(since(index)) => {
+                (Verdict::Regressed, Some(steps[index]), since(index))
+            }
+            (_, _, Some(drift)) if drift.effect > 0.0 && past(drift.effect) => {
+                (Verdict::Regressed, Some(drift), drift.effect)
+            }
+            (_, Some(newest), _) if newest.effect < 0.0 && past(newest.effect) => {
+                (Verdict::Improved, Some(*newest), newest.effect)
+            }
+            (_, _, Some(drift)) if past(drift.effect) => (Verdict::Improved, Some(drift), drift.effect),
+            (_, newest, drift) if enough => {
+                let cause = newest.copied().or(drift);
+                (Verdict::Unchanged, cause, cause.map_or(0.0, |change| change.effect))
+            }
+            _ => (Verdict::Inconclusive, None, 0.0),
+        };
+        let mut notes = Vec::new();
+        if let Some(cause) = cause {
+            let commits = match &cause.commits {
+                (Some(before), Some(after)) if before != after => {
+                    format!(", between commits {} and {}", shortened(before), shortened(after))
+                }
+                _ => String::new(),
+            };
+            let what = if cause.is_drift { "drift up to" } else { "step at" };
+            let run = cause.run_id.map_or_else(String::new, |run| format!(" run {run}"));
+            let time = cause.started_at.as_deref().map(|time| format!(" ({time})")).unwrap_or_default();
+            notes.push(format!("{what}{run}{time}{commits}"));
+        }
+        if self.restarted {
+            notes.push("earlier runs were left out: a change was accepted".to_owned());
+        }
+        let first_after = cause.filter(|cause| !cause.is_drift).and_then(|cause| {
+            self.points.iter().position(|(run, _, _)| run.run_id == cause.run_id && run.run_id.is_some())
+        });
+        let all = self.points.len();
+        let (baseline, candidate) = match first_after {
+            Some(first) => (Some((0, first)), (first, all)),
+            None => (None, (0, all)),
+        };
+        let side = |(from, to): (usize, usize)| Side {
+            runs: to - from,
+            median: (to > from).then(|| self.level(from, to)),
+        };
+        let more = (2 * options.min_segment).saturating_sub(all) as u64;
+        Judgement {
+            identity: self.series.identity.clone(),
+            configuration_id: self.series.configuration_id,
+            first_candidate_run: cause.and_then(|cause| cause.run_id),
+            metric: self.metric.name.clone(),
+            verdict,
+            evidence: enough.then_some(Evidence::ChangePoints),
+            baseline: baseline.map(side).unwrap_or_default(),
+            candidate: side(candidate),
+            effect: cause.map(|_| effect),
+            absolute: cost.is_absolute(),
+            effect_low: None,
+            effect_high: None,
+            p_value: cause.map(|cause| cause.p_value),
+            q_value: None,
+            smallest_effect: None,
+            more_runs: (verdict == Verdict::Inconclusive).then_some(more.max(1)),
+            notes,
+            differences: cause.map(|cause| cause.differences.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+fn shortened(commit: &str) -> String {
+    commit.chars().take(10).collect()
+}

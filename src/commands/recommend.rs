@@ -1,0 +1,294 @@
+//! `benchdb recommend`: the best hardware, engine, precision and batch size for a model, from what was measured.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use super::{CommandError, Context, ExitStatus, OutputArgs, SelectArgs, unreadable};
+use crate::analysis::facts::{facts, metrics_of_facts, single_runs};
+use crate::analysis::prices::{Price, built_in_prices, find_price, read_prices};
+use crate::analysis::recommend::{Candidate, Constraints, Objective, Recommendation, recommend};
+use crate::domain::{Cell, Part, Platform, SeriesSet, Table, Validity};
+use crate::report::significant;
+use crate::store::list::Selection;
+use crate::store::{Access, Store};
+
+/// Parts that tell one way of running a model from another.
+const HOW: [Part; 8] = [
+    Part::Platform,
+    Part::Device,
+    Part::Engine,
+    Part::Precision,
+    Part::BatchSize,
+    Part::InputShape,
+    Part::Threads,
+    Part::Parameters,
+];
+
+/// Options of `benchdb recommend`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  benchdb recommend --model resnet50
+  benchdb recommend --model bert --objective latency --memory-constrained 2048
+  benchdb recommend --objective cost --prices prices.csv")]
+pub struct Args {
+    #[command(flatten)]
+    select: SelectArgs,
+    /// What is to be best
+    #[arg(long, value_enum, default_value_t)]
+    objective: Objective,
+    /// Most peak memory in MB (1 MB = 1e6 bytes)
+    #[arg(long, value_name = "MB", value_parser = positive)]
+    memory_constrained: Option<f64>,
+    /// Longest time of a batch in ms
+    #[arg(long, value_name = "MS", value_parser = positive)]
+    max_latency_ms: Option<f64>,
+    /// Least top-1 accuracy, between 0 and 1
+    #[arg(long, value_name = "SHARE", value_parser = accuracy)]
+    min_accuracy: Option<f64>,
+    /// Most power in W: the peak, or the mean where no peak was measured
+    #[arg(long, value_name = "W", value_parser = positive)]
+    max_power_w: Option<f64>,
+    /// Only these platforms; the others are ruled out
+    #[arg(long, value_enum, value_name = "PLATFORMS", value_delimiter = ',')]
+    platforms: Vec<Platform>,
+    /// Recommend software that pretends to be a device, too
+    #[arg(long)]
+    include_software: bool,
+    /// What devices cost: a CSV with the columns device and usd_per_hour
+    #[arg(long, value_name = "FILE")]
+    prices: Option<PathBuf>,
+    /// Runners-up to show
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    runners_up: usize,
+    /// Show what was ruled out, and why, where many models are asked about, too
+    #[arg(long)]
+    ruled_out: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok(value),
+        _ => Err("it is a number above 0".to_owned()),
+    }
+}
+
+fn accuracy(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("it is a share between 0 and 1: 0.75".to_owned()),
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A price list or a database that cannot be read.
+pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    let prices = match &args.prices {
+        None => built_in_prices(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| unreadable(path))?;
+            read_prices(&text).map_err(|reason| {
+                CommandError::new(
+                    format!("`{}` is no price list: {reason}", path.display()),
+                    "a price list is a CSV with the columns device and usd_per_hour",
+                )
+            })?
+        }
+    };
+    let store = context.open(Access::Read)?;
+    let selection = args.select.selection(|wanted| store.find_campaign(wanted).map(|campaign| campaign.uuid))?;
+    let candidates = candidates(&store, &selection, &prices)?;
+    let constraints = Constraints {
+        memory_mb: args.memory_constrained,
+        latency_ms: args.max_latency_ms,
+        accuracy: args.min_accuracy,
+        power_w: args.max_power_w,
+        platforms: args.platforms.iter().map(Platform::to_string).collect(),
+        include_software: args.include_software,
+    };
+    let recommendations = recommend(&candidates, args.objective, &constraints);
+    let people = args.output.is_for_people();
+    // Of one model the reasons are wanted; of a thousand the answers.
+    let one = recommendations.len() == 1;
+    let mut tables = vec![answers(&recommendations, &candidates, args, people)];
+    if !people || args.ruled_out || one {
+        tables.push(ruled_out(&recommendations, &candidates, people));
+    }
+    if people {
+        tables.retain(|table| !table.rows.is_empty());
+    }
+    context.print("recommendations", &tables, &args.output)?;
+    if people {
+        explain(&recommendations, &candidates, args, &prices, context);
+    }
+    if recommendations.iter().all(|recommendation| recommendation.ranked.is_empty()) {
+        context.complain(
+            if candidates.is_empty() { "no run is selected" } else { "nothing that was measured can be recommended" },
+            Some(if candidates.is_empty() {
+                "`benchdb run --model resnet18` measures one; `benchdb status` shows what there is"
+            } else {
+                "loosen the constraints, or measure more (`benchdb run --memory-constrained MB` searches what fits)"
+            }),
+        );
+        return Ok(ExitStatus::NotJudged);
+    }
+    Ok(ExitStatus::Ok)
+}
+
+/// Every configuration that was tried, with its numbers or the reason why it has none.
+fn candidates(store: &Store, selection: &Selection, prices: &[Price]) -> anyhow::Result<Vec<Candidate>> {
+    let set = store.read_series(selection, metrics_of_facts())?;
+    let iterations = store.read_iterations(&single_runs(&set))?;
+    let measured = facts(&set, &iterations);
+    let mut candidates: Vec<Candidate> = measured.iter().map(|facts| Candidate::measured(facts, prices)).collect();
+    candidates.extend(broken(&set));
+    Ok(candidates)
+}
+
+fn broken(set: &SeriesSet) -> impl Iterator<Item = Candidate> + '_ {
+    set.series.iter().filter(|series| series.valid_runs() == 0).map(|series| {
+        let count = |validity: Validity| series.runs.iter().filter(|run| run.validity == validity).count();
+        let counts = [
+            (count(Validity::NotMeasured), "broke or is not supported (`benchdb query --name failures`)"),
+            (count(Validity::TooFewSamples), "had too few samples"),
+            (count(Validity::Throttled), "was throttled"),
+        ];
+        let reasons: Vec<String> =
+            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        let reason = format!("no valid run: {}", reasons.join(", "));
+        Candidate::without_numbers(series.identity.clone(), series.software, reason)
+    })
+}
+
+fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &Args, people: bool) -> Table {
+    let how: Vec<String> = HOW.iter().map(Part::to_string).collect();
+    let mut columns = vec!["model", "variant", "mode", "work", "place"];
+    columns.extend(how.iter().map(String::as_str));
+    columns.extend(["value", "low", "high", "unit"]);
+    columns.extend(["samples_per_second", "latency_ms", "memory_mb", "energy_j", "cost_usd", "accuracy"]);
+    columns.extend(["pareto", "certainty", "source", "runs", "run_id"]);
+    let mut table = Table::new("Recommendations", &columns);
+    let number = |value: Option<f64>| if people { Cell::from(value.map(significant)) } else { Cell::from(value) };
+    for recommendation in recommendations {
+        // The Pareto set is shown whole: it is what to choose from when the objective is not all.
+        let shown = recommendation.ranked.iter().enumerate().filter(|(place, index)| {
+            !people || *place <= args.runners_up || recommendation.pareto.contains(index)
+        });
+        for (place, &index) in shown {
+            let candidate = &candidates[index];
+            let estimate = candidate.estimate(args.objective);
+            let interval = estimate.and_then(|estimate| estimate.interval);
+            let value = |estimate: Option<crate::analysis::recommend::Estimate>| number(estimate.map(|found| found.value));
+            let mut row: Vec<Cell> = [Part::Model, Part::Variant, Part::Mode]
+                .iter()
+                .map(|part| Cell::from(recommendation.identity.get(*part)))
+                .collect();
+            row.extend([recommendation.work.clone().into(), ((place + 1) as u64).into()]);
+            row.extend(HOW.iter().map(|part| match candidate.identity.get(*part) {
+                "{}" => Cell::Null,
+                text => Cell::from(text),
+            }));
+            row.extend([
+                value(estimate),
+                number(interval.map(|(low, _)| low)),
+                number(interval.map(|(_, high)| high)),
+                args.objective.unit().into(),
+                value(candidate.throughput),
+                value(candidate.latency_ms),
+                value(candidate.memory_mb),
+                value(candidate.energy_j),
+                value(candidate.cost_usd),
+                number(candidate.accuracy),
+                if recommendation.pareto.contains(&index) { "yes" } else { "" }.into(),
+                (place == 0).then(|| recommendation.certainty.name()).into(),
+                candidate.source.name().into(),
+                match candidate.source {
+                    crate::analysis::recommend::Source::Measured { runs } => Cell::from(runs as u64),
+                    crate::analysis::recommend::Source::Predicted { .. } => Cell::Null,
+                },
+                candidate.run_id.into(),
+            ]);
+            table.push(row);
+        }
+    }
+    if people {
+        let own = match args.objective {
+            Objective::Throughput => "samples_per_second",
+            Objective::Latency => "latency_ms",
+            Objective::Memory => "memory_mb",
+            Objective::Energy => "energy_j",
+            Objective::Cost => "cost_usd",
+        };
+        table.drop_columns(&[own, "certainty", "run_id"]);
+        table.fold_shared(&["model", "variant", "mode", "work"]);
+        table.fold_shared(&how.iter().map(String::as_str).chain(["source", "unit"]).collect::<Vec<_>>());
+        table.drop_empty(&[
+            "low", "high", "memory_mb", "energy_j", "cost_usd", "accuracy", "parameters", "samples_per_second", "latency_ms",
+        ]);
+        for (long, short) in [
+            ("samples_per_second", "samples/s"),
+            ("latency_ms", "ms"),
+            ("memory_mb", "MB"),
+            ("energy_j", "J/sample"),
+            ("cost_usd", "USD/million"),
+            ("batch_size", "batch"),
+        ] {
+            table.rename_column(long, short);
+        }
+    }
+    table
+}
+
+fn ruled_out(recommendations: &[Recommendation], candidates: &[Candidate], people: bool) -> Table {
+    let how: Vec<String> = HOW.iter().map(Part::to_string).collect();
+    let mut columns = vec!["model", "variant", "mode"];
+    columns.extend(how.iter().map(String::as_str));
+    columns.push("reason");
+    let mut table = Table::new("Ruled out", &columns);
+    for recommendation in recommendations {
+        for (index, reason) in &recommendation.ruled_out {
+            let identity = &candidates[*index].identity;
+            let mut row: Vec<Cell> =
+                [Part::Model, Part::Variant, Part::Mode].iter().map(|part| Cell::from(identity.get(*part))).collect();
+            row.extend(HOW.iter().map(|part| Cell::from(identity.get(*part))));
+            row.push(reason.clone().into());
+            table.push(row);
+        }
+    }
+    if people {
+        table.fold_shared(&["model", "variant", "mode"]);
+        table.fold_shared(&how.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    table
+}
+
+fn explain(
+    recommendations: &[Recommendation],
+    candidates: &[Candidate],
+    args: &Args,
+    prices: &[Price],
+    context: &Context,
+) {
+    if let [only] = recommendations
+        && !only.ranked.is_empty()
+    {
+        context.note(&format!("the first place is {}", only.certainty.name()));
+    }
+    if args.objective == Objective::Cost {
+        let mut named: Vec<&str> = Vec::new();
+        for index in recommendations.iter().flat_map(|recommendation| &recommendation.ranked) {
+            let device = candidates[*index].identity.get(Part::Device);
+            if let Some(price) = find_price(prices, device).filter(|_| !named.contains(&device)) {
+                named.push(device);
+                let source = if price.source.is_empty() { String::new() } else { format!(" ({}", price.source) };
+                let date = if price.as_of.is_empty() { String::new() } else { format!(", {}", price.as_of) };
+                let end = if source.is_empty() { "" } else { ")" };
+                context.note(&format!("{device}: {} USD an hour{source}{date}{end}", price.usd_per_hour));
+            }
+        }
+    }
+}

@@ -1,0 +1,12 @@
+-- Which changes has nobody accepted yet? All, or with ?1 those of the newest judging.
+SELECT verdict.id, model.name AS model, verdict.metric, verdict.verdict, verdict.effect, verdict.first_candidate_run,
+    device.name || ', ' || configuration.engine || ', ' || configuration.precision || ', ' || configuration.mode
+        || ', batch ' || configuration.batch_size AS configuration
+FROM verdict
+    JOIN configuration ON configuration.id = verdict.configuration_id
+    JOIN model ON model.id = configuration.model_id
+    JOIN device ON device.id = configuration.device_id
+WHERE verdict.accepted_at IS NULL AND verdict.first_candidate_run IS NOT NULL
+    AND verdict.verdict IN ('regressed', 'suspect', 'improved')
+    AND (NOT ?1 OR verdict.judged_at = (SELECT max(judged_at) FROM verdict))
+ORDER BY verdict.judged_at DESC, verdict.id
