@@ -4,12 +4,14 @@ pub mod bootstrap;
 pub mod change_points;
 pub mod describe;
 pub mod false_discovery;
+mod level_scan;
 pub mod mann_whitney;
 pub mod median_interval;
 pub mod power;
 pub mod prediction;
 pub mod quantile;
 pub mod shift;
+mod spikes;
 mod student_t;
 pub mod trend;
 

@@ -2,8 +2,6 @@
 
 use statrs::distribution::{ContinuousCDF as _, Normal};
 
-use super::median;
-
 /// Up to this many points every pair gives a slope; more are thinned first.
 const MOST_POINTS: usize = 2000;
 
@@ -22,7 +20,19 @@ pub fn theil_sen(x: &[f64], y: &[f64]) -> Option<f64> {
     for (i, a) in points.iter().enumerate() {
         slopes.extend(points[i + 1..].iter().filter(|b| b.0 != a.0).map(|b| (b.1 - a.1) / (b.0 - a.0)));
     }
-    median(&slopes)
+    median_of(&mut slopes)
+}
+
+/// The median by selection, in linear time; the pairs of a long series are too many to sort.
+pub(super) fn median_of(values: &mut [f64]) -> Option<f64> {
+    let half = values.len() / 2;
+    let is_even = values.len().is_multiple_of(2);
+    if values.is_empty() {
+        return None;
+    }
+    let (below, &mut upper, _) = values.select_nth_unstable_by(half, f64::total_cmp);
+    let lower = below.iter().copied().max_by(f64::total_cmp).filter(|_| is_even);
+    Some(lower.map_or(upper, |lower| f64::midpoint(lower, upper)))
 }
 
 /// Kendall's tau-b of the values against their order, and its two-sided p value (Mann 1945; Kendall 1970).
