@@ -1,5 +1,6 @@
 //! Writing runs: one transaction for one run, or for many.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 
 use rusqlite::{CachedStatement, OptionalExtension as _, Transaction, TransactionBehavior, named_params, params};
@@ -41,11 +42,14 @@ impl Store {
     ///
     /// # Errors
     /// What SQLite refuses.
-    pub fn insert_runs<'r>(&mut self, records: impl Iterator<Item = &'r RunRecord>) -> Result<u64, StoreError> {
+    pub fn insert_runs(
+        &mut self,
+        records: impl Iterator<Item = impl Borrow<RunRecord>>,
+    ) -> Result<u64, StoreError> {
         self.write_with(|writer, failed| {
             let mut new = 0;
             for record in records {
-                if matches!(writer.insert(record, None).map_err(&failed)?, Inserted::New(_)) {
+                if matches!(writer.insert(record.borrow(), None).map_err(&failed)?, Inserted::New(_)) {
                     new += 1;
                 }
             }

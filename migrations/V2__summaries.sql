@@ -1,0 +1,132 @@
+-- Answers over a million runs: counting them, or looking for the newest valid run of every configuration, read every
+-- run. A summary of each configuration, kept by triggers so that any SQLite client keeps it right, makes both a
+-- matter of thousands of rows; and two indexes change to what the questions need.
+
+-- One row a configuration, there as long as the configuration is.
+CREATE TABLE series_summary (
+    configuration_id        INTEGER PRIMARY KEY REFERENCES configuration (id) ON DELETE CASCADE,
+    run_count               INTEGER NOT NULL DEFAULT 0 CHECK (run_count >= 0),
+    ok_count                INTEGER NOT NULL DEFAULT 0 CHECK (ok_count BETWEEN 0 AND run_count),
+    valid_count             INTEGER NOT NULL DEFAULT 0 CHECK (valid_count BETWEEN 0 AND ok_count),
+    unsupported_count       INTEGER NOT NULL DEFAULT 0 CHECK (unsupported_count BETWEEN 0 AND run_count - ok_count),
+    -- A run by its id. It is no foreign key: deleting a run would look for it in every row.
+    newest_valid_run_id     INTEGER,
+    newest_valid_started_at TEXT
+) STRICT;
+
+INSERT INTO series_summary (configuration_id, run_count, ok_count, valid_count, unsupported_count,
+    newest_valid_run_id, newest_valid_started_at)
+SELECT configuration.id, ifnull(counted.run_count, 0), ifnull(counted.ok_count, 0), ifnull(counted.valid_count, 0),
+    ifnull(counted.unsupported_count, 0), newest.id, newest.started_at
+FROM configuration
+    LEFT JOIN (
+        SELECT configuration_id, count(*) AS run_count, sum(status = 'ok') AS ok_count,
+            sum(validity = 'valid') AS valid_count, sum(status = 'unsupported') AS unsupported_count
+        FROM run GROUP BY configuration_id) AS counted ON counted.configuration_id = configuration.id
+    LEFT JOIN run AS newest ON newest.id = (
+        SELECT candidate.id FROM run AS candidate
+        WHERE candidate.configuration_id = configuration.id AND candidate.validity = 'valid'
+        ORDER BY candidate.started_at DESC, candidate.id DESC
+        LIMIT 1);
+
+-- A valid run is an ok one: the table `run` checks it. OR REPLACE, because a client without foreign keys may have left
+-- the summary of a configuration that is gone.
+CREATE TRIGGER configuration_inserted AFTER INSERT ON configuration BEGIN
+    INSERT OR REPLACE INTO series_summary (configuration_id) VALUES (new.id);
+END;
+
+-- A run without a time counts as older than all others, as it does in ORDER BY started_at DESC.
+CREATE TRIGGER run_inserted AFTER INSERT ON run BEGIN
+    UPDATE series_summary SET
+        run_count = run_count + 1,
+        ok_count = ok_count + (new.status = 'ok'),
+        valid_count = valid_count + (new.validity = 'valid'),
+        unsupported_count = unsupported_count + (new.status = 'unsupported')
+    WHERE configuration_id = new.configuration_id;
+    UPDATE series_summary SET newest_valid_run_id = new.id, newest_valid_started_at = new.started_at
+    WHERE configuration_id = new.configuration_id AND new.validity = 'valid'
+        AND (newest_valid_run_id IS NULL
+            OR (ifnull(new.started_at, ''), new.id) > (ifnull(newest_valid_started_at, ''), newest_valid_run_id));
+END;
+
+CREATE TRIGGER run_deleted AFTER DELETE ON run BEGIN
+    UPDATE series_summary SET
+        run_count = run_count - 1,
+        ok_count = ok_count - (old.status = 'ok'),
+        valid_count = valid_count - (old.validity = 'valid'),
+        unsupported_count = unsupported_count - (old.status = 'unsupported')
+    WHERE configuration_id = old.configuration_id;
+    UPDATE series_summary SET (newest_valid_run_id, newest_valid_started_at) = (
+        SELECT run.id, run.started_at FROM run
+        WHERE run.configuration_id = old.configuration_id AND run.validity = 'valid'
+        ORDER BY run.started_at DESC, run.id DESC
+        LIMIT 1)
+    WHERE configuration_id = old.configuration_id AND newest_valid_run_id = old.id;
+END;
+
+CREATE TRIGGER run_updated AFTER UPDATE OF id, configuration_id, started_at, status, validity ON run BEGIN
+    UPDATE series_summary SET
+        run_count = run_count - (configuration_id = old.configuration_id) + (configuration_id = new.configuration_id),
+        ok_count = ok_count - (configuration_id = old.configuration_id AND old.status = 'ok')
+            + (configuration_id = new.configuration_id AND new.status = 'ok'),
+        valid_count = valid_count - (configuration_id = old.configuration_id AND old.validity = 'valid')
+            + (configuration_id = new.configuration_id AND new.validity = 'valid'),
+        unsupported_count = unsupported_count
+            - (configuration_id = old.configuration_id AND old.status = 'unsupported')
+            + (configuration_id = new.configuration_id AND new.status = 'unsupported'),
+        (newest_valid_run_id, newest_valid_started_at) = (
+            SELECT run.id, run.started_at FROM run
+            WHERE run.configuration_id = series_summary.configuration_id AND run.validity = 'valid'
+            ORDER BY run.started_at DESC, run.id DESC
+            LIMIT 1)
+    WHERE configuration_id IN (old.configuration_id, new.configuration_id);
+END;
+
+-- First and last run of an environment without reading any run.
+DROP INDEX run_environment;
+CREATE INDEX run_environment ON run (environment_id, started_at);
+
+-- Most imported runs have no campaign.
+DROP INDEX run_campaign;
+CREATE INDEX run_campaign ON run (campaign_id) WHERE campaign_id IS NOT NULL;
+
+-- The newest valid run of each configuration: the columns of `results`, written out so that a question about one model
+-- or device begins there and not with all configurations.
+DROP VIEW leaderboard;
+DROP VIEW latest_results;
+CREATE VIEW latest_results AS
+SELECT
+    run.id AS run_id, run.uuid AS run_uuid, campaign.uuid AS campaign_uuid, campaign.label AS label, run.started_at,
+    model.name AS model, configuration.variant, model.category,
+    configuration.platform, device.name AS device, device.kind AS device_kind, device.software,
+    configuration.engine, environment.engine_version, environment.framework_version, environment.driver_version,
+    configuration.precision, configuration.mode, ifnull(configuration.parameters ->> '$.method', '') AS method,
+    configuration.batch_size, configuration.input_shape, configuration.threads, configuration.parameters,
+    run.status, run.validity, environment.host, environment.git_commit, environment.tool_version, run.iterations,
+    metrics.latency_mean_ms, metrics.latency_std_ms, metrics.latency_min_ms, metrics.latency_max_ms,
+    metrics.latency_p50_ms, metrics.latency_p90_ms, metrics.latency_p95_ms, metrics.latency_p99_ms,
+    metrics.latency_p999_ms, metrics.throughput_samples_per_second, metrics.throughput_tokens_per_second,
+    metrics.time_to_first_token_ms, metrics.time_per_output_token_ms, metrics.startup_ms, metrics.compile_ms,
+    metrics.first_inference_ms, metrics.forward_ms, metrics.loss_ms, metrics.backward_ms, metrics.optimizer_step_ms,
+    metrics.memory_host_peak_mb, metrics.memory_device_peak_mb, metrics.memory_device_allocated_mb,
+    metrics.memory_device_reserved_mb, metrics.model_size_mb, metrics.power_mean_w, metrics.power_peak_w,
+    metrics.power_idle_w, metrics.energy_per_sample_j, metrics.cpu_utilization_percent,
+    metrics.gpu_utilization_percent, metrics.temperature_mean_c, metrics.temperature_max_c, metrics.success_rate,
+    metrics.accuracy_top1, metrics.accuracy_top5, metrics.fidelity_cosine, metrics.fidelity_relative_error
+FROM series_summary
+    JOIN configuration ON configuration.id = series_summary.configuration_id
+    JOIN run ON run.id = series_summary.newest_valid_run_id
+    JOIN model ON model.id = configuration.model_id
+    JOIN device ON device.id = configuration.device_id
+    JOIN environment ON environment.id = run.environment_id
+    LEFT JOIN campaign ON campaign.id = run.campaign_id
+    LEFT JOIN metrics ON metrics.run_id = run.id;
+
+-- The best configuration of each model and mode by throughput, hardware that is real only.
+CREATE VIEW leaderboard AS
+SELECT row_number() OVER (PARTITION BY model, mode ORDER BY throughput_samples_per_second DESC) AS place,
+    model, variant, mode, method, device, platform, engine, precision, batch_size, threads,
+    throughput_samples_per_second, latency_p50_ms, memory_host_peak_mb, memory_device_peak_mb, energy_per_sample_j,
+    run_id, started_at
+FROM latest_results
+WHERE software = 0 AND throughput_samples_per_second IS NOT NULL;
