@@ -1,6 +1,58 @@
--- Answers over a million runs: counting them, or looking for the newest valid run of every configuration, read every
--- run. A summary of each configuration, kept by triggers so that any SQLite client keeps it right, makes both a
--- matter of thousands of rows; and two indexes change to what the questions need.
+-- Answers over a million runs, and a million runs in seconds.
+--
+-- Counting runs, or looking for the newest valid run of every configuration, read every run. A summary of each
+-- configuration, kept by triggers so that any SQLite client keeps it right, makes both a matter of thousands of rows.
+-- Two indexes change to what the questions need. And the table `run` is rebuilt, because its checks of the form
+-- `status IN (...)` made SQLite build three small tables for every run that was inserted: 4 of 13 microseconds.
+
+DROP VIEW leaderboard;
+DROP VIEW latest_results;
+DROP VIEW results;
+
+CREATE TABLE rebuilt_run (
+    id                INTEGER PRIMARY KEY,
+    uuid              TEXT NOT NULL UNIQUE CHECK (length(uuid) = 36),
+    configuration_id  INTEGER NOT NULL REFERENCES configuration (id),
+    environment_id    INTEGER NOT NULL REFERENCES environment (id),
+    campaign_id       INTEGER REFERENCES campaign (id),
+    artifact_id       INTEGER REFERENCES artifact (id),
+    import_batch_id   INTEGER REFERENCES import_batch (id),
+    weight_seed       INTEGER,
+    repetition        INTEGER NOT NULL DEFAULT 1 CHECK (repetition >= 1),
+    started_at        TEXT,
+    duration_s        REAL CHECK (duration_s >= 0),
+    status            TEXT NOT NULL CHECK (status = 'ok' OR status = 'failed' OR status = 'out_of_memory'
+                          OR status = 'unsupported' OR status = 'interrupted'),
+    validity          TEXT NOT NULL CHECK (validity = 'valid' OR validity = 'too_few_samples'
+                          OR validity = 'throttled' OR validity = 'not_measured'),
+    stop_reason       TEXT CHECK (stop_reason = 'completed' OR stop_reason = 'precision_reached'
+                          OR stop_reason = 'max_time' OR stop_reason = 'error' OR stop_reason = 'interrupted'),
+    iterations        INTEGER NOT NULL DEFAULT 0 CHECK (iterations >= 0),
+    warmup_iterations INTEGER NOT NULL DEFAULT 0 CHECK (warmup_iterations >= 0),
+    outlier_count     INTEGER CHECK (outlier_count >= 0),
+    error             TEXT,
+    hint              TEXT,
+    CHECK (status = 'ok' OR error IS NOT NULL),
+    CHECK (status = 'ok' OR validity = 'not_measured')
+) STRICT;
+
+INSERT INTO rebuilt_run (id, uuid, configuration_id, environment_id, campaign_id, artifact_id, import_batch_id, weight_seed, repetition,
+    started_at, duration_s, status, validity, stop_reason, iterations, warmup_iterations, outlier_count, error, hint)
+SELECT id, uuid, configuration_id, environment_id, campaign_id, artifact_id, import_batch_id, weight_seed, repetition,
+    started_at, duration_s, status, validity, stop_reason, iterations, warmup_iterations, outlier_count, error, hint
+FROM run ORDER BY id;
+DROP TABLE run;
+ALTER TABLE rebuilt_run RENAME TO run;
+
+CREATE INDEX run_series ON run (configuration_id, started_at);
+CREATE INDEX run_started ON run (started_at);
+CREATE INDEX run_import_batch ON run (import_batch_id) WHERE import_batch_id IS NOT NULL;
+CREATE INDEX run_artifact ON run (artifact_id) WHERE artifact_id IS NOT NULL;
+CREATE INDEX run_not_ok ON run (started_at, status, configuration_id) WHERE status <> 'ok';
+-- Changed: first and last run of an environment without reading any run.
+CREATE INDEX run_environment ON run (environment_id, started_at);
+-- Changed: most imported runs have no campaign.
+CREATE INDEX run_campaign ON run (campaign_id) WHERE campaign_id IS NOT NULL;
 
 -- One row a configuration, there as long as the configuration is.
 CREATE TABLE series_summary (
@@ -82,18 +134,36 @@ CREATE TRIGGER run_updated AFTER UPDATE OF id, configuration_id, started_at, sta
     WHERE configuration_id IN (old.configuration_id, new.configuration_id);
 END;
 
--- First and last run of an environment without reading any run.
-DROP INDEX run_environment;
-CREATE INDEX run_environment ON run (environment_id, started_at);
-
--- Most imported runs have no campaign.
-DROP INDEX run_campaign;
-CREATE INDEX run_campaign ON run (campaign_id) WHERE campaign_id IS NOT NULL;
+-- One flat row a run: names, not ids.
+CREATE VIEW results AS
+SELECT
+    run.id AS run_id, run.uuid AS run_uuid, campaign.uuid AS campaign_uuid, campaign.label AS label, run.started_at,
+    model.name AS model, configuration.variant, model.category,
+    configuration.platform, device.name AS device, device.kind AS device_kind, device.software,
+    configuration.engine, environment.engine_version, environment.framework_version, environment.driver_version,
+    configuration.precision, configuration.mode, ifnull(configuration.parameters ->> '$.method', '') AS method,
+    configuration.batch_size, configuration.input_shape, configuration.threads, configuration.parameters,
+    run.status, run.validity, environment.host, environment.git_commit, environment.tool_version, run.iterations,
+    metrics.latency_mean_ms, metrics.latency_std_ms, metrics.latency_min_ms, metrics.latency_max_ms,
+    metrics.latency_p50_ms, metrics.latency_p90_ms, metrics.latency_p95_ms, metrics.latency_p99_ms,
+    metrics.latency_p999_ms, metrics.throughput_samples_per_second, metrics.throughput_tokens_per_second,
+    metrics.time_to_first_token_ms, metrics.time_per_output_token_ms, metrics.startup_ms, metrics.compile_ms,
+    metrics.first_inference_ms, metrics.forward_ms, metrics.loss_ms, metrics.backward_ms, metrics.optimizer_step_ms,
+    metrics.memory_host_peak_mb, metrics.memory_device_peak_mb, metrics.memory_device_allocated_mb,
+    metrics.memory_device_reserved_mb, metrics.model_size_mb, metrics.power_mean_w, metrics.power_peak_w,
+    metrics.power_idle_w, metrics.energy_per_sample_j, metrics.cpu_utilization_percent,
+    metrics.gpu_utilization_percent, metrics.temperature_mean_c, metrics.temperature_max_c, metrics.success_rate,
+    metrics.accuracy_top1, metrics.accuracy_top5, metrics.fidelity_cosine, metrics.fidelity_relative_error
+FROM run
+    JOIN configuration ON configuration.id = run.configuration_id
+    JOIN model ON model.id = configuration.model_id
+    JOIN device ON device.id = configuration.device_id
+    JOIN environment ON environment.id = run.environment_id
+    LEFT JOIN campaign ON campaign.id = run.campaign_id
+    LEFT JOIN metrics ON metrics.run_id = run.id;
 
 -- The newest valid run of each configuration: the columns of `results`, written out so that a question about one model
 -- or device begins there and not with all configurations.
-DROP VIEW leaderboard;
-DROP VIEW latest_results;
 CREATE VIEW latest_results AS
 SELECT
     run.id AS run_id, run.uuid AS run_uuid, campaign.uuid AS campaign_uuid, campaign.label AS label, run.started_at,

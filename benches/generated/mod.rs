@@ -145,8 +145,8 @@ impl Generated {
         let machine = &self.machines[series.machine];
         // Whole rounds even where the last one is cut short.
         let rounds = self.count.div_ceil(self.series.len() as u64).max(ROUNDS);
-        let started = FIRST_START + (index as u128 * u128::from(TWO_YEARS)
-            / (u128::from(rounds) * self.series.len() as u128)) as u64;
+        let started = FIRST_START
+            + (index as u128 * u128::from(TWO_YEARS) / (u128::from(rounds) * self.series.len() as u128)) as u64;
         let configuration = series.configuration.clone();
         RunRecord {
             uuid: uuid_at(started, index),
@@ -297,8 +297,7 @@ fn metrics(series: &Series, machine: &Machine, round: u64, index: u64) -> Metric
         metrics.set("gpu_utilization_percent", 40.0 + 60.0 * share(&[index, 8]));
     }
     if mode == Mode::Training {
-        for (name, part) in
-            [("forward_ms", 0.3), ("loss_ms", 0.02), ("backward_ms", 0.58), ("optimizer_step_ms", 0.1)]
+        for (name, part) in [("forward_ms", 0.3), ("loss_ms", 0.02), ("backward_ms", 0.58), ("optimizer_step_ms", 0.1)]
         {
             metrics.set(name, median * 1.01 * part);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, backup};
 
+use super::bulk::Written;
 use super::list::{Detail, Selection};
 use super::{Store, StoreError};
 use crate::domain::text::folder_of;
@@ -79,17 +80,17 @@ impl Store {
     /// # Errors
     /// What SQLite refuses; nothing is taken then.
     pub fn merge(&mut self, other: &Self, mut progress: impl FnMut(u64)) -> Result<(u64, u64), StoreError> {
-        self.write_with(|writer, failed| {
+        self.write_bulk(|writer, failed| {
             let (mut seen, mut new) = (0, 0);
             other.for_each_run(&Selection::default(), Detail::Whole, |_, record| {
                 seen += 1;
-                if matches!(writer.insert(&record, None).map_err(&failed)?, super::insert::Inserted::New(_)) {
+                if matches!(writer.insert(&record, None).map_err(failed)?, super::insert::Inserted::New(_)) {
                     new += 1;
                 }
                 progress(seen);
                 Ok::<_, StoreError>(())
             })?;
-            Ok((seen, new))
+            Ok::<_, StoreError>(Written { answer: (seen, new), new, keep: true })
         })
     }
 
