@@ -1,6 +1,6 @@
 //! Writing many runs at once: what the triggers of the table `run` do for each, done for all of them together.
 //!
-//! A trigger costs as much as the insertion itself, because SQLite then notes for every run how to take it back alone. So
+//! Triggers cost as much as the insertion itself, because SQLite then notes for every run how to take it back alone. So
 //! triggers are off on this connection while it writes runs in bulk, and the summaries follow in the same transaction.
 //! Foreign keys are off too: a writer refers only to rows whose ids it got in that transaction.
 
@@ -9,11 +9,11 @@ use std::collections::HashMap;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior, named_params};
 
-use super::insert::RunWriter;
+use super::insert::{References, RunWriter};
 use super::{Store, StoreError};
 use crate::domain::{RunRecord, RunStatus, Validity};
 
-/// Configurations that are counted before their summaries are written: a bound on memory.
+/// Configurations, or environments, that are counted before their summaries are written: a bound on memory.
 const COUNTED: usize = 65_536;
 
 /// Runs that are worth a look at the statistics of the query planner and at the size of the log.
@@ -87,10 +87,11 @@ fn set_guards(connection: &Connection, on: bool) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, on).map(drop)
 }
 
-/// What is to be added to the summaries of configurations.
+/// What is to be added to the summaries of configurations and environments.
 #[derive(Debug, Default)]
 pub(super) struct Summaries {
-    counted: HashMap<i64, Counted>,
+    series: HashMap<i64, Counted>,
+    environments: HashMap<i64, i64>,
 }
 
 #[derive(Debug, Default)]
@@ -114,14 +115,15 @@ impl Summaries {
     pub(super) fn count(
         &mut self,
         transaction: &Transaction<'_>,
-        configuration_id: i64,
+        references: References,
         run_id: i64,
         record: &RunRecord,
     ) -> rusqlite::Result<()> {
-        if self.counted.len() >= COUNTED && !self.counted.contains_key(&configuration_id) {
+        if self.series.len().max(self.environments.len()) >= COUNTED {
             self.store(transaction)?;
         }
-        let counted = self.counted.entry(configuration_id).or_default();
+        *self.environments.entry(references.environment_id).or_default() += 1;
+        let counted = self.series.entry(references.configuration_id).or_default();
         let valid = record.measurement.validity == Validity::Valid;
         counted.runs += 1;
         counted.ok += i64::from(record.measurement.status == RunStatus::Ok);
@@ -142,8 +144,12 @@ impl Summaries {
 
     /// Writes all counts, and begins again.
     fn store(&mut self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
-        let mut statement = transaction.prepare_cached(include_str!("sql/add_to_summary.sql"))?;
-        for (configuration_id, counted) in self.counted.drain() {
+        let mut statement = transaction.prepare_cached(include_str!("sql/add_to_environment_summary.sql"))?;
+        for (environment_id, runs) in self.environments.drain() {
+            statement.execute([environment_id, runs])?;
+        }
+        let mut statement = transaction.prepare_cached(include_str!("sql/add_to_series_summary.sql"))?;
+        for (configuration_id, counted) in self.series.drain() {
             statement.execute(named_params! {
                 ":configuration_id": configuration_id,
                 ":run_count": counted.runs,

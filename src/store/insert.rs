@@ -51,9 +51,9 @@ struct StoredCampaign {
 
 /// The rows that a run refers to.
 #[derive(Clone, Copy)]
-struct References {
-    configuration_id: i64,
-    environment_id: i64,
+pub(super) struct References {
+    pub(super) configuration_id: i64,
+    pub(super) environment_id: i64,
     campaign: Option<StoredCampaign>,
     artifact_id: Option<i64>,
 }
@@ -157,7 +157,7 @@ impl<'t> RunWriter<'t> {
         }
         let run_id = self.transaction.last_insert_rowid();
         if let Some(summaries) = &mut self.summaries {
-            summaries.count(self.transaction, references.configuration_id, run_id, record)?;
+            summaries.count(self.transaction, references, run_id, record)?;
         }
         self.metrics(run_id, &measurement.metrics)?;
         self.extra_metrics(run_id, &measurement.extra_metrics)?;
