@@ -1,11 +1,12 @@
 -- What has been measured, and what is missing? Runs of each model on each platform, by how they ended.
 SELECT model.name AS model, configuration.platform, configuration.mode,
-    count(*) AS runs,
-    sum(run.status = 'ok') AS ok,
-    sum(run.status = 'ok' AND run.validity <> 'valid') AS not_valid,
-    sum(run.status <> 'ok') AS not_ok
-FROM run
-    JOIN configuration ON configuration.id = run.configuration_id
+    sum(series_summary.run_count) AS runs,
+    sum(series_summary.ok_count) AS ok,
+    sum(series_summary.ok_count - series_summary.valid_count) AS not_valid,
+    sum(series_summary.run_count - series_summary.ok_count) AS not_ok
+FROM series_summary
+    JOIN configuration ON configuration.id = series_summary.configuration_id
     JOIN model ON model.id = configuration.model_id
+WHERE series_summary.run_count > 0
 GROUP BY model.name, configuration.platform, configuration.mode
 ORDER BY model.name, configuration.platform, configuration.mode

@@ -4,5 +4,6 @@ SELECT run_id, started_at, model, mode, engine, precision, batch_size, threads, 
     round(latency_p50_ms, 3) AS latency_p50_ms,
     round(throughput_samples_per_second, 2) AS throughput_samples_per_second
 FROM results
-WHERE :model IS NULL OR model = :model
+-- Not `model = :model`: SQLite would read every run to see whether the parameter is NULL.
+WHERE model IN (SELECT name FROM model WHERE :model IS NULL OR name = :model)
 ORDER BY model, mode, engine, precision, batch_size, started_at, run_id

@@ -47,7 +47,7 @@ pub enum Mode {
 display_as_label!(Precision, Mode);
 
 /// Everything that changes the work of a run. No part is ever missing: an empty text or `{}` instead.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Configuration {
     /// The model's canonical name.
     pub model: String,

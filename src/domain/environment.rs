@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::configuration::sha256_hex;
 
 /// The surroundings of a run. What could not be read is `None`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Environment {
     /// Host name.

@@ -55,7 +55,7 @@ impl Store {
         unsupported: &[RunRecord],
     ) -> Result<(), StoreError> {
         self.write(|transaction| {
-            let mut writer = RunWriter::new(transaction);
+            let mut writer = RunWriter::new(transaction)?;
             let campaign_id = writer.campaign(campaign)?;
             for record in unsupported {
                 writer.insert(record, None)?;
@@ -161,7 +161,7 @@ impl Store {
     /// What SQLite refuses; nothing is stored then.
     pub fn finish_run(&mut self, planned_run: i64, held: &Lease, record: &RunRecord) -> Result<Inserted, StoreError> {
         self.write(|transaction| {
-            let inserted = RunWriter::new(transaction).insert(record, None)?;
+            let inserted = RunWriter::new(transaction)?.insert(record, None)?;
             let (Inserted::New(run_id) | Inserted::Known(run_id)) = inserted;
             transaction
                 .prepare_cached(
@@ -202,7 +202,7 @@ impl Store {
             if released == 0 {
                 return Ok(false);
             }
-            RunWriter::new(transaction).insert(record, None)?;
+            RunWriter::new(transaction)?.insert(record, None)?;
             Ok(true)
         })
     }

@@ -1,9 +1,10 @@
 //! Imports: one transaction a file, remembered by the digest of its content, and taken back whole.
 
-use super::insert::{Inserted, RunWriter};
+use super::bulk::Written;
+use super::insert::Inserted;
 use super::{Store, StoreError, now_text};
 use crate::domain::{ImportItem, Refusal};
-use rusqlite::{OptionalExtension as _, TransactionBehavior, named_params};
+use rusqlite::{OptionalExtension as _, Transaction, named_params};
 
 /// The file that is being imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,39 +57,12 @@ impl Store {
         strict: bool,
         read: impl FnOnce(&mut dyn FnMut(ImportItem) -> Result<(), E>) -> Result<(), E>,
     ) -> Result<ImportOutcome, E> {
-        let path = self.path.clone();
-        let failed = |error| StoreError::sqlite(&path, error);
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let before: Option<(i64, String)> = transaction
-            .query_row(
-                "SELECT id, imported_at FROM import_batch WHERE content_sha256 = ?1",
-                [&source.content_sha256],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()
-            .map_err(failed)?;
-        if let Some((batch, imported_at)) = before {
-            let there = transaction
-                .query_row("SELECT 1 FROM run WHERE import_batch_id = ?1 LIMIT 1", [batch], |_| Ok(()))
-                .optional()
-                .map_err(failed)?;
-            if there.is_some() {
-                return Ok(ImportOutcome::Repeated { batch, imported_at });
+        self.write_bulk(|writer, failed| {
+            if let Some(repeated) = imported_before(writer.transaction(), source).map_err(failed)? {
+                return Ok(Written { answer: repeated, new: 0, keep: false });
             }
-            // Nothing of it is left: its runs were deleted since, or had come from elsewhere.
-            transaction.execute("DELETE FROM import_batch WHERE id = ?1", [batch]).map_err(failed)?;
-        }
-        transaction
-            .execute(
-                "INSERT INTO import_batch (imported_at, path, format, content_sha256, rows_taken, rows_refused)
-                 VALUES (?1, ?2, ?3, ?4, 0, 0)",
-                (now_text(), &source.path, &source.format, &source.content_sha256),
-            )
-            .map_err(failed)?;
-        let batch = transaction.last_insert_rowid();
-        let (mut taken, mut known, mut refused) = (0_u64, 0_u64, Vec::new());
-        {
-            let mut writer = RunWriter::new(&transaction);
+            let batch = insert_batch(writer.transaction(), source).map_err(failed)?;
+            let (mut taken, mut known, mut refused) = (0_u64, 0_u64, Vec::new());
             read(&mut |item| {
                 match item {
                     ImportItem::Refused(refusal) => refused.push(refusal),
@@ -99,28 +73,13 @@ impl Store {
                 }
                 Ok(())
             })?;
-        }
-        if strict && !refused.is_empty() {
-            transaction.rollback().map_err(failed)?;
-            return Ok(ImportOutcome::NothingTaken { refused });
-        }
-        let refusals = serde_json::to_string(&refused)
-            .map_err(|error| failed(rusqlite::Error::ToSqlConversionFailure(error.into())))?;
-        transaction
-            .execute(
-                "UPDATE import_batch SET rows_taken = :taken, rows_known = :known, rows_refused = :refused,
-                     refusals = :refusals WHERE id = :batch",
-                named_params! {
-                    ":taken": taken.cast_signed(),
-                    ":known": known.cast_signed(),
-                    ":refused": i64::try_from(refused.len()).unwrap_or(i64::MAX),
-                    ":refusals": refusals,
-                    ":batch": batch,
-                },
-            )
-            .map_err(failed)?;
-        transaction.commit().map_err(failed)?;
-        Ok(ImportOutcome::Done { batch, taken, known, refused })
+            if strict && !refused.is_empty() {
+                return Ok(Written { answer: ImportOutcome::NothingTaken { refused }, new: 0, keep: false });
+            }
+            count_rows(writer.transaction(), batch, taken, known, &refused).map_err(failed)?;
+            let answer = ImportOutcome::Done { batch, taken, known, refused };
+            Ok(Written { answer, new: taken, keep: true })
+        })
     }
 
     /// Takes an import back: removes its runs and forgets the file. Answers the number of runs, or `None` where there
@@ -143,4 +102,60 @@ impl Store {
             Ok(Some(removed as u64))
         })
     }
+}
+
+/// The batch of the same content, unless nothing of it is left: its runs were deleted since, or had come from elsewhere.
+/// Such a batch is forgotten.
+fn imported_before(transaction: &Transaction<'_>, source: &ImportSource) -> rusqlite::Result<Option<ImportOutcome>> {
+    let before: Option<(i64, String)> = transaction
+        .query_row(
+            "SELECT id, imported_at FROM import_batch WHERE content_sha256 = ?1",
+            [&source.content_sha256],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    let Some((batch, imported_at)) = before else {
+        return Ok(None);
+    };
+    let there = transaction
+        .query_row("SELECT 1 FROM run WHERE import_batch_id = ?1 LIMIT 1", [batch], |_| Ok(()))
+        .optional()?;
+    if there.is_some() {
+        return Ok(Some(ImportOutcome::Repeated { batch, imported_at }));
+    }
+    transaction.execute("DELETE FROM import_batch WHERE id = ?1", [batch])?;
+    Ok(None)
+}
+
+fn insert_batch(transaction: &Transaction<'_>, source: &ImportSource) -> rusqlite::Result<i64> {
+    transaction.execute(
+        "INSERT INTO import_batch (imported_at, path, format, content_sha256, rows_taken, rows_refused)
+         VALUES (?1, ?2, ?3, ?4, 0, 0)",
+        (now_text(), &source.path, &source.format, &source.content_sha256),
+    )?;
+    Ok(transaction.last_insert_rowid())
+}
+
+fn count_rows(
+    transaction: &Transaction<'_>,
+    batch: i64,
+    taken: u64,
+    known: u64,
+    refused: &[Refusal],
+) -> rusqlite::Result<()> {
+    let refusals =
+        serde_json::to_string(refused).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    transaction
+        .execute(
+            "UPDATE import_batch SET rows_taken = :taken, rows_known = :known, rows_refused = :refused,
+                 refusals = :refusals WHERE id = :batch",
+            named_params! {
+                ":taken": taken.cast_signed(),
+                ":known": known.cast_signed(),
+                ":refused": i64::try_from(refused.len()).unwrap_or(i64::MAX),
+                ":refusals": refusals,
+                ":batch": batch,
+            },
+        )
+        .map(drop)
 }

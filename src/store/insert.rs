@@ -1,11 +1,16 @@
 //! Writing runs: one transaction for one run, or for many.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::LazyLock;
 
 use rusqlite::{CachedStatement, OptionalExtension as _, Transaction, TransactionBehavior, named_params, params};
 
+use super::bulk::{Summaries, Written};
 use super::{Store, StoreError};
-use crate::domain::label::label;
+use crate::domain::label::Labelled;
+use crate::domain::metric::standard_metrics;
 use crate::domain::run::{ExtraMetric, ModelRecord, OperatorTime, TelemetrySeries};
 use crate::domain::{Artifact, Campaign, Configuration, Device, Environment, MetricSet, RunRecord, RunStatus};
 
@@ -18,14 +23,39 @@ pub enum Inserted {
     Known(i64),
 }
 
+/// Configurations and environments that a writer remembers before it forgets all of them: a bound on memory, not on
+/// what can be written.
+const REMEMBERED: usize = 65_536;
+
 /// Writes runs inside one transaction; remembers the ids of what they share.
 pub(super) struct RunWriter<'t> {
     transaction: &'t Transaction<'t>,
+    /// Where triggers are off, what they would have done.
+    pub(super) summaries: Option<Summaries>,
+    insert_run: CachedStatement<'t>,
+    insert_metrics: CachedStatement<'t>,
     models: HashMap<String, i64>,
     devices: HashMap<Device, i64>,
-    environments: HashMap<String, i64>,
-    configurations: HashMap<String, i64>,
-    campaigns: HashMap<String, i64>,
+    environments: HashMap<Environment, i64>,
+    configurations: HashMap<Configuration, i64>,
+    campaigns: HashMap<String, StoredCampaign>,
+}
+
+/// What a writer remembers of a campaign.
+#[derive(Clone, Copy)]
+struct StoredCampaign {
+    id: i64,
+    /// Whether runs of its plan were not done when the writer first saw it.
+    open: bool,
+}
+
+/// The rows that a run refers to.
+#[derive(Clone, Copy)]
+pub(super) struct References {
+    pub(super) configuration_id: i64,
+    pub(super) environment_id: i64,
+    campaign: Option<StoredCampaign>,
+    artifact_id: Option<i64>,
 }
 
 impl Store {
@@ -34,37 +64,23 @@ impl Store {
     /// # Errors
     /// Everything that SQLite refuses; nothing of the run is stored then.
     pub fn insert_run(&mut self, record: &RunRecord) -> Result<Inserted, StoreError> {
-        self.write(|transaction| RunWriter::new(transaction).insert(record, None))
+        self.write(|transaction| RunWriter::new(transaction)?.insert(record, None))
     }
 
     /// Stores many runs in one transaction: all of them, or none after an error. Answers how many were new.
     ///
     /// # Errors
     /// What SQLite refuses.
-    pub fn insert_runs<'r>(&mut self, records: impl Iterator<Item = &'r RunRecord>) -> Result<u64, StoreError> {
-        self.write_with(|writer, failed| {
+    pub fn insert_runs(&mut self, records: impl Iterator<Item = impl Borrow<RunRecord>>) -> Result<u64, StoreError> {
+        self.write_bulk(|writer, failed| {
             let mut new = 0;
             for record in records {
-                if matches!(writer.insert(record, None).map_err(&failed)?, Inserted::New(_)) {
+                if matches!(writer.insert(record.borrow(), None).map_err(failed)?, Inserted::New(_)) {
                     new += 1;
                 }
             }
-            Ok(new)
+            Ok::<_, StoreError>(Written { answer: new, new, keep: true })
         })
-    }
-
-    /// Runs `work` with a writer in a transaction that takes the write lock at once, and commits. `work` gets what
-    /// turns an SQLite error into one of this layer.
-    pub(super) fn write_with<T>(
-        &mut self,
-        work: impl FnOnce(&mut RunWriter<'_>, &dyn Fn(rusqlite::Error) -> StoreError) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let path = self.path.clone();
-        let failed = |source| StoreError::sqlite(&path, source);
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        let done = work(&mut RunWriter::new(&transaction), &failed)?;
-        transaction.commit().map_err(failed)?;
-        Ok(done)
     }
 
     /// Runs `work` in a transaction that takes the write lock at once, and commits.
@@ -84,66 +100,65 @@ impl Store {
 }
 
 impl<'t> RunWriter<'t> {
-    pub(super) fn new(transaction: &'t Transaction<'t>) -> Self {
-        Self {
+    pub(super) fn new(transaction: &'t Transaction<'t>) -> rusqlite::Result<Self> {
+        Ok(Self {
             transaction,
+            summaries: None,
+            insert_run: transaction.prepare_cached(include_str!("sql/insert_run.sql"))?,
+            insert_metrics: transaction.prepare_cached(include_str!("sql/insert_metrics.sql"))?,
             models: HashMap::new(),
             devices: HashMap::new(),
             environments: HashMap::new(),
             configurations: HashMap::new(),
             campaigns: HashMap::new(),
-        }
+        })
+    }
+
+    /// The transaction that it writes in.
+    pub(super) fn transaction(&self) -> &'t Transaction<'t> {
+        self.transaction
     }
 
     pub(super) fn insert(&mut self, record: &RunRecord, import_batch: Option<i64>) -> rusqlite::Result<Inserted> {
-        if let Some(id) = self
-            .prepare("SELECT id FROM run WHERE uuid = ?1")?
-            .query_row([&record.uuid], |row| row.get(0))
-            .optional()?
-        {
-            return Ok(Inserted::Known(id));
-        }
-        let model_id = self.model(&record.model)?;
-        let configuration_id = self.configuration(&record.configuration, model_id)?;
-        let environment_id = self.environment(&record.environment)?;
-        let campaign_id = match &record.campaign {
-            Some(campaign) => Some(self.campaign(campaign)?),
-            None => None,
-        };
-        let artifact_id = match &record.artifact {
-            Some(artifact) => Some(self.artifact(artifact, model_id)?),
-            None => None,
+        let references = match self.remembered(record) {
+            Some(references) => references,
+            None => {
+                // A run that is there must not leave rows behind that nothing refers to.
+                if let Some(id) = self.find_run(&record.uuid)? {
+                    return Ok(Inserted::Known(id));
+                }
+                self.references(record)?
+            }
         };
         let measurement = &record.measurement;
-        self.prepare(
-            "INSERT INTO run (uuid, configuration_id, environment_id, campaign_id, artifact_id, import_batch_id,
-                 weight_seed, repetition, started_at, duration_s, status, validity, stop_reason, iterations,
-                 warmup_iterations, outlier_count, error, hint)
-             VALUES (:uuid, :configuration_id, :environment_id, :campaign_id, :artifact_id, :import_batch_id,
-                 :weight_seed, :repetition, :started_at, :duration_s, :status, :validity, :stop_reason, :iterations,
-                 :warmup_iterations, :outlier_count, :error, :hint)",
-        )?
-        .execute(named_params! {
-            ":uuid": record.uuid,
-            ":configuration_id": configuration_id,
-            ":environment_id": environment_id,
-            ":campaign_id": campaign_id,
-            ":artifact_id": artifact_id,
-            ":import_batch_id": import_batch,
-            ":weight_seed": record.weight_seed.map(u64::cast_signed),
-            ":repetition": record.repetition,
-            ":started_at": record.started_at,
-            ":duration_s": record.duration_s,
-            ":status": label(&measurement.status),
-            ":validity": label(&measurement.validity),
-            ":stop_reason": measurement.stop_reason.as_ref().map(label),
-            ":iterations": measurement.iterations.cast_signed(),
-            ":warmup_iterations": measurement.warmup_iterations.cast_signed(),
-            ":outlier_count": measurement.outlier_count.map(u64::cast_signed),
-            ":error": measurement.error,
-            ":hint": measurement.hint,
-        })?;
+        let inserted = self.insert_run.execute(params![
+            record.uuid,
+            references.configuration_id,
+            references.environment_id,
+            references.campaign.map(|campaign| campaign.id),
+            references.artifact_id,
+            import_batch,
+            record.weight_seed.map(u64::cast_signed),
+            record.repetition,
+            record.started_at,
+            record.duration_s,
+            measurement.status.label(),
+            measurement.validity.label(),
+            measurement.stop_reason.as_ref().map(Labelled::label),
+            measurement.iterations.cast_signed(),
+            measurement.warmup_iterations.cast_signed(),
+            measurement.outlier_count.map(u64::cast_signed),
+            measurement.error,
+            measurement.hint,
+        ])?;
+        if inserted == 0 {
+            let known = self.find_run(&record.uuid)?;
+            return known.map(Inserted::Known).ok_or(rusqlite::Error::QueryReturnedNoRows);
+        }
         let run_id = self.transaction.last_insert_rowid();
+        if let Some(summaries) = &mut self.summaries {
+            summaries.count(self.transaction, references, run_id, record)?;
+        }
         self.metrics(run_id, &measurement.metrics)?;
         self.extra_metrics(run_id, &measurement.extra_metrics)?;
         for series in &measurement.samples {
@@ -152,10 +167,50 @@ impl<'t> RunWriter<'t> {
         }
         self.telemetry(run_id, &measurement.telemetry)?;
         self.operator_times(run_id, &measurement.operator_times)?;
-        if let (Some(campaign_id), Some(_), RunStatus::Ok) = (campaign_id, import_batch, measurement.status) {
-            self.close_plan(campaign_id, run_id, record)?;
+        if let (Some(StoredCampaign { id, open: true }), Some(_), RunStatus::Ok) =
+            (references.campaign, import_batch, measurement.status)
+        {
+            self.close_plan(id, run_id, record)?;
         }
         Ok(Inserted::New(run_id))
+    }
+
+    fn find_run(&self, uuid: &str) -> rusqlite::Result<Option<i64>> {
+        self.prepare("SELECT id FROM run WHERE uuid = ?1")?.query_row([uuid], |row| row.get(0)).optional()
+    }
+
+    /// What a record refers to, where this writer has seen all of it before. Comparing a configuration or an environment
+    /// is far cheaper than its fingerprint; two that differ in what no fingerprint holds are found by that.
+    fn remembered(&self, record: &RunRecord) -> Option<References> {
+        if record.artifact.is_some() || !self.models.contains_key(&record.model.name) {
+            return None;
+        }
+        Some(References {
+            configuration_id: *self.configurations.get(&record.configuration)?,
+            environment_id: *self.environments.get(&record.environment)?,
+            campaign: match &record.campaign {
+                Some(campaign) => Some(*self.campaigns.get(&campaign.uuid)?),
+                None => None,
+            },
+            artifact_id: None,
+        })
+    }
+
+    /// What a record refers to; what is not there yet is stored.
+    fn references(&mut self, record: &RunRecord) -> rusqlite::Result<References> {
+        let model_id = self.model(&record.model)?;
+        Ok(References {
+            configuration_id: self.configuration(&record.configuration, model_id)?,
+            environment_id: self.environment(&record.environment)?,
+            campaign: match &record.campaign {
+                Some(campaign) => Some(self.stored_campaign(campaign)?),
+                None => None,
+            },
+            artifact_id: match &record.artifact {
+                Some(artifact) => Some(self.artifact(artifact, model_id)?),
+                None => None,
+            },
+        })
     }
 
     /// A measured run of a plan that comes back from a file (because the database had no room for it) is not measured
@@ -208,9 +263,9 @@ impl<'t> RunWriter<'t> {
                 named_params! {
                     ":name": model.name,
                     ":family": model.family,
-                    ":category": model.category.as_ref().map(label),
-                    ":task": model.task.as_ref().map(label),
-                    ":source": label(&model.source),
+                    ":category": model.category.as_ref().map(Labelled::label),
+                    ":task": model.task.as_ref().map(Labelled::label),
+                    ":source": model.source.label(),
                     ":parameter_count": model.parameter_count.map(u64::cast_signed),
                     ":multiply_adds": model.multiply_adds.map(u64::cast_signed),
                     ":activation_count": model.activation_count.map(u64::cast_signed),
@@ -235,7 +290,7 @@ impl<'t> RunWriter<'t> {
             )?
             .query_row(
                 named_params! {
-                    ":kind": label(&device.kind),
+                    ":kind": device.kind.label(),
                     ":vendor": device.vendor,
                     ":name": device.name,
                     ":compute_units": device.compute_units,
@@ -249,8 +304,7 @@ impl<'t> RunWriter<'t> {
     }
 
     fn configuration(&mut self, configuration: &Configuration, model_id: i64) -> rusqlite::Result<i64> {
-        let fingerprint = configuration.fingerprint();
-        if let Some(id) = self.configurations.get(&fingerprint) {
+        if let Some(id) = self.configurations.get(configuration) {
             return Ok(*id);
         }
         let device_id = self.device(&configuration.device)?;
@@ -265,14 +319,14 @@ impl<'t> RunWriter<'t> {
             )?
             .query_row(
                 named_params! {
-                    ":fingerprint": fingerprint,
+                    ":fingerprint": configuration.fingerprint(),
                     ":model_id": model_id,
                     ":variant": configuration.variant,
-                    ":platform": label(&configuration.platform),
+                    ":platform": configuration.platform.label(),
                     ":device_id": device_id,
                     ":engine": configuration.engine,
-                    ":precision": label(&configuration.precision),
-                    ":mode": label(&configuration.mode),
+                    ":precision": configuration.precision.label(),
+                    ":mode": configuration.mode.label(),
                     ":batch_size": configuration.batch_size,
                     ":input_shape": configuration.input_shape,
                     ":threads": configuration.threads,
@@ -280,13 +334,12 @@ impl<'t> RunWriter<'t> {
                 },
                 |row| row.get(0),
             )?;
-        self.configurations.insert(fingerprint, id);
+        remember(&mut self.configurations, configuration, id);
         Ok(id)
     }
 
     fn environment(&mut self, environment: &Environment) -> rusqlite::Result<i64> {
-        let fingerprint = environment.fingerprint();
-        if let Some(id) = self.environments.get(&fingerprint) {
+        if let Some(id) = self.environments.get(environment) {
             return Ok(*id);
         }
         let id = self
@@ -302,7 +355,7 @@ impl<'t> RunWriter<'t> {
             )?
             .query_row(
                 named_params! {
-                    ":fingerprint": fingerprint,
+                    ":fingerprint": environment.fingerprint(),
                     ":host": environment.host,
                     ":os": environment.os,
                     ":kernel": environment.kernel,
@@ -321,20 +374,25 @@ impl<'t> RunWriter<'t> {
                 },
                 |row| row.get(0),
             )?;
-        self.environments.insert(fingerprint, id);
+        remember(&mut self.environments, environment, id);
         Ok(id)
     }
 
     pub(super) fn campaign(&mut self, campaign: &Campaign) -> rusqlite::Result<i64> {
-        if let Some(id) = self.campaigns.get(&campaign.uuid) {
-            return Ok(*id);
+        self.stored_campaign(campaign).map(|stored| stored.id)
+    }
+
+    fn stored_campaign(&mut self, campaign: &Campaign) -> rusqlite::Result<StoredCampaign> {
+        if let Some(stored) = self.campaigns.get(&campaign.uuid) {
+            return Ok(*stored);
         }
-        let id = self
+        let stored = self
             .prepare(
                 "INSERT INTO campaign (uuid, started_at, command_line, label, seed)
                  VALUES (:uuid, :started_at, :command_line, :label, :seed)
                  ON CONFLICT (uuid) DO UPDATE SET uuid = excluded.uuid
-                 RETURNING id",
+                 RETURNING id, EXISTS (
+                     SELECT 1 FROM planned_run WHERE planned_run.campaign_id = campaign.id AND state <> 'done')",
             )?
             .query_row(
                 named_params! {
@@ -344,10 +402,10 @@ impl<'t> RunWriter<'t> {
                     ":label": campaign.label,
                     ":seed": campaign.seed.map(u64::cast_signed),
                 },
-                |row| row.get(0),
+                |row| Ok(StoredCampaign { id: row.get(0)?, open: row.get(1)? }),
             )?;
-        self.campaigns.insert(campaign.uuid.clone(), id);
-        Ok(id)
+        self.campaigns.insert(campaign.uuid.clone(), stored);
+        Ok(stored)
     }
 
     fn artifact(&mut self, artifact: &Artifact, model_id: i64) -> rusqlite::Result<i64> {
@@ -370,24 +428,28 @@ impl<'t> RunWriter<'t> {
     }
 
     /// One column a metric; a test holds that table, `data/metrics.csv` and this statement agree.
-    fn metrics(&self, run_id: i64, metrics: &MetricSet) -> rusqlite::Result<()> {
+    fn metrics(&mut self, run_id: i64, metrics: &MetricSet) -> rusqlite::Result<()> {
         if metrics.is_empty() {
             return Ok(());
         }
-        let mut statement = self.prepare(include_str!("sql/insert_metrics.sql"))?;
+        let statement = &mut self.insert_metrics;
         statement.clear_bindings();
-        statement.raw_bind_parameter(":run_id", run_id)?;
+        statement.raw_bind_parameter(1, run_id)?;
+        // Both are in alphabetical order.
+        let mut positions = METRIC_POSITIONS.iter();
         for (name, value) in metrics.iter() {
-            statement.raw_bind_parameter(parameter_name(name)?, value)?;
+            let (_, position) = positions
+                .find(|(standard, _)| *standard == name)
+                .ok_or_else(|| rusqlite::Error::InvalidParameterName(name.to_owned()))?;
+            statement.raw_bind_parameter(*position, value)?;
         }
-        statement.raw_execute()?;
-        Ok(())
+        statement.raw_execute().map(drop)
     }
 
     fn extra_metrics(&self, run_id: i64, metrics: &[ExtraMetric]) -> rusqlite::Result<()> {
         for metric in metrics {
             self.prepare("INSERT INTO extra_metric (run_id, name, unit, better, value) VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![run_id, metric.name, metric.unit, label(&metric.better), metric.value])?;
+                .execute(params![run_id, metric.name, metric.unit, metric.better.label(), metric.value])?;
         }
         Ok(())
     }
@@ -427,16 +489,20 @@ impl<'t> RunWriter<'t> {
     }
 }
 
-/// `:name` of a metric's parameter.
-fn parameter_name(metric: &str) -> rusqlite::Result<&'static str> {
-    use std::sync::LazyLock;
-    static NAMES: LazyLock<HashMap<&'static str, String>> = LazyLock::new(|| {
-        crate::domain::metric::standard_metrics()
-            .iter()
-            .map(|metric| (metric.name.as_str(), [":", &metric.name].concat()))
-            .collect()
-    });
-    NAMES.get(metric).map(String::as_str).ok_or_else(|| rusqlite::Error::InvalidParameterName(metric.to_owned()))
+/// The standard metrics in alphabetical order, each with the number of its parameter in `insert_metrics.sql`: the order
+/// of `data/metrics.csv`, after the run's id.
+static METRIC_POSITIONS: LazyLock<Vec<(&str, usize)>> = LazyLock::new(|| {
+    let mut positions: Vec<(&str, usize)> =
+        standard_metrics().iter().enumerate().map(|(index, metric)| (metric.name.as_str(), index + 2)).collect();
+    positions.sort_unstable();
+    positions
+});
+
+fn remember<K: Clone + Eq + Hash>(known: &mut HashMap<K, i64>, key: &K, id: i64) {
+    if known.len() >= REMEMBERED {
+        known.clear();
+    }
+    known.insert(key.clone(), id);
 }
 
 fn json<T: serde::Serialize>(values: &[T]) -> rusqlite::Result<String> {

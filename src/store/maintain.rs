@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, backup};
 
+use super::bulk::Written;
 use super::list::{Detail, Selection};
 use super::{Store, StoreError};
 use crate::domain::text::folder_of;
@@ -79,17 +80,17 @@ impl Store {
     /// # Errors
     /// What SQLite refuses; nothing is taken then.
     pub fn merge(&mut self, other: &Self, mut progress: impl FnMut(u64)) -> Result<(u64, u64), StoreError> {
-        self.write_with(|writer, failed| {
+        self.write_bulk(|writer, failed| {
             let (mut seen, mut new) = (0, 0);
             other.for_each_run(&Selection::default(), Detail::Whole, |_, record| {
                 seen += 1;
-                if matches!(writer.insert(&record, None).map_err(&failed)?, super::insert::Inserted::New(_)) {
+                if matches!(writer.insert(&record, None).map_err(failed)?, super::insert::Inserted::New(_)) {
                     new += 1;
                 }
                 progress(seen);
                 Ok::<_, StoreError>(())
             })?;
-            Ok((seen, new))
+            Ok::<_, StoreError>(Written { answer: (seen, new), new, keep: true })
         })
     }
 
@@ -99,7 +100,7 @@ impl Store {
     /// What SQLite refuses.
     pub fn count_runs(&self) -> Result<u64, StoreError> {
         self.connection
-            .query_row("SELECT count(*) FROM run", [], |row| row.get::<_, i64>(0))
+            .query_row("SELECT ifnull(sum(run_count), 0) FROM series_summary", [], |row| row.get::<_, i64>(0))
             .map(i64::cast_unsigned)
             .map_err(|source| self.fail(source))
     }
@@ -189,5 +190,37 @@ const CHECKS: &[(&str, &str)] = &[
         "measured runs",
         "SELECT 'run ' || uuid || ' is ok but has no metrics' FROM run
          WHERE status = 'ok' AND NOT EXISTS (SELECT 1 FROM metrics WHERE metrics.run_id = run.id)",
+    ),
+    (
+        "summaries of configurations",
+        "SELECT 'the summary of configuration ' || ifnull(summary.configuration_id, counted.configuration_id)
+             || ' does not agree with its runs'
+         FROM (
+             SELECT configuration.id AS configuration_id, count(run.id) AS runs, total(run.status = 'ok') AS ok,
+                 total(run.validity = 'valid') AS valid, total(run.status = 'unsupported') AS unsupported,
+                 (SELECT newest.id FROM run AS newest
+                  WHERE newest.configuration_id = configuration.id AND newest.validity = 'valid'
+                  ORDER BY newest.started_at DESC, newest.id DESC LIMIT 1) AS newest
+             FROM configuration LEFT JOIN run ON run.configuration_id = configuration.id
+             GROUP BY configuration.id
+         ) AS counted
+             FULL JOIN series_summary AS summary ON summary.configuration_id = counted.configuration_id
+         WHERE (counted.runs, counted.ok, counted.valid, counted.unsupported, counted.newest)
+             IS NOT (summary.run_count, summary.ok_count, summary.valid_count, summary.unsupported_count,
+                 summary.newest_valid_run_id)
+             OR summary.newest_valid_started_at
+                 IS NOT (SELECT run.started_at FROM run WHERE run.id = summary.newest_valid_run_id)",
+    ),
+    (
+        "summaries of environments",
+        "SELECT 'the summary of environment ' || ifnull(summary.environment_id, counted.environment_id)
+             || ' does not agree with its runs'
+         FROM (
+             SELECT environment.id AS environment_id, count(run.id) AS runs
+             FROM environment LEFT JOIN run ON run.environment_id = environment.id
+             GROUP BY environment.id
+         ) AS counted
+             FULL JOIN environment_summary AS summary ON summary.environment_id = counted.environment_id
+         WHERE counted.runs IS NOT summary.run_count",
     ),
 ];

@@ -21,12 +21,16 @@ macro_rules! named_queries {
 named_queries![
     "batch_scaling",
     "coverage",
+    "coverage_gaps",
+    "energy_per_sample",
     "environments",
     "failures",
     "history",
     "leaderboard",
     "newest",
+    "precision_effect",
     "slowest_startup",
+    "speedup_matrix",
     "training_phases",
 ];
 

@@ -15,7 +15,7 @@ mod embedded {
 }
 
 /// The newest schema that this program knows: the number of the last migration.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// `PRAGMA application_id` of our files: "BDb1" in ASCII.
 const APPLICATION_ID: i32 = 0x4244_6231;

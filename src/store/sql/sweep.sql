@@ -1,6 +1,8 @@
 -- Removes what no run refers to any more.
-DELETE FROM configuration WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.configuration_id = configuration.id);
-DELETE FROM environment WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.environment_id = environment.id);
+DELETE FROM configuration
+WHERE id IN (SELECT configuration_id FROM series_summary WHERE run_count = 0);
+DELETE FROM environment
+WHERE id IN (SELECT environment_id FROM environment_summary WHERE run_count = 0);
 DELETE FROM artifact WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.artifact_id = artifact.id);
 -- A planned run whose run was deleted on purpose is done, not open; a campaign goes with its last run.
 DELETE FROM campaign WHERE NOT EXISTS (SELECT 1 FROM run WHERE run.campaign_id = campaign.id)
