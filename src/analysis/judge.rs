@@ -194,7 +194,8 @@ impl Judge<'_> {
             None => return None,
         };
         judgement.metric.clone_from(&metric.name);
-        if metric.name != self.choice.name() {
+        // Of memory there are two kinds, and neither stands in for the other.
+        if metric.name != self.choice.name() && metric.kind != MetricKind::Size {
             judgement.notes.push(format!("{} stands in for {}", metric.name, self.choice.name()));
         }
         self.compare(metric, &mut judgement);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 
-use super::facts::Facts;
+use super::facts::{Facts, IntervalOf};
 use super::prices::{Price, cost_per_million, find_price};
 use crate::domain::label::display_as_label;
 use crate::domain::{Identity, Part};
@@ -106,14 +106,18 @@ pub struct Estimate {
     pub value: f64,
     /// Its interval, where runs or samples give one.
     pub interval: Option<(f64, f64)>,
+    /// Whether the interval is of the samples of one run: it does not know how runs differ.
+    pub within_run: bool,
 }
 
 impl Candidate {
     /// What was measured of a configuration.
     pub fn measured(facts: &Facts, prices: &[Price]) -> Self {
+        let within_run = facts.spread.is_some_and(|spread| spread.of == IntervalOf::Samples);
         let latency = facts.latency_ms().map(|value| Estimate {
             value,
             interval: facts.spread.map(|spread| (spread.low, spread.high)),
+            within_run,
         });
         // Throughput moves as the reciprocal of the latency does.
         let throughput = facts.throughput().map(|value| Estimate {
@@ -121,6 +125,7 @@ impl Candidate {
             interval: latency
                 .and_then(|latency| latency.interval.map(|(low, high)| (latency.value / high, latency.value / low)))
                 .map(|(low, high)| (value * low, value * high)),
+            within_run,
         });
         let price = find_price(prices, facts.identity.get(Part::Device));
         let cost = throughput.zip(price).map(|(rate, price)| Estimate {
@@ -128,10 +133,11 @@ impl Candidate {
             interval: rate.interval.map(|(low, high)| {
                 (cost_per_million(price.usd_per_hour, high), cost_per_million(price.usd_per_hour, low))
             }),
+            within_run,
         });
         let over_runs = |names: &[&str]| {
             let name = names.iter().find(|name| facts.median(name).is_some())?;
-            Some(Estimate { value: facts.median(name)?, interval: facts.range(name) })
+            Some(Estimate { value: facts.median(name)?, interval: facts.range(name), within_run: false })
         };
         Self {
             identity: facts.identity.clone(),
@@ -240,6 +246,8 @@ impl Constraints {
 pub enum Certainty {
     /// Its interval and that of the second do not overlap.
     Clear,
+    /// They do not overlap, but one of them is of a single run.
+    ClearWithinRuns,
     /// They overlap.
     Close,
     /// One of them has no interval.
@@ -253,6 +261,9 @@ impl Certainty {
     pub fn name(self) -> &'static str {
         match self {
             Self::Clear => "clear: the intervals of the first two do not overlap",
+            Self::ClearWithinRuns => {
+                "clear within single runs, whose intervals do not overlap; `--repeat` would tell how runs differ"
+            }
             Self::Close => "close: the intervals of the first two overlap",
             Self::Unknown => "not known: one of the first two has no interval (more runs would give one)",
             Self::Alone => "there is nothing else to choose from",
@@ -318,9 +329,14 @@ fn certainty(candidates: &[Candidate], ranked: &[usize], objective: Objective) -
     let [first, second, ..] = ranked else {
         return Certainty::Alone;
     };
-    let interval = |index: &usize| candidates[*index].estimate(objective).and_then(|estimate| estimate.interval);
-    match (interval(first), interval(second)) {
-        (Some((low, high)), Some((other_low, other_high))) if high < other_low || other_high < low => Certainty::Clear,
+    let [first, second] = [first, second].map(|index| candidates[*index].estimate(objective));
+    let (Some(first), Some(second)) = (first, second) else {
+        return Certainty::Unknown;
+    };
+    match (first.interval, second.interval) {
+        (Some((low, high)), Some((other_low, other_high))) if high < other_low || other_high < low => {
+            if first.within_run || second.within_run { Certainty::ClearWithinRuns } else { Certainty::Clear }
+        }
         (Some(_), Some(_)) => Certainty::Close,
         _ => Certainty::Unknown,
     }

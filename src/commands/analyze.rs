@@ -135,11 +135,15 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Ok)
 }
 
-/// Prints the analysis of a campaign that has just been measured.
-pub(super) fn print_campaign(store: &Store, campaign: &str, context: &Context, output: &super::OutputArgs) -> anyhow::Result<()> {
+/// The analysis of a campaign that has just been measured.
+pub(super) fn campaign_tables(
+    store: &Store,
+    campaign: &str,
+    context: &Context,
+    people: bool,
+) -> anyhow::Result<Vec<Table>> {
     let selection = Selection { campaign: Some(campaign.to_owned()), ..Selection::default() };
     let facts = read_facts(store, &selection)?;
-    let people = output.is_for_people();
     let wanted = Wanted {
         sections: Section::value_variants().to_vec(),
         training: true,
@@ -148,11 +152,10 @@ pub(super) fn print_campaign(store: &Store, campaign: &str, context: &Context, o
         limit: people.then_some(super::verdicts::SHOWN_ROWS),
     };
     let reference = Reference::default();
-    context.print("analysis", &tables(store, &facts, &reference, &wanted)?, output)?;
-    if people {
+    if people && !facts.is_empty() {
         explain(&facts, &reference, context);
     }
-    Ok(())
+    tables(store, &facts, &reference, &wanted)
 }
 
 fn nothing(context: &Context) -> ExitStatus {

@@ -1,6 +1,7 @@
 //! Series: all runs of one configuration in time, with the metrics that somebody asks about. What comparisons,
 //! verdicts, recommendations and histories are about.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use clap::ValueEnum;
@@ -69,9 +70,32 @@ impl Part {
 }
 
 /// The parts that are known of a configuration, as text. A file of somebody else may not have all.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+///
+/// Identities are in order of their parts; batch 8 comes before batch 16.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Identity(BTreeMap<Part, String>);
+
+impl Ord for Identity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let number = |part: &Part, text: &str| match part {
+            Part::BatchSize | Part::Threads => text.parse::<u64>().ok(),
+            _ => None,
+        };
+        let one = |(part, text): (&Part, &String), (other_part, other_text): (&Part, &String)| {
+            let by_number = number(part, text).cmp(&number(other_part, other_text));
+            part.cmp(other_part).then(by_number).then_with(|| text.cmp(other_text))
+        };
+        let pairs = self.0.iter().zip(&other.0).map(|(mine, theirs)| one(mine, theirs));
+        pairs.into_iter().find(|order| *order != Ordering::Equal).unwrap_or(self.0.len().cmp(&other.0.len()))
+    }
+}
+
+impl PartialOrd for Identity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Identity {
     /// All parts of a configuration.
@@ -366,6 +390,20 @@ mod tests {
         assert_eq!(set.series[0].value(1, 1), Some(30.0));
         set.retain_runs(|_| false);
         assert!(set.series.is_empty());
+    }
+
+    #[test]
+    fn batch_sizes_are_in_order_of_size() {
+        let of = |batch: &str| {
+            let mut identity = Identity::default();
+            identity.set(Part::Model, "resnet18".into());
+            identity.set(Part::BatchSize, batch.into());
+            identity
+        };
+        let mut identities = [of("16"), of("8"), of("128"), of("8")];
+        identities.sort();
+        assert_eq!(identities, [of("8"), of("8"), of("16"), of("128")]);
+        assert!(Identity::default() < of("1"));
     }
 
     #[test]

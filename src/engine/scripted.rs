@@ -28,6 +28,8 @@ struct Script {
     fault_at: u64,
     /// Only runs of this batch size have the fault; all without.
     fault_batch_size: Option<u32>,
+    /// Memory that is really taken, in MB a sample of the batch.
+    memory_mb_per_sample: u32,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -53,6 +55,7 @@ impl Default for Script {
             fault: None,
             fault_at: 0,
             fault_batch_size: None,
+            memory_mb_per_sample: 0,
         }
     }
 }
@@ -127,6 +130,7 @@ impl Engine for ScriptedEngine {
         let batch_size = plan.configuration.batch_size;
         Ok(Loaded {
             workload: Box::new(ScriptedWorkload {
+                _held: vec![1; script.memory_mb_per_sample as usize * 1_000_000 * batch_size as usize],
                 fault: script.fault.filter(|_| script.fault_batch_size.is_none_or(|wanted| wanted == batch_size)),
                 script,
                 clock: clock.clone(),
@@ -156,6 +160,8 @@ fn read_script(path: &str) -> Result<Script, EngineError> {
 
 struct ScriptedWorkload {
     script: Script,
+    /// Memory that counts.
+    _held: Vec<u8>,
     fault: Option<Fault>,
     clock: ScriptedClock,
     calls: u64,

@@ -1,5 +1,6 @@
 //! `benchdb run`: plan, measure each run in a worker process, store each as soon as it is measured, sum up.
 
+mod search;
 mod session;
 mod tables;
 
@@ -24,7 +25,7 @@ const BATCHES_IN_FLIGHT: u32 = 4;
 const MIN_TIME: Duration = Duration::from_secs(1);
 
 /// What a campaign's plan fixes; `--resume` goes on with the plan as it is.
-const PLAN_OPTIONS: [&str; 25] = [
+const PLAN_OPTIONS: [&str; 26] = [
     "models",
     "category",
     "all",
@@ -50,6 +51,7 @@ const PLAN_OPTIONS: [&str; 25] = [
     "seed",
     "label",
     "dry_run",
+    "memory_constrained",
 ];
 
 /// Options of `benchdb run`.
@@ -59,6 +61,7 @@ const PLAN_OPTIONS: [&str; 25] = [
   benchdb run --model bert,vit --batch-sizes 1,8 --engine burn-flex,burn-ndarray
   benchdb run --model cifar_cnn --training-mode --optimizer sgd --repeat 5
   benchdb run --all --hardware all --dry-run
+  benchdb run --model resnet18 --memory-constrained 2048
   benchdb run --resume last")]
 pub struct Args {
     #[command(flatten)]
@@ -80,6 +83,19 @@ pub struct Args {
     /// Go on with a campaign that was stopped: its UUID or the beginning of it, its label, or `last`
     #[arg(long, value_name = "CAMPAIGN", conflicts_with_all = PLAN_OPTIONS)]
     resume: Option<String>,
+    /// Print the analysis of the campaign at its end: speed-ups, scaling, rankings
+    #[arg(long)]
+    compare: bool,
+    /// Write the campaign's results to this file as versioned JSON, besides
+    #[arg(long, value_name = "FILE")]
+    output_ci: Option<PathBuf>,
+    /// Search the largest and the fastest batch size whose peak memory stays below this, for each precision, by
+    /// measuring: doubling, then bisection (1 MB = 1e6 bytes)
+    #[arg(long, value_name = "MB", value_parser = search::megabytes, conflicts_with_all = ["repeat", "limit"])]
+    memory_constrained: Option<f64>,
+    /// Where that search ends
+    #[arg(long, value_name = "N", default_value_t = 1024, requires = "memory_constrained", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    max_batch_size: u32,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -205,7 +221,9 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     if let Some(wanted) = &args.resume {
         let mut store = context.open(Access::Write)?;
         let campaign = store.find_campaign(wanted)?;
-        return Session::new(context, &mut store, runner, campaign)?.go_on(&args.output);
+        return Session::new(context, &mut store, runner, campaign)?
+            .compared(args.compare, args.output_ci.clone())
+            .go_on(&args.output);
     }
     let request = request(args)?;
     let plan = plan(&request, &runner)?;
@@ -239,7 +257,10 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         seed: Some(request.seed),
     };
     let mut store = context.open(Access::Create)?;
-    let mut session = Session::new(context, &mut store, runner, campaign)?;
+    let mut session = Session::new(context, &mut store, runner, campaign)?.compared(args.compare, args.output_ci.clone());
+    if let Some(limit) = args.memory_constrained {
+        return search::search(session, &plan, limit, args.max_batch_size, &args.output);
+    }
     session.insert_plan(&plan)?;
     session.go_on(&args.output)
 }

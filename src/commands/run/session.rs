@@ -11,15 +11,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest as _, Sha256};
 
 use super::tables::{describe, outcome, result_table};
+use crate::commands::analyze::campaign_tables;
 use crate::commands::{CommandError, Context, ExitStatus, OutputArgs, path_text, recovery, unreadable, write_to};
 use crate::domain::configuration::hex;
 use crate::domain::text::{folder_of, one_line};
-use crate::domain::{Artifact, Campaign, Environment, Measurement, PlannedRun, RunRecord, RunStatus, WeightChoice};
+use crate::domain::{Artifact, Campaign, Environment, Measurement, PlannedRun, RunRecord, RunStatus, Table, WeightChoice};
 use crate::engine::plan::Plan;
-use crate::engine::{Progress, Runner, record};
+use crate::engine::{EngineError, Progress, Runner, record};
 use crate::exchange::{Exporter, OwnJson};
 use crate::hardware::capture_environment;
-use crate::report::human_duration;
+use crate::report::{Format, human_duration};
 use crate::store::campaigns::{Lease, OpenRun};
 use crate::store::list::{Detail, Selection};
 use crate::store::{Store, StoreError, now_text};
@@ -37,6 +38,8 @@ pub(super) struct Session<'s> {
     environment: Environment,
     artifacts: HashMap<PathBuf, Artifact>,
     stop: Arc<AtomicBool>,
+    compares: bool,
+    output_ci: Option<PathBuf>,
 }
 
 impl<'s> Session<'s> {
@@ -54,24 +57,45 @@ impl<'s> Session<'s> {
             environment: capture_environment(Path::new(".")),
             artifacts: HashMap::new(),
             stop: stop_on_signals()?,
+            compares: false,
+            output_ci: None,
         })
+    }
+
+    /// Analyses the campaign at its end, and writes its results to a file besides.
+    pub(super) fn compared(mut self, compares: bool, output_ci: Option<PathBuf>) -> Self {
+        self.compares = compares;
+        self.output_ci = output_ci;
+        self
     }
 
     /// Stores the plan, and what an engine cannot really do as outcomes, in one transaction.
     pub(super) fn insert_plan(&mut self, plan: &Plan) -> anyhow::Result<()> {
-        let unsupported: Vec<RunRecord> = plan
-            .unsupported
-            .iter()
-            .map(|(planned, reason)| {
-                let outcome = Measurement::without_numbers(RunStatus::Unsupported, reason.to_string(), reason.hint());
-                self.record(planned, None, outcome)
-            })
-            .collect();
+        let unsupported = self.unsupported(plan);
         Ok(self.store.insert_campaign(&self.campaign, &plan.runs, &unsupported)?)
+    }
+
+    /// Stores what an engine cannot really do; the runs are planned one by one.
+    pub(super) fn insert_unsupported(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        let unsupported = self.unsupported(plan);
+        Ok(self.store.insert_campaign(&self.campaign, &[], &unsupported)?)
+    }
+
+    fn unsupported(&self, plan: &Plan) -> Vec<RunRecord> {
+        let outcome = |reason: &EngineError| {
+            Measurement::without_numbers(RunStatus::Unsupported, reason.to_string(), reason.hint())
+        };
+        plan.unsupported.iter().map(|(planned, reason)| self.record(planned, None, outcome(reason))).collect()
     }
 
     /// Measures what is open, then prints the whole campaign.
     pub(super) fn go_on(mut self, output: &OutputArgs) -> anyhow::Result<ExitStatus> {
+        self.measure_open()?;
+        self.sum_up(Vec::new(), output)
+    }
+
+    /// Measures what is open, one run after the other; answers those that were measured now.
+    pub(super) fn measure_open(&mut self) -> anyhow::Result<Vec<RunRecord>> {
         let lease = recovery::own_lease();
         let (free, held): (Vec<OpenRun>, Vec<OpenRun>) =
             self.store.list_open_runs(&self.campaign.uuid)?.into_iter().partition(|open| open.lease.is_none());
@@ -88,6 +112,7 @@ impl<'s> Session<'s> {
         }
         let bar = self.bar(free.len() as u64);
         let started = Instant::now();
+        let mut measured = Vec::new();
         for (index, open) in free.iter().enumerate() {
             if self.stop.load(Ordering::Relaxed) {
                 break;
@@ -103,10 +128,20 @@ impl<'s> Session<'s> {
             if !self.context.shows_progress() {
                 self.context.note(&format!("[{}/{}] {what}: {}", index + 1, free.len(), outcome(&record.measurement)));
             }
+            measured.push(record);
         }
         bar.finish_and_clear();
         self.context.detail(&format!("campaign {} took {}", self.campaign.uuid, human_duration(started.elapsed())));
-        self.sum_up(output)
+        Ok(measured)
+    }
+
+    /// Adds one run to the campaign's plan and measures it; `None` after Ctrl-C.
+    pub(super) fn measure_one(&mut self, planned: &PlannedRun) -> anyhow::Result<Option<RunRecord>> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        self.store.insert_campaign(&self.campaign, std::slice::from_ref(planned), &[])?;
+        Ok(self.measure_open()?.pop().filter(|record| record.measurement.status != RunStatus::Interrupted))
     }
 
     fn bar(&self, length: u64) -> ProgressBar {
@@ -197,12 +232,23 @@ impl<'s> Session<'s> {
         Ok(Some(artifact))
     }
 
-    fn sum_up(self, output: &OutputArgs) -> anyhow::Result<ExitStatus> {
+    /// Prints the whole campaign, after what was found in it; answers how the command ends.
+    pub(super) fn sum_up(self, found: Vec<Table>, output: &OutputArgs) -> anyhow::Result<ExitStatus> {
         let runs = self.store.list_runs(
             &Selection { campaign: Some(self.campaign.uuid.clone()), ..Selection::default() },
             Detail::Row,
         )?;
-        self.context.print("runs", &[result_table(&runs, output.is_for_people())], output)?;
+        let mut tables = found;
+        if self.compares {
+            tables.extend(campaign_tables(self.store, &self.campaign.uuid, self.context, output.is_for_people())?);
+        } else {
+            tables.push(result_table(&runs, output.is_for_people()));
+        }
+        self.context.print(if self.compares { "analysis" } else { "runs" }, &tables, output)?;
+        if let Some(path) = &self.output_ci {
+            let json = OutputArgs { format: Some(Format::Json), output: Some(path.clone()) };
+            self.context.print("runs", &[result_table(&runs, false)], &json)?;
+        }
         for (id, record) in &runs {
             if let (Some(error), RunStatus::Failed | RunStatus::OutOfMemory) =
                 (&record.measurement.error, record.measurement.status)
