@@ -215,7 +215,8 @@ impl Store {
             .map_err(|source| self.fail(source))
     }
 
-    /// Accepts verdicts by their row ids.
+    /// Accepts verdicts by their row ids, and with each of them the others of the same series that begin with the same
+    /// run. Answers how many.
     ///
     /// # Errors
     /// What SQLite refuses.
@@ -224,7 +225,11 @@ impl Store {
         self.write(|transaction| {
             let accepted = transaction.execute(
                 "UPDATE verdict SET accepted_at = ?1, accepted_note = ?2
-                 WHERE id IN (SELECT value FROM json_each(?3)) AND accepted_at IS NULL",
+                 WHERE accepted_at IS NULL AND EXISTS (
+                     SELECT 1 FROM verdict AS chosen
+                     WHERE chosen.id IN (SELECT value FROM json_each(?3))
+                         AND chosen.configuration_id = verdict.configuration_id AND chosen.metric = verdict.metric
+                         AND chosen.first_candidate_run = verdict.first_candidate_run)",
                 params![now, note, json_list(ids).unwrap_or_else(|| "[]".into())],
             )?;
             Ok(accepted as u64)

@@ -9,4 +9,9 @@ FROM verdict
 WHERE verdict.accepted_at IS NULL AND verdict.first_candidate_run IS NOT NULL
     AND verdict.verdict IN ('regressed', 'suspect', 'improved')
     AND (NOT ?1 OR verdict.judged_at = (SELECT max(judged_at) FROM verdict))
+    AND NOT EXISTS (
+        SELECT 1 FROM verdict AS newer
+        WHERE newer.configuration_id = verdict.configuration_id AND newer.metric = verdict.metric
+            AND newer.first_candidate_run = verdict.first_candidate_run
+            AND newer.judged_at > verdict.judged_at)
 ORDER BY verdict.judged_at DESC, verdict.id
