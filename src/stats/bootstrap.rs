@@ -51,7 +51,7 @@ fn is_usable(value: f64) -> bool {
 /// and the jackknife that BCa needs does not work for medians.
 ///
 /// The second stage never draws n iterations. The median of n draws with replacement is the sorted sample at the place of
-/// the median of n uniform numbers, whose distribution is known: see [`MiddlePlaces`]. One median costs a few
+/// the median of n uniform numbers, whose distribution is known: see `MiddlePlaces`. One median costs a few
 /// logarithms, whatever n is, and is exact.
 ///
 /// An interval from few runs is too narrow, by about sqrt((n - 1) / n) for n runs, and a single run shows only the spread
