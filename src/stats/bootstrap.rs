@@ -51,7 +51,7 @@ fn is_usable(value: f64) -> bool {
 /// and the jackknife that BCa needs does not work for medians.
 ///
 /// The second stage never draws n iterations. The median of n draws with replacement is the sorted sample at the place of
-/// the median of n uniform numbers, whose distribution is known: see [`MiddlePlaces`]. One median costs a few
+/// the median of n uniform numbers, whose distribution is known: see `MiddlePlaces`. One median costs a few
 /// logarithms, whatever n is, and is exact.
 ///
 /// An interval from few runs is too narrow, by about sqrt((n - 1) / n) for n runs, and a single run shows only the spread
@@ -176,5 +176,129 @@ impl MiddlePlaces {
         let low = symmetric * (1.0 - gap);
         let place = |quantile: f64| (quantile * self.n).clamp(0.0, self.n - 1.0) as usize;
         (place(low), place(low + gap))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use fastrand::Rng;
+
+    use super::*;
+
+    fn normal(generator: &mut Rng) -> f64 {
+        (-2.0 * (1.0 - generator.f64()).ln()).sqrt() * (std::f64::consts::TAU * generator.f64()).cos()
+    }
+
+    fn bare(values: &[f64]) -> Vec<Replicate<'static>> {
+        values.iter().map(|&value| Replicate { value, samples: &[] }).collect()
+    }
+
+    #[test]
+    fn places_are_those_of_the_median_of_draws() {
+        for n in [2, 3, 8, 9, 30] {
+            let sample: Vec<f64> = (0..n).map(|i| f64::from(i).powi(2)).collect();
+            let mut generator = Rng::with_seed(31);
+            let places = MiddlePlaces::of(sample.len());
+            let direct: Vec<f64> = (0..20_000)
+                .map(|_| {
+                    let mut draws: Vec<f64> = (0..n).map(|_| sample[generator.usize(..sample.len())]).collect();
+                    middle(&mut draws)
+                })
+                .collect();
+            let drawn: Vec<f64> = (0..20_000)
+                .map(|_| {
+                    let (low, high) = places.draw(&mut generator);
+                    f64::midpoint(sample[low], sample[high])
+                })
+                .collect();
+            // Kolmogorov and Smirnov's distance of two samples of 20,000 stays below 0.0195 in 999 of 1,000 cases.
+            let (direct, drawn) = (sorted(&direct), sorted(&drawn));
+            let share = |values: &[f64], limit: f64| values.partition_point(|&value| value <= limit) as f64 / 20_000.0;
+            for &limit in direct.iter().step_by(50) {
+                assert!((share(&direct, limit) - share(&drawn, limit)).abs() < 0.0195, "n = {n} at {limit}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_interval_covers_the_true_ratio() {
+        let mut generator = Rng::with_seed(32);
+        let runs = |generator: &mut Rng, level: f64| -> Vec<f64> {
+            (0..8).map(|_| (level + 0.05 * normal(generator)).exp()).collect()
+        };
+        let covered = (0..300).filter(|&seed| {
+            let pairs: Vec<PairedGroups<'_>> = (0..10)
+                .map(|i| PairedGroups {
+                    reference: bare(&runs(&mut generator, f64::from(i))),
+                    candidate: bare(&runs(&mut generator, f64::from(i) - 0.2)),
+                })
+                .collect();
+            let estimate = geometric_mean_ratio(&pairs, 400, seed, 0.95).unwrap();
+            estimate.interval.unwrap().contains(0.2_f64.exp())
+        });
+        let covered = covered.count();
+        assert!((270..=298).contains(&covered), "{covered} of 300");
+    }
+
+    #[test]
+    fn the_ratio_is_that_of_the_medians() {
+        let pairs = [
+            PairedGroups { reference: bare(&[2.0, 4.0, 40.0]), candidate: bare(&[1.0]) },
+            PairedGroups { reference: bare(&[1.0]), candidate: bare(&[1.0, 1.0]) },
+        ];
+        let estimate = geometric_mean_ratio(&pairs, 500, 1, 0.95).unwrap();
+        assert!((estimate.ratio - 2.0).abs() < 1e-12);
+        let interval = estimate.interval.unwrap();
+        assert!(interval.contains(2.0) && interval.low < 2.0 && interval.high > 2.0);
+        assert_eq!(geometric_mean_ratio(&pairs, 500, 1, 0.95), Some(estimate));
+    }
+
+    #[test]
+    fn iterations_alone_give_an_interval() {
+        let samples: Vec<f64> = (1..=99).map(f64::from).collect();
+        let pair =
+            PairedGroups { reference: vec![Replicate { value: 50.0, samples: &samples }], candidate: bare(&[25.0]) };
+        let estimate = geometric_mean_ratio(&[pair], 2000, 1, 0.95).unwrap();
+        let interval = estimate.interval.unwrap();
+        // The order-statistic interval of the median of 99 values has the ranks 40 and 60.
+        assert!(
+            (interval.low * 25.0 - 40.0).abs() <= 2.0 && (interval.high * 25.0 - 60.0).abs() <= 2.0,
+            "{interval:?}"
+        );
+    }
+
+    #[test]
+    fn without_spread_there_is_no_interval() {
+        let pair = PairedGroups { reference: bare(&[4.0]), candidate: bare(&[2.0]) };
+        assert_eq!(geometric_mean_ratio(&[pair], 100, 1, 0.95), Some(RatioEstimate { ratio: 2.0, interval: None }));
+    }
+
+    #[test]
+    fn unusable_values_are_no_trouble() {
+        assert_eq!(geometric_mean(&[]), None);
+        assert_eq!(geometric_mean(&[1.0, 0.0]), None);
+        assert_eq!(geometric_mean(&[1.0, f64::NAN]), None);
+        assert!((geometric_mean(&[2.0, 8.0]).unwrap() - 4.0).abs() < 1e-12);
+        assert_eq!(geometric_mean_ratio(&[], 100, 1, 0.95), None);
+        let one_sided = PairedGroups { reference: bare(&[1.0, 2.0]), candidate: Vec::new() };
+        assert_eq!(geometric_mean_ratio(&[one_sided], 100, 1, 0.95), None);
+        let zero = PairedGroups { reference: bare(&[1.0, 2.0]), candidate: bare(&[0.0]) };
+        assert_eq!(geometric_mean_ratio(&[zero], 100, 1, 0.95), None);
+        let spread = PairedGroups { reference: bare(&[1.0, 2.0]), candidate: bare(&[1.0]) };
+        assert_eq!(geometric_mean_ratio(std::slice::from_ref(&spread), 0, 1, 0.95).unwrap().interval, None);
+        assert_eq!(geometric_mean_ratio(&[spread], 10, 1, 1.0).unwrap().interval, None);
+    }
+
+    #[test]
+    fn long_samples_cost_no_more_than_short_ones() {
+        let samples: Vec<f64> = (1..=10_000).map(f64::from).collect();
+        let runs = vec![Replicate { value: 5_000.5, samples: &samples }; 3];
+        let pairs = vec![PairedGroups { reference: runs.clone(), candidate: runs }; 20];
+        let start = Instant::now();
+        assert!(geometric_mean_ratio(&pairs, 2000, 1, 0.95).is_some());
+        // 240,000 medians: 0.03 s on an idle machine.
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     }
 }

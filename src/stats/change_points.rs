@@ -217,3 +217,246 @@ impl Search<'_> {
 fn detrended(values: &[f64], slope: f64) -> Vec<f64> {
     values.iter().enumerate().map(|(place, value)| value - slope * place as f64).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use fastrand::Rng;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn find(values: &[f64]) -> History {
+        find_changes(values, &ChangePointOptions::default())
+    }
+
+    fn normal(generator: &mut Rng) -> f64 {
+        (-2.0 * (1.0 - generator.f64()).ln()).sqrt() * (std::f64::consts::TAU * generator.f64()).cos()
+    }
+
+    fn student(generator: &mut Rng, freedom: u32) -> f64 {
+        let squares: f64 = (0..freedom).map(|_| normal(generator).powi(2)).sum();
+        normal(generator) / (squares / f64::from(freedom)).sqrt()
+    }
+
+    /// One in ten values has ten times the deviation.
+    fn contaminated(generator: &mut Rng) -> f64 {
+        normal(generator) * if generator.f64() < 0.1 { 10.0 } else { 1.0 }
+    }
+
+    fn independent(generator: &mut Rng, n: usize, draw: impl Fn(&mut Rng) -> f64) -> Vec<f64> {
+        (0..n).map(|_| draw(generator)).collect()
+    }
+
+    /// Autocorrelation 0.3, unit deviation.
+    fn autocorrelated(generator: &mut Rng, n: usize) -> Vec<f64> {
+        let mut value = normal(generator);
+        let innovation = (1.0_f64 - 0.3 * 0.3).sqrt();
+        (0..n)
+            .map(|_| {
+                value = 0.3 * value + innovation * normal(generator);
+                value
+            })
+            .collect()
+    }
+
+    /// On unchanged noise: not one in twenty series may show anything, at any length.
+    fn assert_few_false_alarms(seed: u64, draw: impl Fn(&mut Rng, usize) -> Vec<f64>) {
+        for (n, count) in [(20, 1500_usize), (50, 800), (100, 500), (200, 400)] {
+            let mut generator = Rng::with_seed(seed);
+            let alarms = (0..count).filter(|_| find(&draw(&mut generator, n)) != History::default()).count();
+            // The true rates are 3 % and less (docs/statistics.md), two standard errors or more below this.
+            assert!(alarms * 20 <= count, "{alarms} of {count} series of {n} points");
+        }
+    }
+
+    #[test]
+    fn normal_noise_rarely_alarms() {
+        assert_few_false_alarms(1, |generator, n| independent(generator, n, normal));
+    }
+
+    #[test]
+    fn student_2_noise_rarely_alarms() {
+        assert_few_false_alarms(2, |generator, n| independent(generator, n, |generator| student(generator, 2)));
+    }
+
+    #[test]
+    fn student_3_noise_rarely_alarms() {
+        assert_few_false_alarms(3, |generator, n| independent(generator, n, |generator| student(generator, 3)));
+    }
+
+    #[test]
+    fn contaminated_noise_rarely_alarms() {
+        assert_few_false_alarms(4, |generator, n| independent(generator, n, contaminated));
+    }
+
+    #[test]
+    fn autocorrelated_noise_rarely_alarms() {
+        assert_few_false_alarms(5, autocorrelated);
+    }
+
+    #[test]
+    fn counted_values_rarely_alarm() {
+        assert_few_false_alarms(6, |generator, n| independent(generator, n, |g| (0.8 * normal(g)).round()));
+    }
+
+    /// A series of these segments, (points, level), on 3 % noise, with a slope per point.
+    fn history(generator: &mut Rng, segments: &[(usize, f64)], slope: f64) -> Vec<f64> {
+        let levels = segments.iter().flat_map(|&(points, level)| std::iter::repeat_n(level, points));
+        levels.enumerate().map(|(place, level)| level + slope * place as f64 + 0.03 * normal(generator)).collect()
+    }
+
+    /// How many of 1,000 series have these steps, each within two points, no other, and no drift.
+    fn times_found(segments: &[(usize, f64)]) -> usize {
+        let mut generator = Rng::with_seed(11);
+        let places: Vec<usize> =
+            (1..segments.len()).map(|i| segments[..i].iter().map(|(points, _)| points).sum()).collect();
+        (0..1000)
+            .filter(|_| {
+                let found = find(&history(&mut generator, segments, 0.0));
+                found.drift.is_none()
+                    && found.steps.len() == places.len()
+                    && found.steps.iter().zip(&places).all(|(step, &place)| step.index.abs_diff(place) <= 2)
+            })
+            .count()
+    }
+
+    const TEN_PER_CENT: f64 = 0.0953;
+
+    #[test]
+    fn a_step_of_ten_per_cent_is_found() {
+        assert!(times_found(&[(10, 0.0), (10, TEN_PER_CENT)]) >= 950);
+        assert!(times_found(&[(10, TEN_PER_CENT), (10, 0.0)]) >= 950);
+        assert!(times_found(&[(40, 0.0), (10, TEN_PER_CENT)]) >= 950);
+    }
+
+    #[test]
+    fn two_steps_are_found() {
+        assert!(times_found(&[(15, 0.0), (15, TEN_PER_CENT), (15, 2.0 * TEN_PER_CENT)]) >= 900);
+        assert!(times_found(&[(15, 0.0), (15, TEN_PER_CENT), (15, 0.0)]) >= 900);
+        assert!(times_found(&[(20, 0.0), (20, TEN_PER_CENT), (20, 0.0), (20, TEN_PER_CENT)]) >= 900);
+    }
+
+    #[test]
+    fn a_drift_is_no_staircase() {
+        let mut generator = Rng::with_seed(12);
+        let mut drifts = 0;
+        for _ in 0..500 {
+            let found = find(&history(&mut generator, &[(60, 0.0)], 0.005));
+            drifts += usize::from(found.steps.is_empty() && found.drift.is_some());
+            if let Some(drift) = found.drift.filter(|_| found.steps.is_empty()) {
+                assert!((drift.slope - 0.005).abs() < 0.002 && (drift.total - 59.0 * drift.slope).abs() < 1e-12);
+            }
+        }
+        assert!(drifts >= 475, "{drifts}");
+    }
+
+    #[test]
+    fn a_step_on_a_drift_is_found() {
+        let mut generator = Rng::with_seed(13);
+        let found = (0..200).filter(|_| {
+            let found = find(&history(&mut generator, &[(30, 0.0), (30, 0.15)], 0.005));
+            found.drift.is_some() && found.steps.iter().any(|step| step.index.abs_diff(30) <= 2)
+        });
+        assert!(found.count() >= 180);
+    }
+
+    #[test]
+    fn spikes_are_no_change_points() {
+        let mut generator = Rng::with_seed(14);
+        let alarms = (0..500).filter(|_| {
+            let mut values = history(&mut generator, &[(30, 0.0)], 0.0);
+            let place = generator.usize(..29);
+            values[place] += 1.0;
+            values[if generator.bool() { place + 1 } else { generator.usize(..30) }] += 1.0;
+            find(&values) != History::default()
+        });
+        assert!(alarms.count() <= 25);
+    }
+
+    #[test]
+    fn a_step_says_what_it_did() {
+        let mut values: Vec<f64> = (0..12).map(|i| f64::from(i % 3)).collect();
+        values.extend((0..12).map(|i| f64::from(i % 3) + 10.0));
+        let found = find(&values);
+        assert_eq!(found.drift, None);
+        let step = found.steps[0];
+        assert_eq!((step.index, step.before, step.after, found.steps.len()), (12, 1.0, 11.0, 1));
+        assert!(step.p_value < 1e-6);
+        let options = ChangePointOptions { min_effect: 10.5, ..ChangePointOptions::default() };
+        assert_eq!(find_changes(&values, &options), History::default());
+    }
+
+    #[test]
+    fn perfect_series_behave() {
+        assert_eq!(find(&[3.0; 50]), History::default());
+        assert_eq!(find(&[0.1 + 0.2; 33]), History::default());
+        let levels = |levels: &[f64]| levels.iter().flat_map(|&level| [level; 10]).collect::<Vec<_>>();
+        for (values, places) in [
+            (levels(&[1.0, 2.0]), vec![10]),
+            (levels(&[0.3, 0.1, 0.3]), vec![10, 20]),
+            (levels(&[1.0, 2.0, 1.0, 2.0]), vec![10, 20, 30]),
+        ] {
+            let found = find(&values);
+            assert_eq!(found.steps.iter().map(|step| step.index).collect::<Vec<_>>(), places);
+            assert!(found.steps.iter().all(|step| step.p_value == 0.0) && found.drift.is_none(), "{found:?}");
+        }
+        let line: Vec<f64> = (0..40).map(f64::from).collect();
+        let found = find(&line);
+        assert!(found.steps.is_empty() && found.drift.is_some_and(|drift| drift.slope == 1.0), "{found:?}");
+        let mut spiked = vec![1.0; 30];
+        spiked[12] = 9.0;
+        spiked[20] = 9.0;
+        assert_eq!(find(&spiked), History::default());
+    }
+
+    #[test]
+    fn short_and_unusable_series_have_no_changes() {
+        assert_eq!(find(&[]), History::default());
+        assert_eq!(find(&[1.0, 1.0, 1.0, 1.0, 9.0, 9.0, 9.0, 9.0, 9.0]), History::default());
+        let mut values = vec![1.0; 40];
+        values[20..].fill(5.0);
+        assert_eq!(find(&values).steps.len(), 1);
+        values[3] = f64::NAN;
+        assert_eq!(find(&values), History::default());
+        values[3] = f64::INFINITY;
+        assert_eq!(find(&values), History::default());
+        let never = ChangePointOptions { false_alarm_rate: f64::NAN, ..ChangePointOptions::default() };
+        assert_eq!(find_changes(&[1.0; 40], &never), History::default());
+    }
+
+    #[test]
+    fn ten_thousand_points_take_less_than_a_second() {
+        let mut generator = Rng::with_seed(15);
+        let mut values = independent(&mut generator, 10_000, normal);
+        values[5_000..].iter_mut().for_each(|value| *value += 1.0);
+        let start = Instant::now();
+        let found = find(&values);
+        // Ten times the bound: a busy machine and no optimisation.
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+        assert!(found.steps.len() == 1 && found.steps[0].index.abs_diff(5_000) < 20, "{found:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(
+            values in prop::collection::vec(prop_oneof![4 => -5.0..5.0_f64, 1 => any::<f64>(), 4 => Just(1.0)], 0..80),
+            rate in 0.0..1.0_f64,
+            min_segment in 0..12_usize,
+        ) {
+            let options = ChangePointOptions { false_alarm_rate: rate, min_segment, min_effect: 0.1 };
+            let found = find_changes(&values, &options);
+            prop_assert!(found.steps.is_sorted_by_key(|step| step.index));
+        }
+
+        #[test]
+        fn scale_and_sign_do_not_matter(seed in any::<u64>(), shift in -10.0..10.0_f64) {
+            let mut generator = Rng::with_seed(seed);
+            let values = history(&mut generator, &[(12, 0.0), (18, 0.08)], 0.0);
+            let places = |values: &[f64]| find(values).steps.iter().map(|step| step.index).collect::<Vec<_>>();
+            let mirrored: Vec<f64> = values.iter().map(|value| shift - 4.0 * value).collect();
+            prop_assert_eq!(places(&values), places(&mirrored));
+        }
+    }
+}

@@ -21,7 +21,7 @@ pub struct MannWhitney {
 /// The two-sided test that neither sample tends to the larger values (Mann and Whitney 1947; Hollander, Wolfe and
 /// Chicken 2014, section 4.1).
 ///
-/// Exact for up to [`LARGEST_EXACT_PRODUCT`] pairs: the permutation distribution of the rank sum, with midranks and
+/// Exact for up to 2,500 pairs: the permutation distribution of the rank sum, with midranks and
 /// conditional on the ties (Lehmann 1975, section 1.4), and p = P(|R - E R| >= |r - E R|). Beyond that the normal
 /// approximation with the corrections for ties and continuity, as SciPy's `mannwhitneyu(method="asymptotic")` has it.
 /// All values equal: p = 1. `None` where a side is empty. NaN sorts last and ties with nothing.
@@ -74,7 +74,7 @@ impl Midranks {
 
 /// How many of the C(n + m, n) rankings without ties have U = 0, 1, ..., n m: the coefficients of the Gaussian binomial
 /// (Mann and Whitney 1947; Andrews 1976, The Theory of Partitions, section 3.1), the product over i = 1..n of
-/// (1 - q^(m + i)) / (1 - q^i). Whole numbers throughout. Only for n m up to [`LARGEST_EXACT_PRODUCT`].
+/// (1 - q^(m + i)) / (1 - q^i). Whole numbers throughout. Only for n m up to 2,500.
 pub(super) fn tie_free_counts(n: usize, m: usize) -> Vec<i128> {
     let (few, many) = (n.min(m), n.max(m));
     let mut counts = vec![0_i128; few * many + 1];

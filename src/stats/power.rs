@@ -1,6 +1,6 @@
 //! What a rank test could have found, and how many runs would find it.
 
-use statrs::distribution::{ContinuousCDF as _, Normal};
+use statrs::distribution::{Beta, ContinuousCDF as _, Normal};
 
 use super::mann_whitney::{LARGEST_EXACT_PRODUCT, tie_free_counts};
 use super::mean;
@@ -22,11 +22,12 @@ pub fn pooled_deviation(first: &[f64], second: &[f64]) -> Option<f64> {
 /// The smallest shift, in the units of the values, that the two-sided Mann-Whitney test at `alpha` finds with probability
 /// `power` between normal samples of this size and within-group deviation.
 ///
-/// The test rejects at U <= c with the exact critical value c; U is taken as normal with the mean and variance that it
-/// has under the shift (Lehmann 1975, Nonparametrics, section 2.3). For large samples that is Noether's formula (1987,
-/// Sample size determination for some common nonparametric tests) for a normal shift, deviation (z_alpha/2 + z_power)
-/// sqrt((1/n + 1/m) pi/3), with pi/3 for the efficiency 3/pi against the t test. For small ones Noether's formula
-/// promises too much, since it keeps the null variance and takes P(X < Y) as linear in the shift.
+/// The test rejects at U <= c with the exact critical value c; U / (n m) is taken to have the beta distribution with the
+/// mean and variance of U under the shift (Lehmann 1975, Nonparametrics, section 2.3), which against simulation is
+/// right to 0.03 in power from 5 against 5 on. Beyond 2,500 pairs U is taken as normal; for large samples that is
+/// Noether's formula (1987, Sample size determination for some common nonparametric tests) for a normal shift,
+/// deviation (z_alpha/2 + z_power) sqrt((1/n + 1/m) pi/3), with pi/3 for the efficiency 3/pi against the t test. For small
+/// samples that formula is no good: it keeps the variance of no shift and takes P(X < Y) as linear in the shift.
 ///
 /// 0 where the deviation is. `None` where a sample is empty or too small for any rejection at `alpha` (4 against 4 at
 /// 0.01), and for a negative or infinite deviation or probabilities outside (0, 1).
@@ -124,11 +125,17 @@ fn rejection_probability(first: usize, second: usize, critical: f64, shift: f64)
     if variance <= 0.0 {
         return if mean <= critical { 1.0 } else { 0.0 };
     }
+    if first * second <= LARGEST_EXACT_PRODUCT {
+        let concentration = n * m * one * n * m * (1.0 - one) / variance - 1.0;
+        if let Ok(share) = Beta::new(one * concentration, (1.0 - one) * concentration) {
+            return share.cdf((critical + 0.5) / (n * m));
+        }
+    }
     Normal::standard().cdf((critical + 0.5 - mean) / variance.sqrt())
 }
 
 /// P(A > x and B > x) for standard normals with correlation 1/2: Q(x) - 2 T(x, 1/sqrt 3) with Owen's T (1956), whose
-/// integral over [0, 1/sqrt 3] Simpson's rule gives to 1e-10.
+/// integral over [0, 1/sqrt 3] Simpson's rule gives to 1e-9.
 fn both_beyond(x: f64) -> f64 {
     const PANELS: usize = 32;
     let end = 1.0 / 3.0_f64.sqrt();
@@ -137,4 +144,87 @@ fn both_beyond(x: f64) -> f64 {
         (1..PANELS).map(|i| if i % 2 == 1 { 4.0 } else { 2.0 } * integrand(end * i as f64 / PANELS as f64)).sum();
     let integral = (integrand(0.0) + inner + integrand(end)) * end / (3.0 * PANELS as f64);
     Normal::standard().sf(x) - 2.0 * integral / std::f64::consts::TAU
+}
+
+#[cfg(test)]
+mod tests {
+    use fastrand::Rng;
+
+    use super::super::mann_whitney;
+    use super::*;
+
+    fn normal(generator: &mut Rng) -> f64 {
+        (-2.0 * (1.0 - generator.f64()).ln()).sqrt() * (std::f64::consts::TAU * generator.f64()).cos()
+    }
+
+    #[test]
+    fn the_test_has_the_power_that_is_promised() {
+        let mut generator = Rng::with_seed(21);
+        for (n, m, alpha, count) in
+            [(5, 5, 0.01, 2000), (5, 12, 0.01, 2000), (10, 10, 0.01, 2000), (20, 20, 0.05, 1000)]
+        {
+            let shift = smallest_shift(2.0, n, m, alpha, 0.8).unwrap();
+            let found = (0..count).filter(|_| {
+                let first: Vec<f64> = (0..n).map(|_| 2.0 * normal(&mut generator)).collect();
+                let second: Vec<f64> = (0..m).map(|_| 2.0 * normal(&mut generator) + shift).collect();
+                mann_whitney(&first, &second).unwrap().p_value <= alpha
+            });
+            let power = found.count() as f64 / f64::from(count);
+            assert!((power - 0.8).abs() < 0.04, "{power} of {n} against {m} at {shift}");
+        }
+    }
+
+    #[test]
+    fn large_samples_follow_noether() {
+        let normal = Normal::standard();
+        let quantiles = normal.inverse_cdf(0.995) + normal.inverse_cdf(0.8);
+        for (n, m) in [(400, 400), (1000, 300)] {
+            let noether = quantiles * ((1.0 / n as f64 + 1.0 / m as f64) * std::f64::consts::FRAC_PI_3).sqrt();
+            let ours = smallest_shift(1.0, n, m, 0.01, 0.8).unwrap();
+            assert!((ours / noether - 1.0).abs() < 0.01, "{ours} and {noether}");
+        }
+        let noether = 2.0 * std::f64::consts::FRAC_PI_3 * (quantiles / 0.1).powi(2);
+        let ours = runs_for_shift(1.0, 0.1, 0.01, 0.8).unwrap();
+        assert!((ours as f64 / noether - 1.0).abs() < 0.01, "{ours} and {noether}");
+    }
+
+    #[test]
+    fn runs_and_shift_are_inverse() {
+        for gap in [3.5, 2.0, 1.0, 0.5] {
+            let runs = runs_for_shift(1.0, gap, 0.01, 0.8).unwrap();
+            assert!(smallest_shift(1.0, runs, runs, 0.01, 0.8).unwrap() <= gap * (1.0 + 1e-6));
+            assert!(smallest_shift(1.0, runs - 1, runs - 1, 0.01, 0.8).is_none_or(|shift| shift > gap));
+            assert_eq!(runs_for_shift(1.0, -gap, 0.01, 0.8), Some(runs));
+        }
+        // Without spread, the fewest runs that can reach the level at all.
+        assert_eq!(runs_for_shift(0.0, 0.1, 0.01, 0.8), Some(5));
+        assert_eq!(smallest_shift(0.0, 5, 5, 0.01, 0.8), Some(0.0));
+    }
+
+    #[test]
+    fn pooled_deviation_is_within_groups() {
+        assert_eq!(pooled_deviation(&[1.0, 3.0], &[11.0, 13.0]), Some(2.0_f64.sqrt()));
+        assert_eq!(pooled_deviation(&[1.0, 3.0], &[100.0]), Some(2.0_f64.sqrt()));
+        assert_eq!(pooled_deviation(&[1.0], &[2.0]), None);
+        assert_eq!(pooled_deviation(&[], &[]), None);
+    }
+
+    #[test]
+    fn owens_integral_is_right() {
+        // P(A > 0, B > 0) with correlation 1/2 is 1/4 + asin(1/2) / (2 pi) = 1/3.
+        assert!((both_beyond(0.0) - 1.0 / 3.0).abs() < 1e-9);
+        assert!(both_beyond(8.0).abs() < 1e-9 && (both_beyond(-8.0) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_cannot_be_known_is_none() {
+        assert_eq!(smallest_shift(1.0, 4, 4, 0.01, 0.8), None);
+        assert_eq!(smallest_shift(1.0, 0, 5, 0.01, 0.8), None);
+        assert_eq!(smallest_shift(f64::NAN, 5, 5, 0.01, 0.8), None);
+        assert_eq!(smallest_shift(1.0, 5, 5, 0.0, 0.8), None);
+        assert_eq!(runs_for_shift(1.0, 0.0, 0.01, 0.8), None);
+        assert_eq!(runs_for_shift(1.0, f64::NAN, 0.01, 0.8), None);
+        assert_eq!(runs_for_shift(1.0, 1e-6, 0.01, 0.8), None);
+        assert_eq!(runs_for_shift(f64::INFINITY, 1.0, 0.01, 0.8), None);
+    }
 }

@@ -19,7 +19,7 @@ pub struct Shift {
 /// The shift from `first` to `second`: the median of the differences `second` - `first` over all pairs (Hodges and
 /// Lehmann 1963), with the interval of the shifts that the two-sided rank test does not reject (Hollander, Wolfe and
 /// Chicken 2014, section 4.3): the c-th smallest and the c-th largest difference, with the largest c for which
-/// 2 P(U <= c - 1) <= 1 - confidence without ties. That distribution is exact for up to [`LARGEST_EXACT_PRODUCT`] pairs
+/// 2 P(U <= c - 1) <= 1 - confidence without ties. That distribution is exact for up to 2,500 pairs
 /// and normal, with the continuity correction, beyond. With ties the interval covers at least as often.
 ///
 /// `None` where a side is empty, and where too few values make any interval as sure as that: 3 against 3 allow 0.9.
@@ -148,7 +148,7 @@ mod tests {
             let all = differences(&first, &second);
             let shift = hodges_lehmann(&first, &second, 0.95).unwrap();
             let rank = interval_rank(first.len(), second.len(), 0.95).unwrap();
-            prop_assert_eq!(shift.estimate, median(&all).unwrap());
+            prop_assert!((shift.estimate - median(&all).unwrap()).abs() < 1e-9);
             prop_assert_eq!(shift.low, all[rank - 1]);
             prop_assert_eq!(shift.high, all[all.len() - rank]);
         }
