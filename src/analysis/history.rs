@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use super::metrics::{Cost, MetricChoice, iterations_needed};
 use crate::domain::series::time_text;
-use crate::domain::{
-    Difference, Evidence, Identity, Judgement, Metric, Series, SeriesRun, SeriesSet, Side, Verdict,
-};
+use crate::domain::{Difference, Evidence, Identity, Judgement, Metric, Series, SeriesRun, SeriesSet, Side, Verdict};
 use crate::stats::{ChangePointOptions, find_changes, median};
 
 /// Where a series starts anew, because a person accepted the change there: run ids by configuration and metric.
@@ -222,10 +220,8 @@ impl<'h> History<'h> {
             Some(first) => (Some((0, first)), (first, all)),
             None => (None, (0, all)),
         };
-        let side = |(from, to): (usize, usize)| Side {
-            runs: to - from,
-            median: (to > from).then(|| self.level(from, to)),
-        };
+        let side =
+            |(from, to): (usize, usize)| Side { runs: to - from, median: (to > from).then(|| self.level(from, to)) };
         let more = (2 * options.min_segment).saturating_sub(all) as u64;
         Judgement {
             identity: self.series.identity.clone(),

@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use statrs::distribution::{ContinuousCDF as _, Normal};
+
 use super::metrics::{Cost, MetricChoice, iterations_needed};
 use crate::domain::{
-    Difference, Environment, Evidence, Identity, Judgement, Metric, MetricKind, Part, Series, SeriesSet, Side, Validity,
-    Verdict,
+    Difference, Environment, Evidence, Identity, Judgement, Metric, MetricKind, Part, Series, SeriesSet, Side,
+    Validity, Verdict,
 };
 use crate::stats::{
     benjamini_hochberg, hodges_lehmann, mann_whitney, mean_difference_interval, median, pooled_deviation,
@@ -98,7 +100,11 @@ pub fn judge(baseline: &SeriesSet, candidate: &SeriesSet, options: &JudgeOptions
     }
     control_false_discoveries(&mut comparison.judgements, options);
     let by = |evidence: &[Evidence]| {
-        comparison.judgements.iter().filter(|judgement| judgement.evidence.is_some_and(|own| evidence.contains(&own))).count()
+        comparison
+            .judgements
+            .iter()
+            .filter(|judgement| judgement.evidence.is_some_and(|own| evidence.contains(&own)))
+            .count()
     };
     comparison.tested = by(&[Evidence::TwoSamples, Evidence::Prediction]);
     comparison.by_threshold = by(&[Evidence::ThresholdOnly]);
@@ -176,8 +182,9 @@ impl Judge<'_> {
             differences: Vec::new(),
         };
         let measured = |set: &SeriesSet, side: &[&Series], metric: &Metric| {
-            set.metric(&metric.name)
-                .is_some_and(|column| side.iter().any(|series| (0..series.runs.len()).any(|run| series.value(run, column).is_some())))
+            set.metric(&metric.name).is_some_and(|column| {
+                side.iter().any(|series| (0..series.runs.len()).any(|run| series.value(run, column).is_some()))
+            })
         };
         let (before, after) = (&self.pair.baseline, &self.pair.candidate);
         let has = |metric: &Metric| (measured(self.baseline, before, metric), measured(self.candidate, after, metric));
@@ -190,7 +197,9 @@ impl Judge<'_> {
         let broken = |side: &[&Series]| !side.is_empty() && side.iter().all(|series| series.valid_runs() == 0);
         let metric = match metric {
             Some(metric) => metric,
-            None if (broken(before) || broken(after)) && self.choice.name().starts_with("latency") => candidates.first()?,
+            None if (broken(before) || broken(after)) && self.choice.name().starts_with("latency") => {
+                candidates.first()?
+            }
             None => return None,
         };
         judgement.metric.clone_from(&metric.name);
@@ -211,7 +220,11 @@ impl Judge<'_> {
             let mixed = mixed_parts(side);
             if !mixed.is_empty() {
                 judgement.verdict = Verdict::Incomparable;
-                judgement.notes.push(format!("the {name} is {} configurations: {}", side.len(), describe(&mixed, side)));
+                judgement.notes.push(format!(
+                    "the {name} is {} configurations: {}",
+                    side.len(),
+                    describe(&mixed, side)
+                ));
             }
         }
         if let (Some(one), Some(other)) = (before.first(), after.first())
@@ -283,6 +296,7 @@ impl Judge<'_> {
         judgement.smallest_effect = noise
             .and_then(|noise| match evidence {
                 Evidence::Prediction => smallest_predicted_shift(noise, &before, after.len()),
+                Evidence::ThresholdOnly => Some(smallest_shift_by_noise(noise, before.len(), after.len())),
                 _ => smallest_shift(noise, before.len(), after.len(), SIGNIFICANCE, POWER),
             })
             .map(|smallest| smallest.max(threshold));
@@ -446,9 +460,9 @@ impl Found {
             Evidence::Prediction => {
                 let interval = prediction_interval(before, 1.0 - SIGNIFICANCE);
                 let outside = |value: f64| {
-                    interval.as_ref().is_some_and(|interval| {
-                        if effect > 0.0 { value > interval.high } else { value < interval.low }
-                    })
+                    interval
+                        .as_ref()
+                        .is_some_and(|interval| if effect > 0.0 { value > interval.high } else { value < interval.low })
                 };
                 Self {
                     significant: after.iter().all(|value| outside(*value)),
@@ -468,11 +482,17 @@ impl Found {
 /// The smallest shift with which all of `new` runs lie outside the prediction interval, with probability [`POWER`]: the
 /// half-width of the interval and what normal noise of that many runs adds.
 fn smallest_predicted_shift(deviation: f64, before: &[f64], new: usize) -> Option<f64> {
-    use statrs::distribution::{ContinuousCDF as _, Normal};
     let interval = prediction_interval(before, 1.0 - SIGNIFICANCE)?;
     let each = POWER.powf(1.0 / new.max(1) as f64);
-    let reach = Normal::standard().inverse_cdf(each);
-    Some((interval.high - interval.low) / 2.0 + reach * deviation)
+    Some((interval.high - interval.low) / 2.0 + Normal::standard().inverse_cdf(each) * deviation)
+}
+
+/// The smallest shift that stands out of a known noise with probability [`POWER`], by the normal test of two means: what
+/// a threshold alone should not be below.
+fn smallest_shift_by_noise(deviation: f64, before: usize, after: usize) -> f64 {
+    let normal = Normal::standard();
+    let reach = normal.inverse_cdf(1.0 - SIGNIFICANCE / 2.0) + normal.inverse_cdf(POWER);
+    reach * deviation * (1.0 / before.max(1) as f64 + 1.0 / after.max(1) as f64).sqrt()
 }
 
 /// How many more runs a side would decide: enough to make out the gap between the effect and what it is held against.
@@ -508,5 +528,282 @@ fn control_false_discoveries(judgements: &mut [Judgement], options: &JudgeOption
                 other => other,
             };
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::metrics::metrics_of;
+    use crate::domain::{DeviceKind, RunGroup, SeriesRun};
+
+    /// A set with one series a name, each with these values of a metric, in 100 iterations each.
+    fn set(metric: &str, series: &[(&str, &[f64])]) -> SeriesSet {
+        let choice = MetricChoice::parse(metric).unwrap();
+        let metrics = metrics_of(&[choice.clone()]);
+        let column = metrics.iter().position(|known| known.name == choice.name()).unwrap();
+        let width = metrics.len();
+        let mut set = SeriesSet::new(metrics);
+        set.environments.push(Environment::default());
+        for (name, values) in series {
+            let mut identity = Identity::default();
+            for part in Part::all() {
+                identity.set(*part, if *part == Part::BatchSize { "8".into() } else { String::new() });
+            }
+            identity.set(Part::Model, (*name).to_owned());
+            let mut one = Series::new(Some(1), identity);
+            for (index, value) in values.iter().enumerate() {
+                let run = SeriesRun {
+                    run_id: Some(index as i64),
+                    uuid: None,
+                    group: RunGroup::Alone,
+                    started_at_ms: None,
+                    environment: 0,
+                    iterations: 100,
+                    validity: Validity::Valid,
+                };
+                let mut row = vec![f64::NAN; width];
+                row[column] = *value;
+                one.push(run, row);
+            }
+            set.series.push(one);
+        }
+        set
+    }
+
+    fn options(metric: &str) -> JudgeOptions {
+        JudgeOptions {
+            alert: 0.1,
+            metrics: vec![MetricChoice::parse(metric).unwrap()],
+            matched_on: Part::all().to_vec(),
+            false_discovery_rate: None,
+            noise: HashMap::new(),
+        }
+    }
+
+    fn verdict(metric: &str, before: &[f64], after: &[f64]) -> Judgement {
+        let comparison = judge(&set(metric, &[("m", before)]), &set(metric, &[("m", after)]), &options(metric));
+        assert_eq!(comparison.judgements.len(), 1);
+        comparison.judgements[0].clone()
+    }
+
+    const STEADY: [f64; 6] = [100.0, 101.0, 99.0, 100.5, 99.5, 100.2];
+
+    fn times(values: &[f64], factor: f64) -> Vec<f64> {
+        values.iter().map(|value| value * factor).collect()
+    }
+
+    #[test]
+    fn five_runs_a_side_are_tested() {
+        let judged = verdict("latency", &STEADY, &times(&STEADY, 1.2));
+        assert_eq!((judged.verdict, judged.evidence), (Verdict::Regressed, Some(Evidence::TwoSamples)));
+        assert!((judged.effect.unwrap() - 1.2_f64.ln()).abs() < 1e-12);
+        // Two samples of six that do not overlap: 2 of C(12, 6) = 924 arrangements.
+        assert!((judged.p_value.unwrap() - 2.0 / 924.0).abs() < 1e-12);
+        assert!(judged.effect_low.unwrap() < 1.2_f64.ln() && judged.effect_high.unwrap() > 1.2_f64.ln());
+        assert_eq!(verdict("latency", &STEADY, &times(&STEADY, 0.8)).verdict, Verdict::Improved);
+        assert_eq!(verdict("latency", &STEADY, &times(&STEADY, 1.02)).verdict, Verdict::Unchanged);
+    }
+
+    #[test]
+    fn a_rate_that_falls_is_a_regression() {
+        let judged = verdict("throughput", &STEADY, &times(&STEADY, 0.8));
+        assert_eq!(judged.verdict, Verdict::Regressed);
+        assert!((judged.effect.unwrap() - 1.25_f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_change_in_noise_is_suspect_and_says_what_would_decide() {
+        let noisy = [100.0, 140.0, 80.0, 120.0, 95.0];
+        let judged = verdict("latency", &noisy, &times(&noisy, 1.15));
+        assert_eq!(judged.verdict, Verdict::Suspect);
+        assert!(judged.more_runs.unwrap() > 5);
+        assert!(judged.smallest_effect.unwrap() > 0.3);
+        let judged = verdict("latency", &noisy, &times(&noisy, 1.02));
+        assert_eq!(judged.verdict, Verdict::Inconclusive);
+        assert!(judged.more_runs.is_some());
+    }
+
+    #[test]
+    fn new_runs_are_held_against_many_old_ones() {
+        let history: Vec<f64> = STEADY.iter().chain(&STEADY).copied().collect();
+        let judged = verdict("latency", &history, &[120.0, 121.0]);
+        assert_eq!((judged.verdict, judged.evidence), (Verdict::Regressed, Some(Evidence::Prediction)));
+        // One of two inside: it may be chance. The median of the two is past the threshold.
+        let judged = verdict("latency", &history, &[100.0, 121.0]);
+        assert_eq!(judged.verdict, Verdict::Suspect);
+        assert_eq!(verdict("latency", &history, &[100.3]).verdict, Verdict::Unchanged);
+    }
+
+    #[test]
+    fn a_single_number_a_side_is_judged_by_the_threshold() {
+        for (after, wanted) in [
+            (110.0, Verdict::Regressed),
+            (109.9, Verdict::Unchanged),
+            (100.0 / 1.1, Verdict::Improved),
+            (91.0, Verdict::Unchanged),
+        ] {
+            let judged = verdict("latency", &[100.0], &[after]);
+            assert_eq!((judged.verdict, judged.evidence), (wanted, Some(Evidence::ThresholdOnly)), "{after}");
+            assert_eq!((judged.p_value, judged.effect_low), (None, None));
+        }
+    }
+
+    #[test]
+    fn four_runs_a_side_are_not_tested() {
+        let judged = verdict("latency", &STEADY[..4], &times(&STEADY[..4], 1.2));
+        assert_eq!(judged.evidence, Some(Evidence::ThresholdOnly));
+    }
+
+    #[test]
+    fn the_kept_noise_tells_what_a_threshold_alone_would_find() {
+        let before = set("latency", &[("m", &[100.0])]);
+        let after = set("latency", &[("m", &[120.0])]);
+        let mut options = options("latency");
+        options.noise.insert((1, "latency_p50_ms".into()), 0.03);
+        let judged = judge(&before, &after, &options).judgements.remove(0);
+        assert_eq!(judged.evidence, Some(Evidence::ThresholdOnly));
+        // (2.5758 + 0.8416) * 0.03 * sqrt(1/1 + 1/1)
+        assert!((judged.smallest_effect.unwrap() - 0.144_987).abs() < 1e-4, "{judged:?}");
+    }
+
+    #[test]
+    fn below_the_floor_nothing_matters() {
+        // 0.005 ms is 50 % of 0.01 ms, and below the floor of 0.01 ms.
+        let judged = verdict("latency", &times(&STEADY, 1e-4), &times(&STEADY, 1.5e-4));
+        assert_eq!(judged.verdict, Verdict::Unchanged);
+        assert!(judged.notes[0].contains("floor"));
+    }
+
+    #[test]
+    fn proportions_are_judged_by_their_difference() {
+        let before = [0.760, 0.761, 0.759, 0.760, 0.7605, 0.7595];
+        let judged = verdict("accuracy", &before, &before.map(|value| value - 0.02));
+        assert_eq!((judged.verdict, judged.absolute), (Verdict::Regressed, true));
+        assert!((judged.effect.unwrap() - 0.02).abs() < 1e-12);
+        assert_eq!(verdict("accuracy", &before, &before.map(|value| value + 0.02)).verdict, Verdict::Improved);
+    }
+
+    #[test]
+    fn what_only_one_side_has_is_listed() {
+        let before = set("latency", &[("gone", &STEADY), ("both", &STEADY)]);
+        let after = set("latency", &[("both", &STEADY), ("fresh", &STEADY)]);
+        let comparison = judge(&before, &after, &options("latency"));
+        let found: Vec<(&str, Verdict)> = comparison
+            .judgements
+            .iter()
+            .map(|judgement| (judgement.identity.get(Part::Model), judgement.verdict))
+            .collect();
+        assert_eq!(found, [("both", Verdict::Unchanged), ("fresh", Verdict::New), ("gone", Verdict::Missing)]);
+    }
+
+    #[test]
+    fn a_side_without_valid_runs_is_invalid() {
+        let before = set("latency", &[("m", &STEADY)]);
+        let mut after = set("latency", &[("m", &STEADY)]);
+        for run in &mut after.series[0].runs {
+            run.validity = Validity::Throttled;
+        }
+        let judged = judge(&before, &after, &options("latency")).judgements.remove(0);
+        assert_eq!(judged.verdict, Verdict::Invalid);
+        assert!(judged.notes[0].contains("6 throttled"), "{:?}", judged.notes);
+    }
+
+    #[test]
+    fn a_batch_time_is_not_compared_across_batch_sizes_but_a_rate_is() {
+        let without_batch: Vec<Part> = Part::all().iter().copied().filter(|part| *part != Part::BatchSize).collect();
+        for (metric, wanted) in [("latency", Verdict::Incomparable), ("throughput", Verdict::Regressed)] {
+            let before = set(metric, &[("m", &STEADY)]);
+            let mut after = set(metric, &[("m", &times(&STEADY, if metric == "latency" { 2.0 } else { 0.5 }))]);
+            after.series[0].identity.set(Part::BatchSize, "16".into());
+            let options = JudgeOptions { matched_on: without_batch.clone(), ..options(metric) };
+            let comparison = judge(&before, &after, &options);
+            assert_eq!(comparison.judgements[0].verdict, wanted);
+            assert!(comparison.judgements[0].notes[0].contains("batch_size was 8, now 16"));
+            assert_eq!(comparison.differing_parts[&Part::BatchSize], 1);
+        }
+    }
+
+    #[test]
+    fn several_configurations_on_one_side_are_not_mixed() {
+        let without_batch: Vec<Part> = Part::all().iter().copied().filter(|part| *part != Part::BatchSize).collect();
+        let mut before = set("throughput", &[("m", &STEADY), ("m", &STEADY)]);
+        before.series[1].identity.set(Part::BatchSize, "16".into());
+        let options = JudgeOptions { matched_on: without_batch, ..options("throughput") };
+        let judged = judge(&before, &set("throughput", &[("m", &STEADY)]), &options).judgements.remove(0);
+        assert_eq!(judged.verdict, Verdict::Incomparable);
+        assert!(judged.notes[0].contains("batch_size"), "{:?}", judged.notes);
+    }
+
+    #[test]
+    fn another_kind_of_device_is_another_thing() {
+        let mut before = set("latency", &[("m", &STEADY)]);
+        let mut after = set("latency", &[("m", &STEADY)]);
+        before.series[0].device_kind = Some(DeviceKind::Cpu);
+        after.series[0].device_kind = Some(DeviceKind::Gpu);
+        assert_eq!(judge(&before, &after, &options("latency")).judgements[0].verdict, Verdict::Incomparable);
+    }
+
+    #[test]
+    fn a_percentile_without_the_samples_is_not_judged() {
+        let before = set("latency_p99_ms", &[("m", &STEADY)]);
+        let judged = judge(&before, &before.clone(), &options("latency_p99_ms")).judgements.remove(0);
+        assert_eq!(judged.verdict, Verdict::Invalid);
+        assert!(judged.notes[0].contains("299 samples"), "{:?}", judged.notes);
+    }
+
+    #[test]
+    fn q_values_may_decide() {
+        let names: Vec<String> = (0..40).map(|index| format!("m{index:02}")).collect();
+        let before: Vec<(&str, &[f64])> = names.iter().map(|name| (name.as_str(), &STEADY[..])).collect();
+        let slower = times(&STEADY, 1.2);
+        // One of forty is slower: its p value is small, its q value forty times as large.
+        let after: Vec<(&str, &[f64])> = names
+            .iter()
+            .map(|name| (name.as_str(), if name == "m00" { slower.as_slice() } else { &STEADY[..] }))
+            .collect();
+        let (before, after) = (set("latency", &before), set("latency", &after));
+        let plain = judge(&before, &after, &options("latency"));
+        assert_eq!(plain.judgements[0].verdict, Verdict::Regressed);
+        let q_value = plain.judgements[0].q_value.unwrap();
+        assert!((q_value - 40.0 * 2.0 / 924.0).abs() < 1e-9, "{q_value}");
+        let strict = JudgeOptions { false_discovery_rate: Some(0.05), ..options("latency") };
+        assert_eq!(judge(&before, &after, &strict).judgements[0].verdict, Verdict::Suspect);
+    }
+
+    #[test]
+    fn what_differs_between_the_environments_is_named() {
+        let mut before = set("latency", &[("m", &STEADY)]);
+        let mut after = set("latency", &[("m", &times(&STEADY, 1.3))]);
+        before.environments[0].driver_version = Some("550".into());
+        after.environments[0].driver_version = Some("560".into());
+        before.environments[0].host = Some("a".into());
+        let judged = judge(&before, &after, &options("latency")).judgements.remove(0);
+        let wanted = Difference { what: "driver_version".into(), baseline: "550".into(), candidate: "560".into() };
+        assert_eq!(judged.differences, [wanted]);
+    }
+
+    /// The promise of docs/verdicts.md: without a change, a test calls hardly anything regressed.
+    #[test]
+    fn unchanged_noise_is_hardly_ever_called_regressed() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut noise = |spread: f64| {
+            let sum: f64 = (0..12).map(|_| random.f64()).sum();
+            100.0 * (spread * (sum - 6.0)).exp()
+        };
+        let (mut regressed, mut judged) = (0, 0);
+        for spread in [0.03, 0.1, 0.3] {
+            for _ in 0..700 {
+                let before: Vec<f64> = (0..8).map(|_| noise(spread)).collect();
+                let after: Vec<f64> = (0..6).map(|_| noise(spread)).collect();
+                judged += 1;
+                regressed += usize::from(verdict("latency", &before, &after).verdict == Verdict::Regressed);
+            }
+        }
+        // Half of one per cent at most; three standard deviations of room.
+        assert!(
+            regressed as f64 <= 0.005 * f64::from(judged) + 3.0 * (0.005 * f64::from(judged)).sqrt(),
+            "{regressed}"
+        );
     }
 }

@@ -55,7 +55,12 @@ impl MetricChoice {
 
     /// The median time of an iteration; where nobody has it the mean, and where there is no time at all, throughput.
     pub fn latency() -> Self {
-        Self::of(&["latency_p50_ms", "latency_mean_ms", "throughput_samples_per_second", "throughput_tokens_per_second"])
+        Self::of(&[
+            "latency_p50_ms",
+            "latency_mean_ms",
+            "throughput_samples_per_second",
+            "throughput_tokens_per_second",
+        ])
     }
 
     /// Samples per second alone, or tokens.

@@ -355,7 +355,8 @@ fn pareto(candidates: &[Candidate], among: &[usize]) -> Vec<usize> {
         candidates[index].estimate(objective).map_or(f64::INFINITY, |estimate| sign * estimate.value)
     };
     let beats = |one: usize, other: usize| {
-        known.iter().all(|by| cost(one, *by) <= cost(other, *by)) && known.iter().any(|by| cost(one, *by) < cost(other, *by))
+        known.iter().all(|by| cost(one, *by) <= cost(other, *by))
+            && known.iter().any(|by| cost(one, *by) < cost(other, *by))
     };
     among.iter().copied().filter(|&index| !among.iter().any(|&other| beats(other, index))).collect()
 }

@@ -91,7 +91,9 @@ fn verdicts_at(store: &mut Store, run: i64) -> anyhow::Result<Vec<OpenVerdict>> 
     let metrics = metrics_of(&choices);
     let only = Selection { runs: vec![run.to_string()], ..Selection::default() };
     let Some(series) = store.read_series(&only, Vec::new())?.series.into_iter().next() else {
-        return Err(CommandError::new(format!("there is no run {run}"), "`benchdb query --name newest` lists some").into());
+        return Err(
+            CommandError::new(format!("there is no run {run}"), "`benchdb query --name newest` lists some").into()
+        );
     };
     let models = vec![series.identity.get(crate::domain::Part::Model).to_owned()];
     let mut before = store.read_series(&Selection { models, ..Selection::default() }, metrics)?;

@@ -118,8 +118,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         limit: args.output.limit().filter(|_| people),
     };
     let tables = tables(&store, &facts, &args.relative_to, &wanted)?;
-    let output =
-        super::OutputArgs { format: Some(table_format), output: args.output.output.clone() };
+    let output = super::OutputArgs { format: Some(table_format), output: args.output.output.clone() };
     context.print("analysis", &tables, &output)?;
     if let Some(path) = &args.output.output_ci {
         let json = super::OutputArgs { format: Some(crate::report::Format::Json), output: Some(path.clone()) };
@@ -252,9 +251,9 @@ fn comparison_for_people(facts: &[Facts], compared: &[Compared], limit: Option<u
         if fact.software {
             cells[4] = format!("{} (software)", fact.identity.get(Part::Device)).into();
         }
-        let latency = fact.latency_ms().map(|value| {
-            if fact.by_mean { ["~", &significant(value)].concat() } else { significant(value) }
-        });
+        let latency = fact
+            .latency_ms()
+            .map(|value| if fact.by_mean { ["~", &significant(value)].concat() } else { significant(value) });
         let spread = fact.spread.map(|spread| {
             let what = if spread.of == crate::analysis::facts::IntervalOf::Runs { "" } else { spread.of.name() };
             format!("{} to {} {what}", significant(spread.low), significant(spread.high)).trim_end().to_owned()

@@ -99,7 +99,12 @@ fn save(args: &SaveArgs, context: &Context) -> anyhow::Result<ExitStatus> {
     }
     let left_out = set.run_count() - runs.len();
     let rest = if left_out > 0 { format!("; {left_out} that are not valid were left out") } else { String::new() };
-    context.note(&format!("saved the baseline `{}`: {} runs of {} series{rest}", args.name, runs.len(), set.series.len()));
+    context.note(&format!(
+        "saved the baseline `{}`: {} runs of {} series{rest}",
+        args.name,
+        runs.len(),
+        set.series.len()
+    ));
     Ok(ExitStatus::Ok)
 }
 

@@ -175,14 +175,17 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
     let number = |value: Option<f64>| if people { Cell::from(value.map(significant)) } else { Cell::from(value) };
     for recommendation in recommendations {
         // The Pareto set is shown whole: it is what to choose from when the objective is not all.
-        let shown = recommendation.ranked.iter().enumerate().filter(|(place, index)| {
-            !people || *place <= args.runners_up || recommendation.pareto.contains(index)
-        });
+        let shown = recommendation
+            .ranked
+            .iter()
+            .enumerate()
+            .filter(|(place, index)| !people || *place <= args.runners_up || recommendation.pareto.contains(index));
         for (place, &index) in shown {
             let candidate = &candidates[index];
             let estimate = candidate.estimate(args.objective);
             let interval = estimate.and_then(|estimate| estimate.interval);
-            let value = |estimate: Option<crate::analysis::recommend::Estimate>| number(estimate.map(|found| found.value));
+            let value =
+                |estimate: Option<crate::analysis::recommend::Estimate>| number(estimate.map(|found| found.value));
             let mut row: Vec<Cell> = [Part::Model, Part::Variant, Part::Mode]
                 .iter()
                 .map(|part| Cell::from(recommendation.identity.get(*part)))
@@ -227,7 +230,15 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
         table.fold_shared(&["model", "variant", "mode", "work"]);
         table.fold_shared(&how.iter().map(String::as_str).chain(["source", "unit"]).collect::<Vec<_>>());
         table.drop_empty(&[
-            "low", "high", "memory_mb", "energy_j", "cost_usd", "accuracy", "parameters", "samples_per_second", "latency_ms",
+            "low",
+            "high",
+            "memory_mb",
+            "energy_j",
+            "cost_usd",
+            "accuracy",
+            "parameters",
+            "samples_per_second",
+            "latency_ms",
         ]);
         for (long, short) in [
             ("samples_per_second", "samples/s"),

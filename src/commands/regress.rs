@@ -6,8 +6,8 @@ use super::verdicts::{Against, JudgeArgs, VerdictOutputArgs, judge_runs, publish
 use super::{Context, ExitStatus, SelectArgs};
 use crate::analysis::history::{ChangePoint, Histories, histories};
 use crate::analysis::metrics::metrics_of;
-use crate::domain::{Part, Table};
 use crate::domain::verdict::VerdictReport;
+use crate::domain::{Part, Table};
 use crate::report::significant;
 use crate::report::verdicts::{VerdictFormat, change_text};
 use crate::stats::ChangePointOptions;
@@ -16,14 +16,16 @@ use crate::store::{Access, Store};
 
 /// Options of `benchdb regress`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 all well, 1 a regression, 2 the command could not be done, 3 nothing could be judged.
+#[command(
+    after_help = "Exit codes: 0 all well, 1 a regression, 2 the command could not be done, 3 nothing could be judged.
 
 Examples:
   benchdb regress                                      the newest campaign against the runs before it
   benchdb regress --campaign last --baseline main      against `benchdb baseline save main`
   benchdb regress --compare-to baseline.csv --format github
   benchdb regress --framework 2.9.1 --against framework:2.4.0 --metrics throughput
-  benchdb regress --history                            steps and drifts of every series")]
+  benchdb regress --history                            steps and drifts of every series"
+)]
 pub struct Args {
     #[command(flatten)]
     select: SelectArgs,

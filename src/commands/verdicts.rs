@@ -15,8 +15,8 @@ use crate::domain::series::SeriesBuilder;
 use crate::domain::verdict::VerdictReport;
 use crate::domain::{ImportItem, Metric, Part, RunGroup, Series, SeriesSet, Table, Verdict};
 use crate::exchange::{Content, importer_for, is_identity_csv, read_identity_csv};
-use crate::report::verdicts::{VerdictFormat, annotations, write_ci_json, write_summary, write_verdicts};
 use crate::report::Format;
+use crate::report::verdicts::{VerdictFormat, annotations, write_ci_json, write_summary, write_verdicts};
 use crate::store::Store;
 use crate::store::judging::{JudgedAgainst, NoiseFloor};
 use crate::store::list::Selection;
@@ -190,11 +190,7 @@ pub(super) fn judge_runs(
     let (baseline, candidate, candidate_text) = match against {
         Against::Earlier => {
             let pool = if named { store.read_series(&selection.of_series(), metrics)? } else { all.clone() };
-            let (candidate, text) = if named {
-                (all, "the selected runs".to_owned())
-            } else {
-                newest_of_all(all)
-            };
+            let (candidate, text) = if named { (all, "the selected runs".to_owned()) } else { newest_of_all(all) };
             let restarts = restarts(store)?;
             (earlier_than(pool, &candidate, &restarts, &mut notes), candidate, text)
         }
@@ -236,9 +232,8 @@ pub(super) fn judge_runs(
     };
     let mut stored_noise = store.read_noise_floors()?;
     let floors = noise_floors(&[&baseline, &candidate]);
-    stored_noise.extend(
-        floors.iter().map(|floor| ((floor.configuration_id, floor.metric.clone()), floor.relative_deviation)),
-    );
+    stored_noise
+        .extend(floors.iter().map(|floor| ((floor.configuration_id, floor.metric.clone()), floor.relative_deviation)));
     let options = JudgeOptions {
         alert: args.regression_alert,
         metrics: choices,
@@ -291,7 +286,10 @@ fn what_to_say(comparison: &judge::Comparison, args: &JudgeArgs) -> Vec<String> 
         notes.push(format!("{part} differs in {count} of the matched pairs"));
     }
     if let Some(rate) = args.fdr {
-        notes.push(format!("q values decide: at most {} % of what is called changed is expected to be chance", rate * 100.0));
+        notes.push(format!(
+            "q values decide: at most {} % of what is called changed is expected to be chance",
+            rate * 100.0
+        ));
     }
     notes
 }
@@ -338,7 +336,8 @@ fn earlier_than(
 ) -> SeriesSet {
     let mut restarted = 0;
     pool.series.retain_mut(|series| {
-        let Some(newer) = candidate.series.iter().find(|other| other.configuration_id == series.configuration_id) else {
+        let Some(newer) = candidate.series.iter().find(|other| other.configuration_id == series.configuration_id)
+        else {
             return false;
         };
         let position = |series: &Series, id: Option<i64>| series.runs.iter().position(|run| run.run_id == id);
@@ -347,8 +346,7 @@ fn earlier_than(
         let accepted = restarts.iter().filter(|((id, _), _)| Some(*id) == series.configuration_id);
         let start = accepted.filter_map(|(_, run)| position(series, Some(*run))).filter(|start| *start <= first).max();
         restarted += usize::from(start.is_some());
-        let kept: HashSet<i64> =
-            series.runs[start.unwrap_or(0)..first].iter().filter_map(|run| run.run_id).collect();
+        let kept: HashSet<i64> = series.runs[start.unwrap_or(0)..first].iter().filter_map(|run| run.run_id).collect();
         series.retain(|run| run.run_id.is_some_and(|id| kept.contains(&id)));
         !series.runs.is_empty()
     });
@@ -433,17 +431,20 @@ pub(super) fn publish(
     match (&output.output, summary_file) {
         (Some(path), _) if format == VerdictFormat::Github => {
             context.write(Some(path), |out| Ok(write_summary(report, more, out)?))?;
-            context.write(None, |out| Ok(annotations(report).iter().try_for_each(|line| writeln!(out, "{line}"))?))?;
+            context
+                .write(None, |out| Ok(annotations(report).iter().try_for_each(|line| writeln!(out, "{line}"))?))?;
         }
         (None, Some(summary)) => {
             let path = PathBuf::from(summary);
             let mut file =
                 std::fs::File::options().append(true).create(true).open(&path).with_context(|| unwritable(&path))?;
             write_summary(report, more, &mut file).with_context(|| unwritable(&path))?;
-            context.write(None, |out| Ok(annotations(report).iter().try_for_each(|line| writeln!(out, "{line}"))?))?;
+            context
+                .write(None, |out| Ok(annotations(report).iter().try_for_each(|line| writeln!(out, "{line}"))?))?;
         }
         (path, _) => {
-            context.write(path.as_deref(), |out| Ok(write_verdicts(report, more, format, style, output.limit(), out)?))?;
+            context
+                .write(path.as_deref(), |out| Ok(write_verdicts(report, more, format, style, output.limit(), out)?))?;
         }
     }
     if let Some(path) = &output.output {

@@ -334,7 +334,8 @@ impl Series {
         let width = self.values.len() / self.runs.len().max(1);
         let mut order: Vec<usize> = (0..self.runs.len()).collect();
         order.sort_by_key(|&index| self.runs[index].started_at_ms);
-        self.values = order.iter().flat_map(|&index| self.values[index * width..(index + 1) * width].to_vec()).collect();
+        self.values =
+            order.iter().flat_map(|&index| self.values[index * width..(index + 1) * width].to_vec()).collect();
         self.runs = order.iter().map(|&index| self.runs[index]).collect();
     }
 }
@@ -384,7 +385,8 @@ mod tests {
 
     #[test]
     fn runs_keep_their_values_when_others_go() {
-        let mut set = SeriesSet { series: vec![series()], ..SeriesSet::new(vec![find_metric("latency_p50_ms").unwrap()]) };
+        let mut set =
+            SeriesSet { series: vec![series()], ..SeriesSet::new(vec![find_metric("latency_p50_ms").unwrap()]) };
         set.retain_runs(|run| run.run_id != Some(1));
         assert_eq!(set.series[0].value(0, 1), Some(20.0));
         assert_eq!(set.series[0].value(1, 1), Some(30.0));

@@ -157,7 +157,8 @@ impl Store {
         let judged_at = now_text();
         self.write(|transaction| {
             for judgement in judgements.iter().filter(|judgement| judgement.verdict.is_judged()) {
-                let (Some(configuration), Some(run)) = (judgement.configuration_id, judgement.first_candidate_run) else {
+                let (Some(configuration), Some(run)) = (judgement.configuration_id, judgement.first_candidate_run)
+                else {
                     continue;
                 };
                 transaction
@@ -278,7 +279,13 @@ impl Store {
             )?;
             for floor in floors {
                 let runs = i64::try_from(floor.runs).unwrap_or(i64::MAX);
-                statement.execute(params![floor.configuration_id, floor.metric, floor.relative_deviation, runs, now])?;
+                statement.execute(params![
+                    floor.configuration_id,
+                    floor.metric,
+                    floor.relative_deviation,
+                    runs,
+                    now
+                ])?;
             }
             Ok(())
         })

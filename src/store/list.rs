@@ -114,13 +114,17 @@ impl Store {
         mut visit: impl FnMut(i64, RunRecord) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut children = Children::prepare(self)?;
-        let mut statement =
-            self.connection.prepare_cached(concat!(include_str!("sql/select_runs.sql"), include_str!("sql/selection.sql"), "ORDER BY run.id")).map_err(|source| self.fail(source))?;
+        let mut statement = self
+            .connection
+            .prepare_cached(concat!(
+                include_str!("sql/select_runs.sql"),
+                include_str!("sql/selection.sql"),
+                "ORDER BY run.id"
+            ))
+            .map_err(|source| self.fail(source))?;
         let columns = statement.column_names().map(str::to_owned).collect::<Vec<_>>();
         let parameters = SelectionParameters::new(selection);
-        let mut rows = statement
-            .query(parameters.bind().as_slice())
-            .map_err(|source| self.fail(source))?;
+        let mut rows = statement.query(parameters.bind().as_slice()).map_err(|source| self.fail(source))?;
         while let Some(row) = rows.next().map_err(|source| self.fail(source))? {
             let reader = Reader { row, columns: &columns, store: self };
             let (id, mut record) = reader.record()?;
@@ -396,7 +400,8 @@ pub(super) struct SelectionParameters(Vec<(&'static str, Box<dyn ToSql>)>);
 
 impl SelectionParameters {
     pub(super) fn new(selection: &Selection) -> Self {
-        let parameters = (!selection.parameters.is_empty()).then(|| Value::from_iter(selection.parameters.clone()).to_string());
+        let parameters =
+            (!selection.parameters.is_empty()).then(|| Value::from_iter(selection.parameters.clone()).to_string());
         Self(vec![
             (":runs", Box::new(json_list(&selection.runs))),
             (":campaign", Box::new(selection.campaign.clone())),

@@ -257,7 +257,8 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         seed: Some(request.seed),
     };
     let mut store = context.open(Access::Create)?;
-    let mut session = Session::new(context, &mut store, runner, campaign)?.compared(args.compare, args.output_ci.clone());
+    let mut session =
+        Session::new(context, &mut store, runner, campaign)?.compared(args.compare, args.output_ci.clone());
     if let Some(limit) = args.memory_constrained {
         return search::search(session, &plan, limit, args.max_batch_size, &args.output);
     }

@@ -152,16 +152,8 @@ fn search_one(
 }
 
 fn table(found: &[Found], limit: f64, people: bool) -> Table {
-    let columns = [
-        "what",
-        "precision",
-        "runs",
-        "largest_batch",
-        "memory_mb",
-        "fastest_batch",
-        "samples_per_second",
-        "ended_by",
-    ];
+    let columns =
+        ["what", "precision", "runs", "largest_batch", "memory_mb", "fastest_batch", "samples_per_second", "ended_by"];
     let mut table = Table::new(&format!("Within {limit} MB"), &columns);
     for found in found {
         let mut what = found.what.clone();

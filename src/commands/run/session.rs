@@ -15,7 +15,9 @@ use crate::commands::analyze::campaign_tables;
 use crate::commands::{CommandError, Context, ExitStatus, OutputArgs, path_text, recovery, unreadable, write_to};
 use crate::domain::configuration::hex;
 use crate::domain::text::{folder_of, one_line};
-use crate::domain::{Artifact, Campaign, Environment, Measurement, PlannedRun, RunRecord, RunStatus, Table, WeightChoice};
+use crate::domain::{
+    Artifact, Campaign, Environment, Measurement, PlannedRun, RunRecord, RunStatus, Table, WeightChoice,
+};
 use crate::engine::plan::Plan;
 use crate::engine::{EngineError, Progress, Runner, record};
 use crate::exchange::{Exporter, OwnJson};

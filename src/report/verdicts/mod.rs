@@ -76,7 +76,9 @@ pub fn write_verdicts(
             }
             Ok(())
         }
-        VerdictFormat::Csv => renderer(Format::Csv, style).render("verdicts", &[verdict_table(report, false, None)], out),
+        VerdictFormat::Csv => {
+            renderer(Format::Csv, style).render("verdicts", &[verdict_table(report, false, None)], out)
+        }
         VerdictFormat::Json => write_ci_json(report, more, out),
         VerdictFormat::Junit => write_junit(report, out),
         VerdictFormat::Github => {
@@ -88,7 +90,10 @@ pub fn write_verdicts(
         VerdictFormat::Bencher => {
             let measured = report.verdicts.iter().filter_map(|judgement| {
                 let value = judgement.candidate.median?;
-                Some((name_of(judgement), BencherMeasure { name: judgement.metric.clone(), value, low: None, high: None }))
+                Some((
+                    name_of(judgement),
+                    BencherMeasure { name: judgement.metric.clone(), value, low: None, high: None },
+                ))
             });
             write_bencher(measured, out)
         }

@@ -88,7 +88,8 @@ fn for_people(report: &VerdictReport, limit: Option<usize>) -> Table {
                 .effect_low
                 .zip(judgement.effect_high)
                 .map(|(low, high)| {
-                    [change_text(low, judgement.absolute), " to ".to_owned(), change_text(high, judgement.absolute)].concat()
+                    [change_text(low, judgement.absolute), " to ".to_owned(), change_text(high, judgement.absolute)]
+                        .concat()
                 })
                 .into(),
             format!("{}/{}", judgement.baseline.runs, judgement.candidate.runs).into(),
