@@ -213,7 +213,9 @@ const SHARED: [&str; 21] = [
 struct Columns {
     at: HashMap<&'static str, usize>,
     own: OwnColumns,
+    /// In alphabetical order, in which a set of metrics is made fastest.
     metrics: Vec<(&'static str, usize)>,
+    values: Vec<(&'static str, f64)>,
     shared_at: Vec<usize>,
     shared: HashMap<Box<[u8]>, Rc<Shared>>,
     key: Vec<u8>,
@@ -249,6 +251,9 @@ impl Columns {
             return Err(ExchangeError::MissingColumns { path: path.to_owned(), columns: missing.join(", ") });
         }
         let column = |name| Column { name, at: place(name) };
+        let mut metrics: Vec<(&str, usize)> =
+            standard_metrics().iter().filter_map(|metric| Some((metric.name.as_str(), place(&metric.name)?))).collect();
+        metrics.sort_unstable();
         let known =
             |name: &str| IDENTITY.contains(&name) || standard_metrics().iter().any(|metric| metric.name == name);
         Ok(Self {
@@ -263,10 +268,8 @@ impl Columns {
                 iterations: column("iterations"),
                 error: column("error"),
             },
-            metrics: standard_metrics()
-                .iter()
-                .filter_map(|metric| Some((metric.name.as_str(), place(&metric.name)?)))
-                .collect(),
+            metrics,
+            values: Vec::new(),
             shared_at: SHARED.into_iter().filter_map(place).collect(),
             shared: HashMap::new(),
             key: Vec::new(),
@@ -295,15 +298,16 @@ impl Columns {
             None if status == RunStatus::Ok => Validity::Valid,
             None => Validity::NotMeasured,
         };
-        let mut metrics = MetricSet::default();
+        self.values.clear();
         for &(name, at) in &self.metrics {
             if let Some(value) = cells.number::<f64>(Column { name, at: Some(at) })? {
                 if !value.is_finite() {
                     return Err(format!("`{name}` is {value}, not a number that was measured"));
                 }
-                metrics.set(name, value);
+                self.values.push((name, value));
             }
         }
+        let metrics: MetricSet = self.values.iter().copied().collect();
         let started_at = cells.optional(own.started_at).map(str::to_owned);
         let run = RunRecord {
             uuid: cells.required(own.run_uuid)?.to_owned(),
