@@ -179,13 +179,15 @@ struct Shared {
     model: ModelRecord,
     configuration: Configuration,
     environment: Environment,
+    status: RunStatus,
+    validity: Validity,
 }
 
 /// How many of them are kept; a table has as many as it has configurations.
 const SHARED_LIMIT: usize = 8192;
 
 /// The columns that make up a [`Shared`].
-const SHARED: [&str; 21] = [
+const SHARED: [&str; 23] = [
     "model",
     "variant",
     "category",
@@ -207,6 +209,8 @@ const SHARED: [&str; 21] = [
     "host",
     "git_commit",
     "tool_version",
+    "status",
+    "validity",
 ];
 
 /// Where each column stands, found once; and what was parsed before.
@@ -229,8 +233,6 @@ struct OwnColumns {
     campaign_uuid: Column,
     label: Column,
     started_at: Column,
-    status: Column,
-    validity: Column,
     iterations: Column,
     error: Column,
 }
@@ -263,8 +265,6 @@ impl Columns {
                 campaign_uuid: column("campaign_uuid"),
                 label: column("label"),
                 started_at: column("started_at"),
-                status: column("status"),
-                validity: column("validity"),
                 iterations: column("iterations"),
                 error: column("error"),
             },
@@ -292,15 +292,19 @@ impl Columns {
         let shared = self.shared(record)?;
         let cells = Cells { record };
         let own = &self.own;
-        let status: RunStatus = cells.labelled(own.status)?;
-        let validity = match cells.optional(own.validity) {
-            Some(_) => cells.labelled(own.validity)?,
-            None if status == RunStatus::Ok => Validity::Valid,
-            None => Validity::NotMeasured,
-        };
+        let (status, validity) = (shared.status, shared.validity);
         self.values.clear();
         for &(name, at) in &self.metrics {
-            if let Some(value) = cells.number::<f64>(Column { name, at: Some(at) })? {
+            let text = record.get(at).unwrap_or_default();
+            if text.is_empty() {
+                continue;
+            }
+            // Blanks around a number are rare, and are looked for where there may be some.
+            let value = match text.parse() {
+                Ok(value) => Some(value),
+                Err(_) => cells.number::<f64>(Column { name, at: Some(at) })?,
+            };
+            if let Some(value) = value {
                 if !value.is_finite() {
                     return Err(format!("`{name}` is {value}, not a number that was measured"));
                 }
@@ -394,7 +398,14 @@ impl Columns {
         if let Some(method) = optional("method").filter(|method| method != configuration.method()) {
             return Err(format!("`method` is `{method}`, but `parameters` does not say so"));
         }
+        let status: RunStatus = cells.labelled(column("status"))?;
         Ok(Shared {
+            validity: match cells.optional(column("validity")) {
+                Some(_) => cells.labelled(column("validity"))?,
+                None if status == RunStatus::Ok => Validity::Valid,
+                None => Validity::NotMeasured,
+            },
+            status,
             model: ModelRecord {
                 name: configuration.model.clone(),
                 family: None,
