@@ -1,13 +1,16 @@
 //! `benchdb import`: runs from files, each file in one transaction; and `--undo`.
 
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use sha2::{Digest as _, Sha256};
 
 use super::{CommandError, Context, ExitStatus, OutputArgs, TransferError, files_in, path_text, unreadable};
-use crate::domain::configuration::sha256_hex;
+use crate::domain::configuration::hex;
 use crate::domain::{Cell, Refusal, Table};
-use crate::exchange::{Content, ExchangeError, importer_for};
+use crate::exchange::{ColumnMap, ExchangeError, Head, MapError, importer_for};
 use crate::store::imports::{ImportOutcome, ImportSource};
 use crate::store::{Access, Store};
 
@@ -23,11 +26,20 @@ pub struct Args {
     /// Take nothing of a file in which any row is wrong
     #[arg(long)]
     strict: bool,
+    /// What a foreign file does not say itself: `TARGET=COLUMN`, `TARGET=COLUMN*FACTOR` or `TARGET==VALUE`, as in
+    /// `latency_p50_ms=lat_s*1000` and `platform==cuda`; repeatable
+    #[arg(long, value_name = "ENTRY", value_parser = map_entry)]
+    map: Vec<String>,
     /// Take an import back: its number
-    #[arg(long, value_name = "BATCH", conflicts_with_all = ["files", "strict"])]
+    #[arg(long, value_name = "BATCH", conflicts_with_all = ["files", "strict", "map"])]
     undo: Option<i64>,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+/// Checks an entry of the map where it stands on the command line.
+fn map_entry(entry: &str) -> Result<String, MapError> {
+    entry.parse::<ColumnMap>().map(|_| entry.to_owned())
 }
 
 /// Runs the command.
@@ -38,17 +50,22 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     if let Some(batch) = args.undo {
         return undo(batch, context);
     }
+    let map = ColumnMap::new(args.map.iter().map(String::as_str))
+        .map_err(|error| CommandError::new(error.to_string(), "docs/importing.md has the syntax of `--map`"))?;
     let files = files_in(&args.files)?;
     let folder = args.files.iter().any(|path| path.is_dir());
     // Every file is looked at before a database is made for nothing.
-    if let [only] = files.as_slice() {
-        importer_for::<TransferError>(Content { path: &path_text(only), bytes: &read(only)? })?;
+    if let [only] = files.as_slice()
+        && only.is_file()
+    {
+        let (head, _) = open(only)?;
+        importer_for::<TransferError>(&Head::new(&path_text(only), &head), &map)?;
     }
     let mut store = context.open(Access::Create)?;
     let mut table = Table::new("", &["file", "format", "taken", "known", "refused", "batch"]);
     let mut status = ExitStatus::Ok;
     for file in &files {
-        match import(file, args.strict, &mut store, context) {
+        match import(file, args.strict, &map, &mut store, context) {
             Ok((row, complete)) => {
                 table.push(row);
                 if !complete {
@@ -84,22 +101,53 @@ fn undo(batch: i64, context: &Context) -> anyhow::Result<ExitStatus> {
     }
 }
 
-fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| unreadable(file))
+/// What can be read twice: once for its digest, once for its runs.
+pub(super) trait Content: Read + Seek {}
+
+impl<T: Read + Seek> Content for T {}
+
+/// Opens a file; answers how it begins, too. A pipe, which can be read once, is kept in memory.
+pub(super) fn open(file: &Path) -> anyhow::Result<(Vec<u8>, BufReader<Box<dyn Content>>)> {
+    let failed = || unreadable(file);
+    let mut opened = File::open(file).with_context(failed)?;
+    let content: Box<dyn Content> = if opened.metadata().with_context(failed)?.is_file() {
+        Box::new(opened)
+    } else {
+        let mut bytes = Vec::new();
+        opened.read_to_end(&mut bytes).with_context(failed)?;
+        Box::new(Cursor::new(bytes))
+    };
+    let mut content = BufReader::with_capacity(1 << 16, content);
+    let head = Head::bytes_of(&mut content).with_context(failed)?;
+    content.seek(SeekFrom::Start(0)).with_context(failed)?;
+    Ok((head, content))
+}
+
+/// SHA-256 (hex) of all that is left of a stream, which is then at its beginning again.
+fn digest(content: &mut BufReader<Box<dyn Content>>) -> std::io::Result<String> {
+    let mut hasher = Sha256::new();
+    std::io::copy(content, &mut hasher)?;
+    content.seek(SeekFrom::Start(0))?;
+    Ok(hex(&hasher.finalize()))
 }
 
 /// Imports one file; answers its row of the table, and whether everything in it was taken or known.
-fn import(file: &Path, strict: bool, store: &mut Store, context: &Context) -> anyhow::Result<(Vec<Cell>, bool)> {
-    let bytes = read(file)?;
+fn import(
+    file: &Path,
+    strict: bool,
+    map: &ColumnMap,
+    store: &mut Store,
+    context: &Context,
+) -> anyhow::Result<(Vec<Cell>, bool)> {
+    let (head, mut content) = open(file)?;
     let path = path_text(file);
-    let content = Content { path: &path, bytes: &bytes };
-    let importer = importer_for::<TransferError>(content)?;
-    let source =
-        ImportSource { path: path.clone(), format: importer.format().to_owned(), content_sha256: sha256_hex(&bytes) };
+    let importer = importer_for::<TransferError>(&Head::new(&path, &head), map)?;
+    let content_sha256 = digest(&mut content).with_context(|| unreadable(file))?;
+    let source = ImportSource { path: path.clone(), format: importer.format().to_owned(), content_sha256 };
     let mut notes = Vec::new();
     let outcome = store
         .import_runs(&source, strict, |sink| {
-            notes = importer.read(content, sink)?;
+            notes = importer.read(&path, &mut content, sink)?;
             Ok::<_, TransferError>(())
         })
         .map_err(TransferError::into_cause)?;

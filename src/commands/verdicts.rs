@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
-use super::{CommandError, Context, ExitStatus, TransferError, format_of, path_text, unreadable};
+use super::{CommandError, Context, ExitStatus, TransferError, format_of, path_text};
 use crate::analysis::judge::{JudgeOptions, expected_false_alarms, judge};
 use crate::analysis::metrics::metrics_of;
 use crate::analysis::noise::noise;
 use crate::analysis::{MetricChoice, judge};
 use crate::domain::series::SeriesBuilder;
 use crate::domain::verdict::VerdictReport;
-use crate::domain::{ImportItem, Metric, Part, RunGroup, Series, SeriesSet, Table, Verdict};
-use crate::exchange::{Content, importer_for, is_identity_csv, read_identity_csv};
+use crate::domain::{ImportItem, Metric, Part, Refusal, RunGroup, Series, SeriesSet, Table, Verdict};
+use crate::exchange::{ColumnMap, Head, Importer, OwnCsv, importer_for, is_identity_csv, read_identity_csv};
 use crate::report::Format;
 use crate::report::verdicts::{VerdictFormat, annotations, write_ci_json, write_summary, write_verdicts};
 use crate::store::Store;
@@ -380,36 +380,38 @@ fn read_baseline(
     context: &Context,
     notes: &mut Vec<String>,
 ) -> anyhow::Result<SeriesSet> {
-    let bytes = std::fs::read(path).with_context(|| unreadable(path))?;
+    let (head, mut content) = super::import::open(path)?;
     let name = path_text(path);
-    let content = Content { path: &name, bytes: &bytes };
     let mut refused = Vec::new();
-    let importer = importer_for::<TransferError>(content);
-    let set = match importer {
-        Ok(importer) => {
-            let mut builder = SeriesBuilder::new(metrics);
-            let said = importer
-                .read(content, &mut |item| {
-                    match item {
-                        ImportItem::Run(record) => builder.push(&record),
-                        ImportItem::Refused(refusal) => refused.push(refusal),
-                    }
-                    Ok(())
-                })
-                .map_err(TransferError::into_cause)?;
-            notes.extend(said.into_iter().map(|note| format!("`{name}`: {note}")));
-            builder.finish()
-        }
-        Err(_) if is_identity_csv(&bytes) => {
-            let table = read_identity_csv(&name, &bytes, metrics)?;
-            notes.extend(table.notes.into_iter().map(|note| format!("`{name}`: {note}")));
-            refused = table.refused;
-            table.set
-        }
-        Err(error) => return Err(error.into()),
+    // A table that is no export of ours is taken as it is: its rows need not be whole runs.
+    let head = Head::new(&name, &head);
+    let is_export = Importer::<TransferError>::recognises(&OwnCsv, &head);
+    let set = if is_identity_csv(&head) && !is_export {
+        let table = read_identity_csv(&name, &mut content, metrics)?;
+        notes.extend(table.notes.into_iter().map(|note| format!("`{name}`: {note}")));
+        refused = table.refused;
+        table.set
+    } else {
+        let importer = importer_for::<TransferError>(&head, &ColumnMap::default())?;
+        let mut builder = SeriesBuilder::new(metrics);
+        let mut seen: HashSet<String> = HashSet::new();
+        let said = importer
+            .read(&name, &mut content, &mut |item| {
+                match item {
+                    ImportItem::Run(record) if !seen.insert(record.uuid.clone()) => refused
+                        .push(Refusal { line: 0, reason: format!("the run {} is there twice", record.uuid) }),
+                    ImportItem::Run(record) => builder.push(&record),
+                    ImportItem::Refused(refusal) => refused.push(refusal),
+                }
+                Ok(())
+            })
+            .map_err(TransferError::into_cause)?;
+        notes.extend(said.into_iter().map(|note| format!("`{name}`: {note}")));
+        builder.finish()
     };
     for refusal in refused.iter().take(SHOWN_REFUSALS) {
-        context.note(&format!("refused: {name}:{}: {}", refusal.line, refusal.reason));
+        let line = if refusal.line > 0 { format!(":{}", refusal.line) } else { String::new() };
+        context.note(&format!("refused: {name}{line}: {}", refusal.reason));
     }
     if !refused.is_empty() {
         notes.push(format!("{} rows of `{name}` were refused", refused.len()));

@@ -1,5 +1,6 @@
 //! The standard metrics: one row of `data/metrics.csv` each.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -71,6 +72,12 @@ static METRICS: LazyLock<Vec<Metric>> = LazyLock::new(|| {
         .collect()
 });
 
+static BY_NAME: LazyLock<Vec<&'static Metric>> = LazyLock::new(|| {
+    let mut metrics: Vec<&Metric> = METRICS.iter().collect();
+    metrics.sort_by_key(|metric| &metric.name);
+    metrics
+});
+
 /// All standard metrics, in the order of the table.
 pub fn standard_metrics() -> &'static [Metric] {
     &METRICS
@@ -78,19 +85,21 @@ pub fn standard_metrics() -> &'static [Metric] {
 
 /// The standard metric of that name.
 pub fn find_metric(name: &str) -> Option<&'static Metric> {
-    METRICS.iter().find(|metric| metric.name == name)
+    BY_NAME.binary_search_by(|metric| metric.name.as_str().cmp(name)).ok().map(|at| BY_NAME[at])
 }
 
 /// Values by the name of their standard metric. What was not measured is not there.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct MetricSet(BTreeMap<String, f64>);
+pub struct MetricSet(BTreeMap<Cow<'static, str>, f64>);
 
 impl MetricSet {
     /// Stores a value; one that is not finite was not measured and is left out.
     pub fn set(&mut self, name: &str, value: f64) {
         if value.is_finite() {
-            self.0.insert(name.to_owned(), value);
+            // A table of a million rows has some twenty million of them: a standard name is not copied.
+            let name = find_metric(name).map_or_else(|| name.to_owned().into(), |metric| metric.name.as_str().into());
+            self.0.insert(name, value);
         }
     }
 
@@ -108,7 +117,17 @@ impl MetricSet {
 
     /// Names and values in alphabetical order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), *value))
+        self.0.iter().map(|(name, value)| (name.as_ref(), *value))
+    }
+
+    /// Names, values and, for those that are standard, what they are; in alphabetical order.
+    pub fn described(&self) -> impl Iterator<Item = (&str, f64, Option<&'static Metric>)> {
+        // Both are in the same order, so that each is walked once.
+        let mut known = BY_NAME.iter().copied().peekable();
+        self.iter().map(move |(name, value)| {
+            while known.next_if(|metric| metric.name.as_str() < name).is_some() {}
+            (name, value, known.next_if(|metric| metric.name == name))
+        })
     }
 
     /// Whether nothing was measured.
@@ -117,9 +136,29 @@ impl MetricSet {
     }
 }
 
+impl FromIterator<(&'static str, f64)> for MetricSet {
+    /// Values that are not finite were not measured and are left out.
+    fn from_iter<I: IntoIterator<Item = (&'static str, f64)>>(metrics: I) -> Self {
+        let measured = metrics.into_iter().filter(|(_, value)| value.is_finite());
+        Self(measured.map(|(name, value)| (Cow::Borrowed(name), value)).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_metric_is_found_by_its_name_alone() {
+        for metric in standard_metrics() {
+            assert_eq!(find_metric(&metric.name), Some(metric));
+        }
+        assert_eq!(find_metric("latency_p51_ms"), None);
+        let mut metrics: MetricSet = standard_metrics().iter().map(|metric| (metric.name.as_str(), 1.0)).collect();
+        metrics.set("latency_p51_ms", 1.0);
+        let unknown: Vec<_> = metrics.described().filter(|(.., metric)| metric.is_none()).collect();
+        assert_eq!(unknown, [("latency_p51_ms", 1.0, None)]);
+    }
 
     #[test]
     fn every_row_of_the_table_is_read() {

@@ -334,8 +334,8 @@ impl RunRecord {
         {
             return Err(format!("`started_at` is `{time}`, not a time like 2026-11-21T08:00:00Z"));
         }
-        for (name, value) in measurement.metrics.iter() {
-            let Some(metric) = super::metric::find_metric(name) else {
+        for (name, value, metric) in measurement.metrics.described() {
+            let Some(metric) = metric else {
                 return Err(format!("there is no standard metric `{name}`"));
             };
             // Rounding may bring a cosine just above 1; a relative error has no upper end.

@@ -2,10 +2,12 @@
 //! a run could not be made of it. `analysis.csv` is one.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::BufRead;
 
 use csv::StringRecord;
 
-use super::ExchangeError;
+use super::head::{lines_behind, pass_mark};
+use super::{ExchangeError, Head};
 use crate::domain::label::parse_label;
 use crate::domain::metric::{Metric, find_metric, standard_metrics};
 use crate::domain::series::{SeriesRun, milliseconds};
@@ -59,8 +61,8 @@ pub struct IdentityTable {
 }
 
 /// Whether the first line of a file names models and a standard metric, whatever its unit.
-pub fn is_identity_csv(head: &[u8]) -> bool {
-    let mut reader = csv::Reader::from_reader(without_mark(head));
+pub fn is_identity_csv(head: &Head<'_>) -> bool {
+    let mut reader = csv::Reader::from_reader(head.bytes);
     reader.headers().is_ok_and(|header| {
         let has_model = header.iter().any(|name| name.trim() == "model");
         has_model && header.iter().any(|name| find_metric(name.trim()).is_some() || other_unit(name.trim()).is_some())
@@ -73,11 +75,14 @@ pub fn is_identity_csv(head: &[u8]) -> bool {
 /// A file that is no CSV, lacks `model` or every one of the metrics, or has a metric in another unit.
 pub fn read_identity_csv(
     path: &str,
-    bytes: &[u8],
+    content: &mut dyn BufRead,
     metrics: Vec<&'static Metric>,
 ) -> Result<IdentityTable, ExchangeError> {
     let malformed = |line: u64, reason: String| ExchangeError::Malformed { path: path.to_owned(), line, reason };
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(without_mark(bytes));
+    let failed = |source| ExchangeError::Read { path: path.to_owned(), source };
+    pass_mark(content).map_err(failed)?;
+    let behind = lines_behind(content.fill_buf().map_err(failed)?);
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(content);
     let header = reader.headers().map_err(|error| malformed(1, error.to_string()))?.clone();
     let columns = Columns::new(&header, &metrics, path)?;
     let mut table = IdentityTable { set: SeriesSet::new(metrics), refused: Vec::new(), notes: columns.notes() };
@@ -87,13 +92,13 @@ pub fn read_identity_csv(
         let record = match record {
             Ok(record) => record,
             Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
-                let line = error.position().map_or(0, csv::Position::line);
+                let line = error.position().map_or(0, csv::Position::line) + behind;
                 table.refused.push(Refusal { line, reason: "it is not UTF-8".to_owned() });
                 continue;
             }
             Err(error) => return Err(malformed(error.position().map_or(1, csv::Position::line), error.to_string())),
         };
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = record.position().map_or(0, csv::Position::line) + behind;
         match columns.row(&record, &mut seen, line) {
             Ok(row) => rows.entry(row.identity.clone()).or_default().push((line, row)),
             Err(reason) => table.refused.push(Refusal { line, reason }),
@@ -130,10 +135,6 @@ pub fn read_identity_csv(
     }
     table.refused.sort_by_key(|refusal| refusal.line);
     Ok(table)
-}
-
-fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes)
 }
 
 /// The standard metric that a column names in another unit: `latency_p50_s`.

@@ -2,12 +2,14 @@
 //! (the device's vendor and size, the host's details) are not in it: JSON carries those.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
+use std::io::{BufRead, Write};
+use std::rc::Rc;
 
 use clap::ValueEnum;
 use csv::StringRecord;
 
-use super::{Content, ExchangeError, Exporter, Importer, Sink};
+use super::head::{lines_behind, pass_mark};
+use super::{ExchangeError, Exporter, Head, Importer, Sink};
 use crate::domain::label::{label, parse_label};
 use crate::domain::metric::standard_metrics;
 use crate::domain::run::{ModelRecord, ModelSource};
@@ -121,34 +123,32 @@ impl<E: From<ExchangeError>> Importer<E> for OwnCsv {
         "benchdb-csv"
     }
 
-    fn recognises(&self, content: Content<'_>) -> bool {
-        let bytes = content.bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(content.bytes);
-        csv::Reader::from_reader(bytes).headers().is_ok_and(|header| {
+    fn recognises(&self, head: &Head<'_>) -> bool {
+        csv::Reader::from_reader(head.bytes).headers().is_ok_and(|header| {
             ["run_uuid", "model", "engine"].iter().all(|name| header.iter().any(|column| column.trim() == *name))
         })
     }
 
-    fn read(&self, content: Content<'_>, sink: &mut Sink<'_, E>) -> Result<Vec<String>, E> {
-        let bytes = content.bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(content.bytes);
-        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
-        let header = reader.headers().map_err(|error| malformed(content.path, &error))?.clone();
-        let columns = Columns::new(&header, content.path)?;
+    fn read(&self, path: &str, content: &mut dyn BufRead, sink: &mut Sink<'_, E>) -> Result<Vec<String>, E> {
+        let failed = |source| ExchangeError::Read { path: path.to_owned(), source };
+        pass_mark(content).map_err(failed)?;
+        let behind = lines_behind(content.fill_buf().map_err(failed)?);
+        let mut reader = csv::ReaderBuilder::new().flexible(true).buffer_capacity(1 << 16).from_reader(content);
+        let header = reader.headers().map_err(|error| unreadable(path, error))?.clone();
+        let mut columns = Columns::new(&header, path)?;
         let mut record = StringRecord::new();
         loop {
-            let line = reader.position().line();
+            let line = reader.position().line() + behind;
             let item = match reader.read_record(&mut record) {
                 Ok(false) => break,
-                Ok(true) => {
-                    let line = record.position().map_or(line, csv::Position::line);
-                    match columns.run(&record) {
-                        Ok(run) => ImportItem::Run(Box::new(run)),
-                        Err(reason) => ImportItem::Refused(Refusal { line, reason }),
-                    }
-                }
+                Ok(true) => match columns.run(&record) {
+                    Ok(run) => ImportItem::Run(Box::new(run)),
+                    Err(reason) => ImportItem::Refused(Refusal { line, reason }),
+                },
                 Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
                     ImportItem::Refused(Refusal { line, reason: "it is not UTF-8".to_owned() })
                 }
-                Err(error) => return Err(malformed(content.path, &error).into()),
+                Err(error) => return Err(unreadable(path, error).into()),
             };
             sink(item)?;
         }
@@ -156,42 +156,126 @@ impl<E: From<ExchangeError>> Importer<E> for OwnCsv {
     }
 }
 
-fn malformed(path: &str, error: &csv::Error) -> ExchangeError {
-    ExchangeError::Malformed {
-        path: path.to_owned(),
-        line: error.position().map_or(1, csv::Position::line),
-        reason: error.to_string(),
+/// What a table that cannot be read further is to the reader's user.
+pub(super) fn unreadable(path: &str, error: csv::Error) -> ExchangeError {
+    let path = path.to_owned();
+    let line = error.position().map_or(1, csv::Position::line);
+    match error.into_kind() {
+        csv::ErrorKind::Io(source) => ExchangeError::Read { path, source },
+        csv::ErrorKind::Utf8 { .. } => ExchangeError::Malformed { path, line, reason: "it is not UTF-8".to_owned() },
+        _ => ExchangeError::Malformed { path, line, reason: "it is no table".to_owned() },
     }
 }
 
-/// Where each column stands.
+/// A column, and where it stands if the table has it.
+#[derive(Clone, Copy)]
+struct Column {
+    name: &'static str,
+    at: Option<usize>,
+}
+
+/// What neighbouring rows share: parsed once for each wording of its cells.
+struct Shared {
+    model: ModelRecord,
+    configuration: Configuration,
+    environment: Environment,
+    status: RunStatus,
+    validity: Validity,
+}
+
+/// How many of them are kept; a table has as many as it has configurations.
+const SHARED_LIMIT: usize = 8192;
+
+/// The columns that make up a [`Shared`].
+const SHARED: [&str; 23] = [
+    "model",
+    "variant",
+    "category",
+    "platform",
+    "device",
+    "device_kind",
+    "software",
+    "engine",
+    "engine_version",
+    "framework_version",
+    "driver_version",
+    "precision",
+    "mode",
+    "method",
+    "batch_size",
+    "input_shape",
+    "threads",
+    "parameters",
+    "host",
+    "git_commit",
+    "tool_version",
+    "status",
+    "validity",
+];
+
+/// Where each column stands, found once; and what was parsed before.
 struct Columns {
-    at: HashMap<String, usize>,
+    at: HashMap<&'static str, usize>,
+    own: OwnColumns,
+    /// In alphabetical order, in which a set of metrics is made fastest.
+    metrics: Vec<(&'static str, usize)>,
+    values: Vec<(&'static str, f64)>,
+    shared_at: Vec<usize>,
+    shared: HashMap<Box<[u8]>, Rc<Shared>>,
+    key: Vec<u8>,
     count: usize,
     unknown: Vec<String>,
 }
 
+/// The columns that every row has for itself.
+struct OwnColumns {
+    run_uuid: Column,
+    campaign_uuid: Column,
+    label: Column,
+    started_at: Column,
+    iterations: Column,
+    error: Column,
+}
+
 impl Columns {
     fn new(header: &StringRecord, path: &str) -> Result<Self, ExchangeError> {
-        let at: HashMap<String, usize> =
-            header.iter().enumerate().map(|(index, name)| (name.trim().to_owned(), index)).collect();
-        if let Some(twice) =
-            header.iter().map(str::trim).find(|name| header.iter().filter(|other| other.trim() == *name).count() > 1)
-        {
+        let names: Vec<&str> = header.iter().map(str::trim).collect();
+        if let Some(twice) = names.iter().find(|name| names.iter().filter(|other| other == name).count() > 1) {
             return Err(ExchangeError::Malformed {
                 path: path.to_owned(),
                 line: 1,
                 reason: format!("the column `{twice}` is there twice"),
             });
         }
-        let missing: Vec<&str> = REQUIRED.into_iter().filter(|&name| !at.contains_key(name)).collect();
+        let place = |name: &str| names.iter().position(|column| *column == name);
+        let missing: Vec<&str> = REQUIRED.into_iter().filter(|&name| place(name).is_none()).collect();
         if !missing.is_empty() {
             return Err(ExchangeError::MissingColumns { path: path.to_owned(), columns: missing.join(", ") });
         }
+        let column = |name| Column { name, at: place(name) };
+        let mut metrics: Vec<(&str, usize)> =
+            standard_metrics().iter().filter_map(|metric| Some((metric.name.as_str(), place(&metric.name)?))).collect();
+        metrics.sort_unstable();
         let known =
             |name: &str| IDENTITY.contains(&name) || standard_metrics().iter().any(|metric| metric.name == name);
-        let unknown = header.iter().map(str::trim).filter(|name| !known(name)).map(str::to_owned).collect();
-        Ok(Self { count: header.len(), at, unknown })
+        Ok(Self {
+            at: IDENTITY.into_iter().filter_map(|name| Some((name, place(name)?))).collect(),
+            own: OwnColumns {
+                run_uuid: column("run_uuid"),
+                campaign_uuid: column("campaign_uuid"),
+                label: column("label"),
+                started_at: column("started_at"),
+                iterations: column("iterations"),
+                error: column("error"),
+            },
+            metrics,
+            values: Vec::new(),
+            shared_at: SHARED.into_iter().filter_map(place).collect(),
+            shared: HashMap::new(),
+            key: Vec::new(),
+            count: header.len(),
+            unknown: names.into_iter().filter(|name| !known(name)).map(str::to_owned).collect(),
+        })
     }
 
     fn notes(&self) -> Vec<String> {
@@ -201,40 +285,132 @@ impl Columns {
         vec![format!("columns that benchdb does not know were passed over: {}", self.unknown.join(", "))]
     }
 
-    fn run(&self, record: &StringRecord) -> Result<RunRecord, String> {
+    fn run(&mut self, record: &StringRecord) -> Result<RunRecord, String> {
         if record.len() != self.count {
             return Err(format!("it has {} fields, the header has {}", record.len(), self.count));
         }
-        let cells = Cells { columns: self, record };
-        let status: RunStatus = cells.labelled("status")?;
-        let validity = match cells.optional("validity") {
-            Some(_) => cells.labelled("validity")?,
-            None if status == RunStatus::Ok => Validity::Valid,
-            None => Validity::NotMeasured,
-        };
-        let mut metrics = MetricSet::default();
-        for metric in standard_metrics() {
-            if let Some(value) = cells.number::<f64>(&metric.name)? {
+        let shared = self.shared(record)?;
+        let cells = Cells { record };
+        let own = &self.own;
+        let (status, validity) = (shared.status, shared.validity);
+        self.values.clear();
+        for &(name, at) in &self.metrics {
+            let text = record.get(at).unwrap_or_default();
+            if text.is_empty() {
+                continue;
+            }
+            // Blanks around a number are rare, and are looked for where there may be some.
+            let value = match text.parse() {
+                Ok(value) => Some(value),
+                Err(_) => cells.number::<f64>(Column { name, at: Some(at) })?,
+            };
+            if let Some(value) = value {
                 if !value.is_finite() {
-                    return Err(format!("`{}` is {value}, not a number that was measured", metric.name));
+                    return Err(format!("`{name}` is {value}, not a number that was measured"));
                 }
-                metrics.set(&metric.name, value);
+                self.values.push((name, value));
             }
         }
+        let metrics: MetricSet = self.values.iter().copied().collect();
+        let started_at = cells.optional(own.started_at).map(str::to_owned);
         let run = RunRecord {
-            uuid: cells.required("run_uuid")?,
-            campaign: cells.optional("campaign_uuid").map(|uuid| Campaign {
-                uuid,
-                started_at: cells.optional("started_at").unwrap_or_default(),
+            uuid: cells.required(own.run_uuid)?.to_owned(),
+            campaign: cells.optional(own.campaign_uuid).map(|uuid| Campaign {
+                uuid: uuid.to_owned(),
+                started_at: started_at.clone().unwrap_or_default(),
                 command_line: String::new(),
-                label: cells.optional("label"),
+                label: cells.optional(own.label).map(str::to_owned),
                 seed: None,
             }),
+            model: shared.model.clone(),
+            configuration: shared.configuration.clone(),
+            environment: shared.environment.clone(),
+            artifact: None,
+            weight_seed: None,
+            repetition: 1,
+            started_at,
+            duration_s: None,
+            measurement: Measurement {
+                validity,
+                stop_reason: None,
+                iterations: cells.number(own.iterations)?.unwrap_or(0),
+                error: cells
+                    .optional(own.error)
+                    .or_else(|| (status != RunStatus::Ok).then_some("the file does not say why"))
+                    .map(str::to_owned),
+                metrics,
+                ..Measurement::without_numbers(status, String::new(), None)
+            },
+        };
+        run.validate()?;
+        Ok(run)
+    }
+
+    /// The part of a row that others share; cells of the same wording are parsed once.
+    fn shared(&mut self, record: &StringRecord) -> Result<Rc<Shared>, String> {
+        self.key.clear();
+        for &at in &self.shared_at {
+            self.key.extend_from_slice(record.get(at).unwrap_or_default().as_bytes());
+            // A byte that UTF-8 does not have.
+            self.key.push(0xFF);
+        }
+        if let Some(shared) = self.shared.get(self.key.as_slice()) {
+            return Ok(Rc::clone(shared));
+        }
+        let shared = Rc::new(self.parse_shared(&Cells { record })?);
+        if self.shared.len() >= SHARED_LIMIT {
+            self.shared.clear();
+        }
+        self.shared.insert(self.key.as_slice().into(), Rc::clone(&shared));
+        Ok(shared)
+    }
+
+    fn parse_shared(&self, cells: &Cells<'_>) -> Result<Shared, String> {
+        let column = |name| Column { name, at: self.at.get(name).copied() };
+        let optional = |name| cells.optional(column(name)).map(str::to_owned);
+        let required = |name| cells.required(column(name)).map(str::to_owned);
+        let parameters: BTreeMap<String, serde_json::Value> = match cells.optional(column("parameters")) {
+            Some(text) => {
+                serde_json::from_str(text).map_err(|_| format!("`parameters` is `{text}`, not a JSON object"))?
+            }
+            None => BTreeMap::new(),
+        };
+        let configuration = Configuration {
+            model: required("model")?,
+            variant: optional("variant").unwrap_or_default(),
+            platform: cells.labelled(column("platform"))?,
+            device: Device {
+                kind: cells.labelled(column("device_kind"))?,
+                vendor: String::new(),
+                name: required("device")?,
+                compute_units: None,
+                memory_bytes: None,
+                software: cells.flag(column("software"))?,
+            },
+            engine: required("engine")?,
+            precision: cells.labelled(column("precision"))?,
+            mode: cells.labelled(column("mode"))?,
+            batch_size: cells.number(column("batch_size"))?.ok_or("`batch_size` is empty")?,
+            input_shape: optional("input_shape").unwrap_or_default(),
+            threads: cells.number(column("threads"))?.unwrap_or(0),
+            parameters,
+        };
+        if let Some(method) = optional("method").filter(|method| method != configuration.method()) {
+            return Err(format!("`method` is `{method}`, but `parameters` does not say so"));
+        }
+        let status: RunStatus = cells.labelled(column("status"))?;
+        Ok(Shared {
+            validity: match cells.optional(column("validity")) {
+                Some(_) => cells.labelled(column("validity"))?,
+                None if status == RunStatus::Ok => Validity::Valid,
+                None => Validity::NotMeasured,
+            },
+            status,
             model: ModelRecord {
-                name: cells.required("model")?,
+                name: configuration.model.clone(),
                 family: None,
-                category: match cells.optional("category") {
-                    Some(_) => Some(cells.labelled("category")?),
+                category: match cells.optional(column("category")) {
+                    Some(_) => Some(cells.labelled(column("category"))?),
                     None => None,
                 },
                 task: None,
@@ -243,104 +419,53 @@ impl Columns {
                 multiply_adds: None,
                 activation_count: None,
             },
-            configuration: cells.configuration()?,
             environment: Environment {
-                host: cells.optional("host"),
-                driver_version: cells.optional("driver_version"),
-                engine_version: cells.optional("engine_version"),
-                framework_version: cells.optional("framework_version"),
-                tool_version: cells.optional("tool_version"),
-                git_commit: cells.optional("git_commit"),
+                host: optional("host"),
+                driver_version: optional("driver_version"),
+                engine_version: optional("engine_version"),
+                framework_version: optional("framework_version"),
+                tool_version: optional("tool_version"),
+                git_commit: optional("git_commit"),
                 ..Environment::default()
             },
-            artifact: None,
-            weight_seed: None,
-            repetition: 1,
-            started_at: cells.optional("started_at"),
-            duration_s: None,
-            measurement: Measurement {
-                validity,
-                stop_reason: None,
-                iterations: cells.number("iterations")?.unwrap_or(0),
-                error: cells
-                    .optional("error")
-                    .or_else(|| (status != RunStatus::Ok).then(|| "the file does not say why".to_owned())),
-                metrics,
-                ..Measurement::without_numbers(status, String::new(), None)
-            },
-        };
-        if let Some(method) = cells.optional("method").filter(|method| method != run.configuration.method()) {
-            return Err(format!("`method` is `{method}`, but `parameters` does not say so"));
-        }
-        run.validate()?;
-        Ok(run)
+            configuration,
+        })
     }
 }
 
-/// The cells of one row, by name.
+/// The cells of one row.
 struct Cells<'c> {
-    columns: &'c Columns,
     record: &'c StringRecord,
 }
 
-impl Cells<'_> {
-    fn optional(&self, name: &str) -> Option<String> {
-        let text = self.record.get(*self.columns.at.get(name)?)?;
-        (!text.trim().is_empty()).then(|| text.to_owned())
+impl<'c> Cells<'c> {
+    fn optional(&self, column: Column) -> Option<&'c str> {
+        self.record.get(column.at?).filter(|text| !text.trim().is_empty())
     }
 
-    fn required(&self, name: &str) -> Result<String, String> {
-        self.optional(name).ok_or_else(|| format!("`{name}` is empty"))
+    fn required(&self, column: Column) -> Result<&'c str, String> {
+        self.optional(column).ok_or_else(|| format!("`{}` is empty", column.name))
     }
 
-    fn labelled<T: ValueEnum>(&self, name: &str) -> Result<T, String> {
-        let text = self.required(name)?;
+    fn labelled<T: ValueEnum>(&self, column: Column) -> Result<T, String> {
+        let text = self.required(column)?;
         parse_label(text.trim()).ok_or_else(|| {
             let known: Vec<String> = T::value_variants().iter().map(label).collect();
-            format!("`{name}` is `{text}`, not one of {}", known.join(", "))
+            format!("`{}` is `{text}`, not one of {}", column.name, known.join(", "))
         })
     }
 
-    fn flag(&self, name: &str) -> Result<bool, String> {
-        match self.optional(name).unwrap_or_default().trim().to_lowercase().as_str() {
+    fn flag(&self, column: Column) -> Result<bool, String> {
+        match self.optional(column).unwrap_or_default().trim().to_lowercase().as_str() {
             "" | "0" | "false" => Ok(false),
             "1" | "true" => Ok(true),
-            other => Err(format!("`{name}` is `{other}`, not 0 or 1")),
+            other => Err(format!("`{}` is `{other}`, not 0 or 1", column.name)),
         }
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, String> {
-        self.optional(name)
-            .map(|text| text.trim().parse().map_err(|_| format!("`{name}` is `{text}`, not a number")))
+    fn number<T: std::str::FromStr>(&self, column: Column) -> Result<Option<T>, String> {
+        self.optional(column)
+            .map(|text| text.trim().parse().map_err(|_| format!("`{}` is `{text}`, not a number", column.name)))
             .transpose()
-    }
-
-    fn configuration(&self) -> Result<Configuration, String> {
-        let parameters: BTreeMap<String, serde_json::Value> = match self.optional("parameters") {
-            Some(text) => {
-                serde_json::from_str(&text).map_err(|_| format!("`parameters` is `{text}`, not a JSON object"))?
-            }
-            None => BTreeMap::new(),
-        };
-        Ok(Configuration {
-            model: self.required("model")?,
-            variant: self.optional("variant").unwrap_or_default(),
-            platform: self.labelled("platform")?,
-            device: Device {
-                kind: self.labelled("device_kind")?,
-                vendor: String::new(),
-                name: self.required("device")?,
-                compute_units: None,
-                memory_bytes: None,
-                software: self.flag("software")?,
-            },
-            engine: self.required("engine")?,
-            precision: self.labelled("precision")?,
-            mode: self.labelled("mode")?,
-            batch_size: self.number("batch_size")?.ok_or("`batch_size` is empty")?,
-            input_shape: self.optional("input_shape").unwrap_or_default(),
-            threads: self.number("threads")?.unwrap_or(0),
-            parameters,
-        })
     }
 }

@@ -1,12 +1,16 @@
 //! benchdb's JSON: everything of every run, samples and telemetry too. One run a line, so that a broken one can be named
-//! and passed over, and so that two exports can be compared; the same document in another layout is read as well.
+//! and passed over, and so that two exports can be compared; the same document in another layout is read as well. Either
+//! way one run is in memory at a time.
 
-use std::io::Write;
+use std::cell::Cell;
+use std::fmt;
+use std::io::{BufRead, Read, Write};
 
-use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Content, ExchangeError, Exporter, Importer, Sink};
+use super::head::pass_mark;
+use super::{ExchangeError, Exporter, Head, Importer, Sink};
 use crate::domain::{ImportItem, Refusal, RunRecord};
 
 /// The version of the layout.
@@ -19,13 +23,6 @@ const OPENING: &str = "{\"schema\":\"benchdb/1\",\"kind\":\"runs\",\"runs\":[";
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OwnJson {
     written: u64,
-}
-
-#[derive(Deserialize)]
-struct Document<'d> {
-    schema: String,
-    #[serde(borrow)]
-    runs: Vec<&'d RawValue>,
 }
 
 impl Exporter for OwnJson {
@@ -50,47 +47,61 @@ impl<E: From<ExchangeError>> Importer<E> for OwnJson {
         "benchdb-json"
     }
 
-    fn recognises(&self, content: Content<'_>) -> bool {
-        // The schema stands first in what we write; another program may have sorted it to the end.
-        let bytes = content.bytes.trim_ascii_start();
-        let ends = [&bytes[..bytes.len().min(256)], &bytes[bytes.len().saturating_sub(256)..]];
-        bytes.starts_with(b"{")
-            && ends.iter().any(|end| {
-                let words: String = String::from_utf8_lossy(end).split_whitespace().collect();
-                words.contains("\"schema\":\"benchdb/")
-            })
+    fn recognises(&self, head: &Head<'_>) -> bool {
+        let outline = head.outline();
+        // The schema stands first in what we write; another program may have sorted it behind the runs.
+        outline.first == b'{'
+            && (outline.text(1, "schema").is_some_and(|schema| schema.starts_with("benchdb/"))
+                || outline.has(1, "runs")
+                    && (outline.text(1, "kind") == Some("runs") || outline.has(3, "configuration")))
     }
 
-    fn read(&self, content: Content<'_>, sink: &mut Sink<'_, E>) -> Result<Vec<String>, E> {
-        let text = std::str::from_utf8(content.bytes).map_err(|error| ExchangeError::Malformed {
-            path: content.path.to_owned(),
-            line: line_of(content.bytes, error.valid_up_to()),
-            reason: "it is not UTF-8".to_owned(),
-        })?;
-        if text.strip_prefix(OPENING).is_some_and(|rest| rest.starts_with(['\n', '\r'])) {
-            read_lines(text, sink)?;
-        } else {
-            read_document(content.path, text, sink)?;
+    fn read(&self, path: &str, content: &mut dyn BufRead, sink: &mut Sink<'_, E>) -> Result<Vec<String>, E> {
+        let unreadable = |source| ExchangeError::Read { path: path.to_owned(), source };
+        pass_mark(content).map_err(unreadable)?;
+        let mut opening = Vec::new();
+        content.take(OPENING.len() as u64 + 1).read_to_end(&mut opening).map_err(unreadable)?;
+        match opening.strip_prefix(OPENING.as_bytes()) {
+            Some([end @ (b'\n' | b'\r')]) => {
+                if *end == b'\r' {
+                    content.skip_until(b'\n').map_err(unreadable)?;
+                }
+                read_lines(path, content, sink)?;
+            }
+            _ => read_document(path, opening.chain(content), sink)?,
         }
         Ok(Vec::new())
     }
 }
 
-/// The layout that we write: a run a line.
-fn read_lines<E>(text: &str, sink: &mut Sink<'_, E>) -> Result<(), E> {
+/// The layout that we write: a run a line. The first line is read.
+fn read_lines<E: From<ExchangeError>>(path: &str, content: &mut dyn BufRead, sink: &mut Sink<'_, E>) -> Result<(), E> {
     let mut closed = false;
-    let mut last = 1;
-    for (index, line) in text.lines().enumerate().skip(1) {
-        last = index as u64 + 1;
-        match line.trim() {
-            "" => {}
-            "]}" => closed = true,
-            run => sink(item(run.strip_suffix(',').unwrap_or(run), last))?,
+    let mut number = 1;
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let length = content
+            .read_until(b'\n', &mut line)
+            .map_err(|source| ExchangeError::Read { path: path.to_owned(), source })?;
+        if length == 0 {
+            break;
+        }
+        number += 1;
+        match line.trim_ascii() {
+            b"" => {}
+            b"]}" => closed = true,
+            run => {
+                // The last run and the end may stand on one line.
+                closed = run.ends_with(b"]}") && serde_json::from_slice::<&RawValue>(run).is_err();
+                let run = if closed { run[..run.len() - 2].trim_ascii_end() } else { run };
+                sink(item(run.strip_suffix(b",").unwrap_or(run), number))?;
+            }
         }
     }
-    if !closed && !text.trim_end().ends_with("]}") {
+    if !closed {
         sink(ImportItem::Refused(Refusal {
-            line: last,
+            line: number,
             reason: "the file ends too early: its closing `]}` is missing".to_owned(),
         }))?;
     }
@@ -98,30 +109,129 @@ fn read_lines<E>(text: &str, sink: &mut Sink<'_, E>) -> Result<(), E> {
 }
 
 /// The same document, laid out by another program.
-fn read_document<E: From<ExchangeError>>(path: &str, text: &str, sink: &mut Sink<'_, E>) -> Result<(), E> {
-    let document: Document<'_> = serde_json::from_str(text).map_err(|error| ExchangeError::Malformed {
-        path: path.to_owned(),
-        line: error.line() as u64,
-        reason: error.to_string(),
-    })?;
-    if document.schema != SCHEMA {
-        return Err(ExchangeError::NewerSchema { path: path.to_owned(), found: document.schema }.into());
+fn read_document<E: From<ExchangeError>>(path: &str, content: impl Read, sink: &mut Sink<'_, E>) -> Result<(), E> {
+    let lines = Cell::new(1);
+    let mut stopped = None;
+    let mut json = serde_json::Deserializer::from_reader(CountLines { content, lines: &lines });
+    let document = Document { path, lines: &lines, sink, stopped: &mut stopped };
+    let read = document.deserialize(&mut json).and_then(|()| json.end());
+    match (stopped, read) {
+        (Some(error), _) => Err(error),
+        (None, Err(error)) if error.is_io() => {
+            Err(ExchangeError::Read { path: path.to_owned(), source: error.into() }.into())
+        }
+        (None, Err(error)) => Err(ExchangeError::Malformed {
+            path: path.to_owned(),
+            line: (error.line() as u64).max(1),
+            reason: error.to_string(),
+        }
+        .into()),
+        (None, Ok(())) => Ok(()),
     }
-    for run in document.runs {
-        let offset = run.get().as_ptr() as usize - text.as_ptr() as usize;
-        sink(item(run.get(), line_of(text.as_bytes(), offset)))?;
-    }
-    Ok(())
 }
 
-fn item(json: &str, line: u64) -> ImportItem {
-    let record: Result<RunRecord, String> = serde_json::from_str(json).map_err(|error| error.to_string());
+/// A stream that knows in which line it is.
+struct CountLines<'l, R> {
+    content: R,
+    lines: &'l Cell<u64>,
+}
+
+impl<R: Read> Read for CountLines<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        // The parser asks for one byte at a time: no byte is counted before it is looked at.
+        let length = self.content.read(buffer)?;
+        let breaks = buffer[..length].iter().filter(|&&byte| byte == b'\n').count();
+        self.lines.set(self.lines.get() + breaks as u64);
+        Ok(length)
+    }
+}
+
+/// The document while it is parsed: its runs go to the sink one at a time. What ends the reading for another reason
+/// than the text itself is left in `stopped`.
+struct Document<'d, 's, E> {
+    path: &'d str,
+    lines: &'d Cell<u64>,
+    sink: &'d mut Sink<'s, E>,
+    stopped: &'d mut Option<E>,
+}
+
+impl<'j, E: From<ExchangeError>> DeserializeSeed<'j> for Document<'_, '_, E> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'j>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'j, E: From<ExchangeError>> Visitor<'j> for Document<'_, '_, E> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a document of runs")
+    }
+
+    fn visit_map<A: MapAccess<'j>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let (mut schema_seen, mut runs_seen) = (false, false);
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "schema" => {
+                    let found: String = map.next_value()?;
+                    if found != SCHEMA {
+                        *self.stopped = Some(ExchangeError::NewerSchema { path: self.path.to_owned(), found }.into());
+                        return Err(A::Error::custom("another schema"));
+                    }
+                    schema_seen = true;
+                }
+                "runs" => {
+                    map.next_value_seed(Runs(&mut self))?;
+                    runs_seen = true;
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        match (schema_seen, runs_seen) {
+            (false, _) => Err(A::Error::missing_field("schema")),
+            (_, false) => Err(A::Error::missing_field("runs")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The array of runs.
+struct Runs<'r, 'd, 's, E>(&'r mut Document<'d, 's, E>);
+
+impl<'j, E> DeserializeSeed<'j> for Runs<'_, '_, '_, E> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'j>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_seq(self)
+    }
+}
+
+impl<'j, E> Visitor<'j> for Runs<'_, '_, '_, E> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of runs")
+    }
+
+    fn visit_seq<A: SeqAccess<'j>>(self, mut runs: A) -> Result<(), A::Error> {
+        while let Some(run) = runs.next_element::<Box<RawValue>>()? {
+            let run = run.get().as_bytes();
+            let breaks = run.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            if let Err(error) = (self.0.sink)(item(run, self.0.lines.get().saturating_sub(breaks))) {
+                *self.0.stopped = Some(error);
+                return Err(A::Error::custom("stopped"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn item(json: &[u8], line: u64) -> ImportItem {
+    let record: Result<RunRecord, String> = serde_json::from_slice(json).map_err(|error| error.to_string());
     match record.and_then(|record| record.validate().map(|()| record)) {
         Ok(record) => ImportItem::Run(Box::new(record)),
         Err(reason) => ImportItem::Refused(Refusal { line, reason }),
     }
-}
-
-fn line_of(bytes: &[u8], offset: usize) -> u64 {
-    bytes[..offset.min(bytes.len())].iter().filter(|&&byte| byte == b'\n').count() as u64 + 1
 }

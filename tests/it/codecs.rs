@@ -6,7 +6,7 @@ use benchdb::domain::{
     Campaign, Configuration, Device, DeviceKind, Environment, ImportItem, Measurement, MetricSet, Mode, Platform,
     Precision, RunRecord, RunStatus, SampleSeries, StopReason, Validity,
 };
-use benchdb::exchange::{Content, ExchangeError, Exporter, Importer, OwnCsv, OwnJson};
+use benchdb::exchange::{ExchangeError, Exporter, Head, Importer, OwnCsv, OwnJson};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -117,10 +117,9 @@ fn there_and_back<X: Exporter + Importer<ExchangeError>>(mut format: X, runs: &[
         format.write(&mut bytes, index as i64, run).unwrap();
     }
     format.end(&mut bytes).unwrap();
-    let content = Content { path: "test", bytes: &bytes };
-    assert!(format.recognises(content));
+    assert!(format.recognises(&Head::new("test", &bytes)));
     let mut items = Vec::new();
-    let notes = format.read(content, &mut |item| {
+    let notes = format.read("test", &mut bytes.as_slice(), &mut |item| {
         items.push(item);
         Ok(())
     });
@@ -151,9 +150,9 @@ proptest! {
             b"run_uuid,model,platform,device,device_kind,engine,precision,mode,batch_size,status\n"
         };
         let bytes = [opening, &*bytes].concat();
-        let content = Content { path: "test", bytes: &bytes };
         let mut sink = |_: ImportItem| Ok::<(), ExchangeError>(());
+        let content = &mut bytes.as_slice();
         // Whatever it answers.
-        let _ = if json { OwnJson::default().read(content, &mut sink) } else { OwnCsv.read(content, &mut sink) };
+        let _ = if json { OwnJson::default().read("test", content, &mut sink) } else { OwnCsv.read("test", content, &mut sink) };
     }
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{Expect as _, Sandbox, json_of, rows, said, stderr_of, wait_for};
+use crate::support::{Expect as _, Sandbox, json_of, root, rows, said, stderr_of, wait_for};
 
 /// A database that holds all that a run can hold.
 fn origin() -> Sandbox {
@@ -498,4 +498,37 @@ fn an_output_does_not_overwrite_the_database() {
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
     }
     assert_eq!(sandbox.count("SELECT count(*) FROM run"), 1);
+}
+
+#[test]
+fn files_of_other_tools_are_imported() {
+    let sandbox = Sandbox::new();
+    let foreign = |name: &str| root().join("fixtures/foreign").join(name);
+    // Two rows have no batch size.
+    let output = sandbox.benchdb().arg("import").arg(foreign("timm")).args(["--format", "json"]).ends_with(1);
+    let taken: Vec<_> = rows(&json_of(&output)).iter().map(numbers).collect();
+    assert_eq!(taken, [(5, 0, 2), (3, 0, 0), (3, 0, 0)], "{}", said(&output));
+    assert!(stderr_of(&output).contains(":7: `batch_size` is missing"), "{}", said(&output));
+    let map = ["--map", "platform==cuda", "--map", "device==NVIDIA H200", "--format", "json"];
+    let output = sandbox.benchdb().arg("import").arg(foreign("hyperfine/result.json")).args(map).succeeds();
+    assert_eq!(numbers(&rows(&json_of(&output))[0]), (2, 0, 0));
+    assert!(stderr_of(&output).contains("precision==fp32"), "{}", said(&output));
+    assert_eq!(sandbox.count("SELECT count(*) FROM results WHERE device = 'NVIDIA H200' AND platform = 'cuda'"), 2);
+    sandbox.benchdb().arg("check").succeeds();
+}
+
+#[test]
+fn a_map_is_checked_before_any_file_is_read() {
+    let sandbox = Sandbox::new();
+    sandbox.write("t.csv", "net,lat\na,1\n");
+    for (entry, reason) in
+        [("lateness=lat", "no `lateness`"), ("latency_p50_ms=lat*x", "no factor"), ("platform==warp", "warp")]
+    {
+        let output = sandbox.benchdb().args(["import", "t.csv", "--map", entry]).ends_with(2);
+        assert!(stderr_of(&output).contains(reason), "{}", said(&output));
+    }
+    assert_eq!(sandbox.listing(), ["t.csv"]);
+    let map = ["--map", "model=net", "--map", "latency_p50_ms=lat*1000"];
+    let output = sandbox.benchdb().args(["import", "t.csv"]).args(map).ends_with(2);
+    assert!(stderr_of(&output).contains("`--map precision==fp32`"), "{}", said(&output));
 }

@@ -20,7 +20,7 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("analysis", &["stats"]),
     ("measure", &["stats"]),
     ("zoo", &[]),
-    ("exchange", &[]),
+    ("exchange", &["stats"]),
     ("report", &[]),
 ];
 
