@@ -13,6 +13,8 @@ pub mod maintain;
 pub mod named;
 mod open;
 pub mod query;
+#[cfg(test)]
+mod samples;
 pub mod status;
 
 use std::path::{Path, PathBuf};
