@@ -1,92 +1,47 @@
-//! The database: insertion of runs in one transaction and one by one, and the answers of `status` and `query` over
-//! 100,000 runs.
+//! A database of a million runs: filling it, importing it as CSV, and every answer that people wait for. Everything is
+//! the made-up database of `generated/mod.rs`; `BENCHDB_RUNS=100000` makes a smaller one.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 
-use std::time::Duration;
+use std::sync::mpsc::sync_channel;
+use std::time::{Duration, Instant};
 
-use benchdb::domain::run::{ModelRecord, ModelSource};
-use benchdb::domain::{
-    Configuration, Device, DeviceKind, Environment, Measurement, Mode, Platform, Precision, RunRecord, RunStatus,
-    StopReason, Validity,
-};
+use benchdb::domain::{ImportItem, RunRecord};
+use benchdb::exchange::{Content, ExchangeError, Exporter as _, Importer, OwnCsv};
+use benchdb::store::imports::ImportSource;
 use benchdb::store::named::NAMED_QUERIES;
 use benchdb::store::query::QueryLimits;
-use benchdb::store::{Access, Store};
+use benchdb::store::{Access, Store, StoreError};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use generated::Generated;
 
-const BATCH: u64 = 10_000;
-const LARGE: u64 = 100_000;
+mod generated;
 
-/// The `index`-th run of a database of 20 models on 10 devices at 10 batch sizes; numbers vary, none means anything.
-fn run(index: u64) -> RunRecord {
-    let model = format!("model_{}", index % 20);
-    let configuration = Configuration {
-        model: model.clone(),
-        variant: String::new(),
-        platform: Platform::Cpu,
-        device: Device {
-            kind: DeviceKind::Cpu,
-            vendor: "Vendor".into(),
-            name: format!("Device {}", index / 20 % 10),
-            compute_units: Some(8),
-            memory_bytes: None,
-            software: false,
-        },
-        engine: "burn-flex".into(),
-        precision: Precision::Fp32,
-        mode: Mode::Inference,
-        batch_size: 1 << (index / 200 % 10),
-        input_shape: "3x224x224".into(),
-        threads: 8,
-        parameters: Default::default(),
-    };
-    let mut measurement = Measurement::without_numbers(RunStatus::Ok, String::new(), None);
-    measurement.error = None;
-    measurement.validity = Validity::Valid;
-    measurement.stop_reason = Some(StopReason::Completed);
-    measurement.iterations = 50;
-    for (offset, name) in [
-        "latency_mean_ms",
-        "latency_p50_ms",
-        "latency_p90_ms",
-        "latency_p95_ms",
-        "latency_p99_ms",
-        "throughput_samples_per_second",
-        "startup_ms",
-        "first_inference_ms",
-        "memory_host_peak_mb",
-        "success_rate",
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        measurement
-            .metrics
-            .set(name, if name == "success_rate" { 1.0 } else { (index % 977 + offset as u64) as f64 + 0.5 });
+/// Runs that are made at a time, outside the clock.
+const PORTION: u64 = 5_000;
+
+/// Rows that the reading thread hands over at a time, and portions that wait.
+const ROWS: usize = 500;
+const WAITING: usize = 8;
+
+fn runs() -> u64 {
+    std::env::var("BENCHDB_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000)
+}
+
+/// An error of either layer.
+#[derive(Debug)]
+struct Failed;
+
+impl From<StoreError> for Failed {
+    fn from(_: StoreError) -> Self {
+        Self
     }
-    RunRecord {
-        uuid: uuid::Uuid::now_v7().to_string(),
-        campaign: None,
-        model: ModelRecord {
-            name: model,
-            family: None,
-            category: None,
-            task: None,
-            source: ModelSource::Imported,
-            parameter_count: None,
-            multiply_adds: None,
-            activation_count: None,
-        },
-        configuration,
-        environment: Environment { host: Some("host".into()), ..Environment::default() },
-        artifact: None,
-        weight_seed: Some(0),
-        repetition: 1,
-        started_at: Some(format!("2026-11-{:02}T{:02}:00:00.000Z", index % 28 + 1, index % 24)),
-        duration_s: Some(2.0),
-        measurement,
+}
+
+impl From<ExchangeError> for Failed {
+    fn from(_: ExchangeError) -> Self {
+        Self
     }
 }
 
@@ -96,60 +51,96 @@ fn new_store() -> (tempfile::TempDir, Store) {
     (folder, store)
 }
 
-fn insertion(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("insert");
-    group.sample_size(10);
-    group.throughput(Throughput::Elements(BATCH));
-    group.bench_function("10000_runs_in_one_transaction", |bencher| {
-        bencher.iter_batched_ref(
-            || (new_store(), (0..BATCH).map(run).collect::<Vec<_>>()),
-            |((_, store), runs)| store.insert_runs(runs.iter()).unwrap(),
-            BatchSize::PerIteration,
-        );
+/// All runs into a new database, in one transaction; the time that it took without making the runs.
+fn insert(generated: &Generated) -> Duration {
+    let (_folder, mut store) = new_store();
+    let (mut next, mut making) = (0, Duration::ZERO);
+    let mut ready: Vec<RunRecord> = Vec::new();
+    let begun = Instant::now();
+    store
+        .insert_runs(std::iter::from_fn(|| {
+            if ready.is_empty() {
+                let begun = Instant::now();
+                let end = (next + PORTION).min(runs());
+                ready = (next..end).rev().map(|index| generated.run(index)).collect();
+                next = end;
+                making += begun.elapsed();
+            }
+            ready.pop()
+        }))
+        .unwrap();
+    begun.elapsed() - making
+}
+
+/// A CSV file into a new database: one thread reads it, another writes.
+fn import(store: &mut Store, csv: &[u8]) {
+    let source = ImportSource { path: "x.csv".into(), format: "csv".into(), content_sha256: "0".repeat(64) };
+    let (sender, receiver) = sync_channel::<Vec<ImportItem>>(WAITING);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut rows = Vec::with_capacity(ROWS);
+            let content = Content { path: "x.csv", bytes: csv };
+            Importer::<Failed>::read(&OwnCsv, content, &mut |item| {
+                rows.push(item);
+                if rows.len() == ROWS {
+                    sender.send(std::mem::replace(&mut rows, Vec::with_capacity(ROWS))).unwrap();
+                }
+                Ok(())
+            })
+            .unwrap();
+            sender.send(rows).unwrap();
+        });
+        store
+            .import_runs::<Failed>(&source, true, |sink| receiver.into_iter().flatten().try_for_each(&mut *sink))
+            .unwrap();
     });
-    group.throughput(Throughput::Elements(1));
-    group.bench_function("one_durable_run", |bencher| {
-        let (_folder, mut store) = new_store();
-        let mut index = 0;
-        bencher.iter_batched(
-            || {
-                index += 1;
-                run(index)
-            },
-            |record| store.insert_run(&record).unwrap(),
-            BatchSize::PerIteration,
-        );
+}
+
+fn filling(criterion: &mut Criterion) {
+    let generated = Generated::new(runs());
+    let mut group = criterion.benchmark_group("fill");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(runs()));
+    group.bench_function("insert_in_one_transaction", |bencher| {
+        bencher.iter_custom(|times| (0..times).map(|_| insert(&generated)).sum());
+    });
+    let mut csv = Vec::new();
+    OwnCsv.begin(&mut csv).unwrap();
+    for (index, run) in generated.runs().enumerate() {
+        OwnCsv.write(&mut csv, index as i64 + 1, &run).unwrap();
+    }
+    OwnCsv.end(&mut csv).unwrap();
+    group.bench_function("import_csv", |bencher| {
+        bencher.iter_batched_ref(new_store, |(_, store)| import(store, &csv), BatchSize::PerIteration);
     });
     group.finish();
 }
 
 fn answers(criterion: &mut Criterion) {
     let (_folder, mut store) = new_store();
-    store.insert_runs((0..LARGE).map(run).collect::<Vec<_>>().iter()).unwrap();
-    let mut group = criterion.benchmark_group("100000_runs");
+    store.insert_runs(Generated::new(runs()).runs()).unwrap();
+    let mut group = criterion.benchmark_group("answer");
     group.sample_size(10);
-    group.bench_function("status_summary_and_coverage", |bencher| {
-        bencher.iter(|| (store.summary().unwrap(), store.list_coverage().unwrap()));
-    });
     let limits = QueryLimits { time: Duration::from_secs(60), rows: Some(10_000) };
-    let ad_hoc = [
-        ("ordered_top_20", "SELECT model, device, throughput_samples_per_second FROM results ORDER BY 3 DESC LIMIT 20"),
-        ("filtered_by_model", "SELECT run_id, latency_p50_ms FROM results WHERE model = 'model_7' AND batch_size = 8"),
-        ("count_by_model", "SELECT model, count(*), avg(latency_p50_ms) FROM results GROUP BY model"),
-    ];
-    for (name, sql) in ad_hoc {
-        group
-            .bench_function(format!("query/{name}"), |bencher| bencher.iter(|| store.query(sql, &[], limits).unwrap()));
-    }
+    group.bench_function("status", |bencher| {
+        let newest = NAMED_QUERIES.iter().find(|query| query.name == "newest").unwrap();
+        bencher.iter(|| {
+            store.summary().unwrap();
+            store.list_coverage().unwrap();
+            store.list_campaigns(5).unwrap();
+            store.query(newest.sql, &[], limits).unwrap()
+        });
+    });
     for named in NAMED_QUERIES {
-        let parameters = [("model".to_owned(), "model_7".to_owned())];
+        let parameters = [("model".to_owned(), "model_00".to_owned())];
         let parameters: &[_] = if named.sql.contains(":model") { &parameters } else { &[] };
         group.bench_function(format!("named/{}", named.name), |bencher| {
             bencher.iter(|| store.query(named.sql, parameters, limits).unwrap());
         });
     }
+    group.bench_function("check", |bencher| bencher.iter(|| store.check().unwrap()));
     group.finish();
 }
 
-criterion_group!(benches, insertion, answers);
+criterion_group!(benches, filling, answers);
 criterion_main!(benches);

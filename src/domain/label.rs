@@ -17,6 +17,12 @@ pub trait Labelled: ValueEnum + PartialEq + 'static {
         let place = Self::value_variants().iter().position(|variant| variant == self);
         place.and_then(|place| Self::labels().get(place)).map_or("", String::as_str)
     }
+
+    /// The value of exactly this text; [`parse_label`] is for what people wrote.
+    fn of_label(text: &str) -> Option<Self> {
+        let place = Self::labels().iter().position(|label| label == text)?;
+        Self::value_variants().get(place).cloned()
+    }
 }
 
 /// The value that a text names; `None` for an unknown text.
@@ -57,7 +63,9 @@ mod tests {
         for status in RunStatus::value_variants() {
             assert_eq!(status.label(), label(status));
             assert_eq!(parse_label(status.label()), Some(*status));
+            assert_eq!(RunStatus::of_label(status.label()), Some(*status));
         }
+        assert_eq!(RunStatus::of_label("OK"), None);
         assert_eq!(Precision::Int8w.to_string(), "int8w");
     }
 }

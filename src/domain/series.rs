@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::configuration::Configuration;
 use super::environment::Environment;
 use super::hardware::DeviceKind;
-use super::label::{display_as_label, label};
+use super::label::{Labelled as _, display_as_label};
 use super::metric::Metric;
 use super::run::{RunRecord, Validity};
 
@@ -56,11 +56,11 @@ impl Part {
         match self {
             Self::Model => configuration.model.clone(),
             Self::Variant => configuration.variant.clone(),
-            Self::Mode => label(&configuration.mode),
-            Self::Platform => label(&configuration.platform),
+            Self::Mode => configuration.mode.label().to_owned(),
+            Self::Platform => configuration.platform.label().to_owned(),
             Self::Device => configuration.device.name.clone(),
             Self::Engine => configuration.engine.clone(),
-            Self::Precision => label(&configuration.precision),
+            Self::Precision => configuration.precision.label().to_owned(),
             Self::BatchSize => configuration.batch_size.to_string(),
             Self::InputShape => configuration.input_shape.clone(),
             Self::Threads => configuration.threads.to_string(),

@@ -7,6 +7,7 @@ use std::io::BufRead;
 use csv::StringRecord;
 
 use super::head::{lines_behind, pass_mark};
+use super::own_csv::unreadable;
 use super::{ExchangeError, Head};
 use crate::domain::label::parse_label;
 use crate::domain::metric::{Metric, find_metric, standard_metrics};
@@ -78,12 +79,11 @@ pub fn read_identity_csv(
     content: &mut dyn BufRead,
     metrics: Vec<&'static Metric>,
 ) -> Result<IdentityTable, ExchangeError> {
-    let malformed = |line: u64, reason: String| ExchangeError::Malformed { path: path.to_owned(), line, reason };
     let failed = |source| ExchangeError::Read { path: path.to_owned(), source };
     pass_mark(content).map_err(failed)?;
     let behind = lines_behind(content.fill_buf().map_err(failed)?);
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(content);
-    let header = reader.headers().map_err(|error| malformed(1, error.to_string()))?.clone();
+    let header = reader.headers().map_err(|error| unreadable(path, error))?.clone();
     let columns = Columns::new(&header, &metrics, path)?;
     let mut table = IdentityTable { set: SeriesSet::new(metrics), refused: Vec::new(), notes: columns.notes() };
     let mut rows: BTreeMap<Identity, Vec<(u64, Row)>> = BTreeMap::new();
@@ -96,7 +96,7 @@ pub fn read_identity_csv(
                 table.refused.push(Refusal { line, reason: "it is not UTF-8".to_owned() });
                 continue;
             }
-            Err(error) => return Err(malformed(error.position().map_or(1, csv::Position::line), error.to_string())),
+            Err(error) => return Err(unreadable(path, error)),
         };
         let line = record.position().map_or(0, csv::Position::line) + behind;
         match columns.row(&record, &mut seen, line) {

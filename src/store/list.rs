@@ -1,6 +1,6 @@
 //! Reading runs back, whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use clap::ValueEnum;
 use rusqlite::types::FromSql;
@@ -9,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Store, StoreError};
-use crate::domain::label::{label, parse_label};
-use crate::domain::metric::standard_metrics;
+use crate::domain::label::{Labelled, label};
+use crate::domain::metric::{Better, standard_metrics};
 use crate::domain::run::{ExtraMetric, ModelRecord, OperatorTime, TelemetrySeries};
 use crate::domain::{
     Artifact, Campaign, Configuration, Device, Environment, Measurement, MetricSet, Mode, Platform, Precision,
@@ -122,7 +122,7 @@ impl Store {
                 "ORDER BY run.id"
             ))
             .map_err(|source| self.fail(source))?;
-        let columns = statement.column_names().map(str::to_owned).collect::<Vec<_>>();
+        let columns = Columns::of(&statement);
         let parameters = SelectionParameters::new(selection);
         let mut rows = statement.query(parameters.bind().as_slice()).map_err(|source| self.fail(source))?;
         while let Some(row) = rows.next().map_err(|source| self.fail(source))? {
@@ -132,6 +132,25 @@ impl Store {
                 children.attach(self, id, &mut record.measurement)?;
             }
             visit(id, record)?;
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` with every configuration that has runs, its stored fingerprint, and the UUID of one of its runs.
+    ///
+    /// # Errors
+    /// What SQLite refuses, and a value that no program of ours wrote.
+    pub(super) fn for_each_configuration(
+        &self,
+        mut visit: impl FnMut(Configuration, String, String),
+    ) -> Result<(), StoreError> {
+        let failed = |source| self.fail(source);
+        let mut statement = self.connection.prepare(include_str!("sql/select_configurations.sql")).map_err(failed)?;
+        let columns = Columns::of(&statement);
+        let mut rows = statement.query([]).map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let reader = Reader { row, columns: &columns, store: self };
+            visit(reader.configuration()?, reader.get("fingerprint")?, reader.get("run_uuid")?);
         }
         Ok(())
     }
@@ -150,28 +169,50 @@ impl Store {
     }
 }
 
+/// Where each column stands: SQLite looks for a name among all of them, each time it is asked.
+struct Columns {
+    places: HashMap<String, usize>,
+    metrics: Vec<(&'static str, usize)>,
+}
+
+impl Columns {
+    fn of(statement: &Statement<'_>) -> Self {
+        let places: HashMap<String, usize> =
+            statement.column_names().enumerate().map(|(place, name)| (name.to_owned(), place)).collect();
+        let metrics = standard_metrics()
+            .iter()
+            .filter_map(|metric| places.get(&metric.name).map(|place| (metric.name.as_str(), *place)))
+            .collect();
+        Self { places, metrics }
+    }
+}
+
 struct Reader<'r> {
     row: &'r Row<'r>,
-    columns: &'r [String],
+    columns: &'r Columns,
     store: &'r Store,
 }
 
 impl Reader<'_> {
     fn get<T: FromSql>(&self, column: &str) -> Result<T, StoreError> {
-        self.row.get(column).map_err(|source| self.store.fail(source))
+        match self.columns.places.get(column) {
+            Some(place) => self.row.get(*place),
+            None => Err(rusqlite::Error::InvalidColumnName(column.to_owned())),
+        }
+        .map_err(|source| self.store.fail(source))
     }
 
     fn unsigned(&self, column: &str) -> Result<Option<u64>, StoreError> {
         Ok(self.get::<Option<i64>>(column)?.map(i64::cast_unsigned))
     }
 
-    fn optional_enum<T: ValueEnum>(&self, column: &'static str) -> Result<Option<T>, StoreError> {
+    fn optional_enum<T: Labelled>(&self, column: &'static str) -> Result<Option<T>, StoreError> {
         self.get::<Option<String>>(column)?
-            .map(|text| parse_label(&text).ok_or_else(|| self.bad(column, text)))
+            .map(|text| T::of_label(&text).ok_or_else(|| self.bad(column, text)))
             .transpose()
     }
 
-    fn required_enum<T: ValueEnum>(&self, column: &'static str) -> Result<T, StoreError> {
+    fn required_enum<T: Labelled>(&self, column: &'static str) -> Result<T, StoreError> {
         self.optional_enum(column)?.ok_or_else(|| self.bad(column, "NULL".into()))
     }
 
@@ -279,10 +320,8 @@ impl Reader<'_> {
 
     fn measurement(&self) -> Result<Measurement, StoreError> {
         let mut metrics = MetricSet::default();
-        for metric in standard_metrics() {
-            if self.columns.contains(&metric.name) {
-                metrics.set_optional(&metric.name, self.get(&metric.name)?);
-            }
+        for (name, place) in &self.columns.metrics {
+            metrics.set_optional(name, self.row.get(*place).map_err(|source| self.store.fail(source))?);
         }
         Ok(Measurement {
             status: self.required_enum("status")?,
@@ -338,7 +377,7 @@ impl<'s> Children<'s> {
                 Ok(ExtraMetric {
                     name: row.get(0)?,
                     unit: row.get(1)?,
-                    better: parse_label(&row.get::<_, String>(2)?).unwrap_or(crate::domain::metric::Better::None),
+                    better: Better::of_label(&row.get::<_, String>(2)?).unwrap_or(Better::None),
                     value: row.get(3)?,
                 })
             })

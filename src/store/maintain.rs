@@ -130,23 +130,14 @@ impl Store {
     }
 
     fn check_fingerprints(&self, findings: &mut Vec<Finding>) -> Result<(), StoreError> {
-        let mut stored = self
-            .connection
-            .prepare(
-                "SELECT configuration.fingerprint FROM run
-                 JOIN configuration ON configuration.id = run.configuration_id WHERE run.id = ?1",
-            )
-            .map_err(|source| self.fail(source))?;
-        self.for_each_run(&Selection::default(), Detail::Row, |id, record| {
-            let fingerprint: String = stored.query_row([id], |row| row.get(0)).map_err(|source| self.fail(source))?;
-            if fingerprint != record.configuration.fingerprint() {
+        self.for_each_configuration(|configuration, stored, uuid| {
+            if stored != configuration.fingerprint() {
                 findings.push(Finding {
                     check: "fingerprints of configurations".into(),
-                    problem: ["run ", &record.uuid, " was changed by hand: its configuration has another fingerprint"]
+                    problem: ["run ", &uuid, " was changed by hand: its configuration has another fingerprint"]
                         .concat(),
                 });
             }
-            Ok(())
         })
     }
 }

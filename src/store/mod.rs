@@ -15,6 +15,8 @@ pub mod named;
 mod open;
 pub mod query;
 pub mod series;
+#[cfg(test)]
+mod samples;
 pub mod status;
 
 use std::path::{Path, PathBuf};

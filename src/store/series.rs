@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use clap::ValueEnum as _;
 use rusqlite::{Row, params};
 
 use super::list::{Selection, SelectionParameters, json_list};
 use super::{Store, StoreError};
-use crate::domain::label::parse_label;
+use crate::domain::label::{Labelled as _, parse_label};
 use crate::domain::series::milliseconds;
 use crate::domain::{Environment, Identity, Metric, Part, RunGroup, Series, SeriesRun, SeriesSet, Validity};
 
@@ -38,7 +37,6 @@ impl Store {
             environment: at("environment_id")?,
             iterations: at("iterations")?,
             validity: at("validity")?,
-            validities: Validity::value_variants().iter().map(|validity| (validity.to_string(), *validity)).collect(),
         };
         let mut set = SeriesSet::new(metrics);
         let mut environments: HashMap<i64, usize> = HashMap::new();
@@ -71,7 +69,7 @@ impl Store {
     fn series_of(&self, configuration: i64, row: &Row<'_>) -> Result<Series, StoreError> {
         let failed = |source| self.fail(source);
         let mut identity = Identity::default();
-        for part in Part::value_variants() {
+        for part in Part::all() {
             let column = part.to_string();
             let text = match part {
                 Part::BatchSize | Part::Threads => row.get::<_, i64>(column.as_str()).map_err(failed)?.to_string(),
@@ -151,14 +149,13 @@ struct RunColumns {
     environment: usize,
     iterations: usize,
     validity: usize,
-    validities: Vec<(String, Validity)>,
 }
 
 impl RunColumns {
     /// The run; `None` where its validity is a word that no benchdb wrote.
     fn read(&self, row: &Row<'_>, environment: impl FnOnce(i64) -> usize) -> rusqlite::Result<Option<SeriesRun>> {
         let validity = row.get_ref(self.validity)?.as_str()?;
-        let Some((_, validity)) = self.validities.iter().find(|(label, _)| label == validity) else {
+        let Some(validity) = Validity::of_label(validity) else {
             return Ok(None);
         };
         let campaign: Option<i64> = row.get(self.campaign)?;
@@ -175,7 +172,7 @@ impl RunColumns {
             started_at_ms: started_at.and_then(milliseconds),
             environment: environment(row.get(self.environment)?),
             iterations: row.get::<_, i64>(self.iterations)?.cast_unsigned(),
-            validity: *validity,
+            validity,
         }))
     }
 }
