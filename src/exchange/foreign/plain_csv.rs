@@ -292,7 +292,7 @@ impl<'m> Table<'m> {
             else {
                 return Err(unmapped(
                     format!("it has no column `{}`", entry.column),
-                    format!("`--map` with one of {}", names.join(", ")),
+                    format!("`--map` with one of {}, or with `==` before a value", names.join(", ")),
                 ));
             };
             mapped[at] = true;
