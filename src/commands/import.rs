@@ -142,6 +142,9 @@ fn import(
     let (head, mut content) = open(file)?;
     let path = path_text(file);
     let importer = importer_for::<TransferError>(&Head::new(&path, &head), map)?;
+    if map.names_columns() && importer.format() != "csv" {
+        context.note(&format!("`{path}`: its columns are known; of `--map`, values alone (`TARGET==VALUE`) may count"));
+    }
     let content_sha256 = digest(&mut content).with_context(|| unreadable(file))?;
     let source = ImportSource { path: path.clone(), format: importer.format().to_owned(), content_sha256 };
     let mut notes = Vec::new();

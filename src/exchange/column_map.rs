@@ -150,6 +150,11 @@ impl ColumnMap {
         self.columns.is_empty() && self.constants.is_empty()
     }
 
+    /// Whether any entry names a column, which only plain CSV has.
+    pub fn names_columns(&self) -> bool {
+        !self.columns.is_empty()
+    }
+
     pub(super) fn columns(&self) -> &[MappedColumn] {
         &self.columns
     }
@@ -162,7 +167,12 @@ impl ColumnMap {
         self.columns.iter().map(|column| &column.target).chain(self.constants.iter().map(|(target, _)| target))
     }
 
-    /// Whether the user gave this part.
+    /// Whether the user said the value of this part.
+    pub(super) fn sets(&self, part: Part) -> bool {
+        self.constants.iter().any(|(target, _)| *target == Target::Part(part))
+    }
+
+    /// Whether the user gave this part, as a value or as a column.
     pub(super) fn gives(&self, part: Part) -> bool {
         self.targets().any(|target| *target == Target::Part(part))
     }

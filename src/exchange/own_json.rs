@@ -235,3 +235,93 @@ fn item(json: &[u8], line: u64) -> ImportItem {
         Err(reason) => ImportItem::Refused(Refusal { line, reason }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::{ColumnMap, importer_for};
+
+    /// A run as a line of an export.
+    fn run() -> String {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/fixtures/foreign/timm/benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv"
+        );
+        let bytes = std::fs::read(path).unwrap();
+        let map = ColumnMap::default();
+        let importer = importer_for::<ExchangeError>(&Head::new(path, &bytes), &map).unwrap();
+        let mut lines = Vec::new();
+        let taken = importer.read(path, &mut bytes.as_slice(), &mut |item| {
+            if let ImportItem::Run(run) = item {
+                lines.push(serde_json::to_string(&run).unwrap());
+            }
+            Ok(())
+        });
+        taken.unwrap();
+        lines.remove(0)
+    }
+
+    /// The lines of the refusals, and the number of runs.
+    fn read(text: &str) -> Result<(usize, Vec<u64>), ExchangeError> {
+        let (mut taken, mut refused) = (0, Vec::new());
+        let importer = OwnJson::default();
+        assert!(Importer::<ExchangeError>::recognises(&importer, &Head::new("x", text.as_bytes())), "{text}");
+        importer.read("x", &mut text.as_bytes(), &mut |item| {
+            match item {
+                ImportItem::Run(_) => taken += 1,
+                ImportItem::Refused(refusal) => refused.push(refusal.line),
+            }
+            Ok::<_, ExchangeError>(())
+        })?;
+        Ok((taken, refused))
+    }
+
+    #[test]
+    fn a_run_a_line_is_read_line_by_line() {
+        let run = run();
+        let text = format!("{OPENING}\n{run},\n{{}},\n\n{run}\n]}}\n");
+        assert_eq!(read(&text).unwrap(), (2, vec![3]));
+        assert_eq!(read(&text.replace('\n', "\r\n")).unwrap(), (2, vec![3]));
+        assert_eq!(read(&format!("\u{feff}{text}")).unwrap(), (2, vec![3]));
+        assert_eq!(read(&format!("{OPENING}\n{run}]}}")).unwrap(), (1, vec![]));
+        assert_eq!(read(&format!("{OPENING}\n{run},\n{}", &run[..50])).unwrap(), (1, vec![3, 3]));
+        assert_eq!(read(&format!("{OPENING}\n]}}\n")).unwrap(), (0, vec![]));
+    }
+
+    #[test]
+    fn another_layout_is_read_one_run_at_a_time() {
+        let run: serde_json::Value = serde_json::from_str(&run()).unwrap();
+        let document =
+            serde_json::json!({"schema": SCHEMA, "kind": "runs", "runs": [run, {}, run], "more": {"a": [1]}});
+        // Alphabetical order puts the schema behind the runs.
+        let pretty = serde_json::to_string_pretty(&document).unwrap();
+        assert!(pretty.find("\"runs\"").unwrap() < pretty.find("\"schema\"").unwrap());
+        let bad = pretty.lines().position(|line| line.trim() == "{},").unwrap() as u64 + 1;
+        assert_eq!(read(&pretty).unwrap(), (2, vec![bad]));
+        assert_eq!(read(&document.to_string()).unwrap(), (2, vec![1]));
+    }
+
+    #[test]
+    fn a_document_that_is_broken_says_where() {
+        let error = |text: &str| read(text).unwrap_err();
+        let cut = "{\"schema\":\"benchdb/1\",\n\"kind\":\"runs\",\n\"runs\":[}";
+        assert!(matches!(error(cut), ExchangeError::Malformed { line: 3, .. }));
+        let newer = "{\"kind\":\"runs\",\"runs\":[{}],\"schema\":\"benchdb/2\"}";
+        assert!(matches!(error(newer), ExchangeError::NewerSchema { found, .. } if found == "benchdb/2"));
+        assert!(error("{\"schema\":\"benchdb/1\",\"kind\":\"query\"}").to_string().contains("`runs`"));
+        assert!(error("{\"kind\":\"runs\",\"runs\":[]}").to_string().contains("`schema`"));
+        assert!(error("{\"schema\":\"benchdb/1\",\"runs\":[]} x").to_string().contains("line 1"));
+    }
+
+    #[test]
+    fn the_error_of_the_sink_ends_the_reading() {
+        let text = "{\"runs\":[{},{}],\"kind\":\"runs\",\"schema\":\"benchdb/1\"}";
+        let mut seen = 0;
+        let read = OwnJson::default().read("x", &mut text.as_bytes(), &mut |_| {
+            seen += 1;
+            Err(ExchangeError::UnknownFormat { path: "mine".to_owned() })
+        });
+        assert!(matches!(read, Err(ExchangeError::UnknownFormat { path }) if path == "mine"));
+        assert_eq!(seen, 1);
+    }
+}

@@ -52,7 +52,7 @@ impl Criterion {
             return Err("it holds changes, no times; import the `estimates.json` of the folder `new`".to_owned());
         }
         let name = benchmark(&folders).unwrap_or_default();
-        if name.is_empty() && !self.map.gives(Part::Model) {
+        if name.is_empty() && !self.map.sets(Part::Model) {
             return Err("its path does not name the benchmark as `target/criterion/NAME/new/estimates.json` does; \
                         `--map model==NAME` does"
                 .to_owned());

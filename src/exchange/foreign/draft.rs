@@ -365,7 +365,7 @@ pub(in crate::exchange) fn host_note(tool: &str, map: &ColumnMap) -> Option<Stri
         (Part::Precision, "precision==fp32"),
         (Part::BatchSize, "batch_size==1"),
     ];
-    let taken: Vec<&str> = taken.into_iter().filter(|(part, _)| !map.gives(*part)).map(|(_, entry)| entry).collect();
+    let taken: Vec<&str> = taken.into_iter().filter(|(part, _)| !map.sets(*part)).map(|(_, entry)| entry).collect();
     (!taken.is_empty()).then(|| {
         format!(
             "{tool} does not say where and in what it ran; taken for granted: {} (`--map` says otherwise)",

@@ -105,7 +105,7 @@ impl LlamaBench {
         }
         self.place(&mut draft, test, generated > 0 && prompt == 0)?;
         draft.precision = precision(&weights);
-        if draft.precision.is_none() && !self.map.gives(super::draft::Part::Precision) {
+        if draft.precision.is_none() && !self.map.sets(super::draft::Part::Precision) {
             return Err(match weights.as_str() {
                 "" => format!(
                     "`model_type` is `{model_type}`: it does not say the weights' format; `--map precision==fp16` does"
@@ -171,7 +171,7 @@ impl LlamaBench {
                     .is_none_or(|flag| flag == &Value::Bool(false) || flag.as_u64() == Some(0));
                 if on_host && (generation || !offloads) {
                     processor(draft);
-                } else if on_host && !self.map.gives(super::draft::Part::Platform) {
+                } else if on_host && !self.map.sets(super::draft::Part::Platform) {
                     return Err(format!(
                         "no layer is on the GPU, but backend `{said}` may have processed the prompt there; \
                          `--map platform==cpu` or `--map platform=={platform}` says where"

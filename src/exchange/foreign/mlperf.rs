@@ -44,7 +44,7 @@ impl<E: From<ExchangeError>> Importer<E> for MlperfInference {
         let text = json::text(path, content)?;
         let line = text.lines().position(|line| line.contains("MLPerf Results Summary")).unwrap_or(0) as u64 + 1;
         sink(item(line, self.run(path, &Summary(&text))))?;
-        let unsaid = (!self.map.gives(Part::Engine)).then(|| {
+        let unsaid = (!self.map.sets(Part::Engine)).then(|| {
             format!("the summary does not name the software; its engine is `{ENGINE}` (`--map engine==NAME`)")
         });
         Ok(unsaid.into_iter().collect())

@@ -97,7 +97,7 @@ impl OptimumBenchmark {
         };
         place(&mut draft, config)?;
         parameters(&mut draft, config, training);
-        if !self.map.gives(Part::Precision) {
+        if !self.map.sets(Part::Precision) {
             draft.precision = precision(config, notes)?;
         }
         phases(&mut draft, report)?;

@@ -121,6 +121,15 @@ enum Meaning {
 }
 
 impl Meaning {
+    /// Whether two columns are about the same.
+    fn is_rival(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Is(one, _), Self::Is(same, _)) => one == same,
+            (Self::Device, Self::Device) | (Self::Memory(_), Self::Memory(_)) => true,
+            _ => false,
+        }
+    }
+
     fn is_measured(&self) -> bool {
         matches!(self, Self::Is(Target::Metric(_), _) | Self::Memory(_) | Self::Unclear(_))
     }
@@ -283,7 +292,7 @@ impl<'m> Table<'m> {
             else {
                 return Err(unmapped(
                     format!("it has no column `{}`", entry.column),
-                    format!("`--map` with one of {}", names.join(", ")),
+                    format!("`--map` with one of {}, or with `==` before a value", names.join(", ")),
                 ));
             };
             mapped[at] = true;
@@ -306,10 +315,13 @@ impl<'m> Table<'m> {
                 Meaning::Unknown | Meaning::Unclear(_) => passed.push(*name),
                 _ => {}
             }
-            let Meaning::Is(target, _) = &meanings[at] else { continue };
-            let rival = (0..at).find(|&other| matches!(&meanings[other], Meaning::Is(same, _) if same == target));
-            if let Some(other) = rival {
-                let option = name_of(target);
+            let option = match &meanings[at] {
+                Meaning::Is(target, _) => name_of(target),
+                Meaning::Device => label(&Part::Device),
+                Meaning::Memory(_) => "memory_device_peak_mb".to_owned(),
+                Meaning::Unclear(_) | Meaning::Idle | Meaning::Unknown => continue,
+            };
+            if let Some(other) = (0..at).find(|&other| meanings[other].is_rival(&meanings[at])) {
                 return Err(unmapped(
                     format!("the columns `{}` and `{name}` are both `{option}`", names[other]),
                     format!("`--map {option}={name}`"),

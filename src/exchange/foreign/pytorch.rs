@@ -85,13 +85,13 @@ impl PytorchBenchmark {
             },
             ..Draft::default()
         };
-        if let Some(mode) = text(&["benchmark", "mode"]).filter(|_| !self.map.gives(Part::Mode)) {
+        if let Some(mode) = text(&["benchmark", "mode"]).filter(|_| !self.map.sets(Part::Mode)) {
             draft.mode = Some(draft::mode(mode)?);
         }
-        if let Some(dtype) = text(&["benchmark", "dtype"]).filter(|_| !self.map.gives(Part::Precision)) {
+        if let Some(dtype) = text(&["benchmark", "dtype"]).filter(|_| !self.map.sets(Part::Precision)) {
             draft.precision = Some(draft::precision(dtype)?);
         }
-        if !self.map.gives(Part::Platform) {
+        if !self.map.sets(Part::Platform) {
             place(&mut draft, first)?;
         }
         for (name, path) in [("backend", ["model", "backend"]), ("benchmark", ["benchmark", "name"])] {

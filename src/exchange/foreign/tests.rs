@@ -598,6 +598,8 @@ fn what_a_table_does_not_say_clearly_is_asked_for() {
     }
     let said = error(&format!("{head},latency_p50_ms,latency_p50_us"), &[]);
     assert!(said.contains("are both `latency_p50_ms`"), "{said}");
+    let said = error(&format!("{head},latency_p50_ms,memory_mb,peak_memory_gb"), &[]);
+    assert!(said.contains("are both `memory_device_peak_mb`"), "{said}");
     let said = error(&format!("{head},a"), &["latency_p50_ms=a", "latency_p95_ms=b"]);
     assert!(said.contains("no column `b`"), "{said}");
 }
