@@ -8,7 +8,7 @@ use crate::domain::{Identity, Part};
 use crate::stats::{Interval, PairedGroups, RatioEstimate, Replicate, geometric_mean_ratio, median};
 
 /// What two configurations have in common that do the same work.
-const SAME_WORK: [Part; 5] = [Part::Model, Part::Variant, Part::Mode, Part::BatchSize, Part::InputShape];
+pub const SAME_WORK: [Part; 5] = [Part::Model, Part::Variant, Part::Mode, Part::BatchSize, Part::InputShape];
 
 /// How the work is done: what is compared.
 pub const CONTENDER: [Part; 6] =
@@ -102,55 +102,66 @@ pub struct Overall {
 }
 
 /// Puts each configuration beside the fastest reference that does the same work; a reference in fp32 goes before all
-/// others.
-pub fn compare(facts: &[Facts], reference: &Reference) -> Vec<Compared> {
+/// others. Where the batch size is no part of the `same_work`, the fastest is that with the highest rate.
+pub fn compare(facts: &[Facts], reference: &Reference, same_work: &[Part]) -> Vec<Compared> {
     let mut works: BTreeMap<(Identity, String), Vec<usize>> = BTreeMap::new();
     for (index, fact) in facts.iter().enumerate() {
-        works.entry((fact.identity.only(&SAME_WORK), fact.identity.work())).or_default().push(index);
+        works.entry((fact.identity.only(same_work), fact.identity.work())).or_default().push(index);
     }
+    let by_rate = !same_work.contains(&Part::BatchSize);
+    let cost = |fact: &Facts| if by_rate { fact.throughput().map(|rate| 1e3 / rate) } else { fact.cost() };
     let mut compared = Vec::with_capacity(facts.len());
     for indices in works.values() {
         let preference = |index: &&usize| {
             let fact = &facts[**index];
-            (fact.identity.get(Part::Precision) != "fp32", fact.cost())
+            (fact.identity.get(Part::Precision) != "fp32", cost(fact))
         };
         let best = indices
             .iter()
-            .filter(|&&index| reference.matches(&facts[index].identity) && facts[index].cost().is_some())
+            .filter(|&&index| reference.matches(&facts[index].identity) && cost(&facts[index]).is_some())
             .min_by(|left, right| preference(left).partial_cmp(&preference(right)).unwrap_or(std::cmp::Ordering::Equal))
             .copied();
         compared.extend(indices.iter().map(|&index| Compared {
             index,
             reference: best,
-            speed_up: best.and_then(|best| speed_up(&facts[best], &facts[index])),
+            speed_up: best.and_then(|best| speed_up(&facts[best], &facts[index], by_rate)),
         }));
     }
     compared
 }
 
-/// How many times faster: of latencies where both have one, of rates otherwise.
-pub fn speed_up(reference: &Facts, candidate: &Facts) -> Option<f64> {
-    let of_times = reference.latency_ms().zip(candidate.latency_ms()).map(|(before, after)| before / after);
+/// How many times faster: of latencies where both have one, of rates otherwise, or where they alone may be compared.
+pub fn speed_up(reference: &Facts, candidate: &Facts, by_rate: bool) -> Option<f64> {
+    let of_times =
+        reference.latency_ms().zip(candidate.latency_ms()).filter(|_| !by_rate).map(|(before, after)| before / after);
     let of_rates = || reference.throughput().zip(candidate.throughput()).map(|(before, after)| after / before);
     of_times.or_else(of_rates).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
 }
 
-/// Geometric means of the speed-ups of each contender over the works that it and the reference did, the fastest first.
-pub fn overall(facts: &[Facts], compared: &[Compared], iterations: &Iterations) -> Vec<Overall> {
+/// Geometric means of the speed-ups of each contender over the works that it and the reference did, the fastest first. A
+/// contender that did one work in several ways (batch sizes, where they may differ) counts with the fastest.
+pub fn overall(facts: &[Facts], compared: &[Compared], same_work: &[Part], iterations: &Iterations) -> Vec<Overall> {
+    let by_rate = !same_work.contains(&Part::BatchSize);
     let mut contenders: BTreeMap<Identity, Vec<(usize, usize, f64)>> = BTreeMap::new();
     for row in compared {
         if let (Some(reference), Some(speed_up)) = (row.reference, row.speed_up)
             && reference != row.index
         {
             let contender = facts[row.index].identity.only(&CONTENDER);
-            contenders.entry(contender).or_default().push((reference, row.index, speed_up));
+            let pairs: &mut Vec<(usize, usize, f64)> = contenders.entry(contender).or_default();
+            // The rows of one work stand one after the other.
+            match pairs.last_mut().filter(|(other, ..)| *other == reference) {
+                Some(best) if best.2 < speed_up => *best = (reference, row.index, speed_up),
+                Some(_) => {}
+                None => pairs.push((reference, row.index, speed_up)),
+            }
         }
     }
     let mut all: Vec<Overall> = contenders
         .into_iter()
         .filter_map(|(contender, pairs)| {
             let speed_ups: Vec<f64> = pairs.iter().map(|(_, _, speed_up)| *speed_up).collect();
-            let estimate = estimate(facts, &pairs, iterations)?;
+            let estimate = estimate(facts, &pairs, by_rate, iterations)?;
             Some(Overall {
                 reference: common(pairs.iter().map(|(reference, _, _)| &facts[*reference].identity)),
                 contender,
@@ -165,13 +176,18 @@ pub fn overall(facts: &[Facts], compared: &[Compared], iterations: &Iterations) 
     all
 }
 
-fn estimate(facts: &[Facts], pairs: &[(usize, usize, f64)], iterations: &Iterations) -> Option<RatioEstimate> {
+fn estimate(
+    facts: &[Facts],
+    pairs: &[(usize, usize, f64)],
+    by_rate: bool,
+    iterations: &Iterations,
+) -> Option<RatioEstimate> {
     // A pair is compared by what both have: latencies, or rates as times of a sample.
     let sides: Vec<[Vec<(Option<i64>, f64)>; 2]> = pairs
         .iter()
         .map(|(reference, index, _)| {
             let (one, other) = (&facts[*reference], &facts[*index]);
-            if one.latency_ms().is_some() && other.latency_ms().is_some() {
+            if !by_rate && one.latency_ms().is_some() && other.latency_ms().is_some() {
                 return [one.latencies.clone(), other.latencies.clone()];
             }
             [one, other].map(|fact| fact.throughput().map(|rate| (None, 1.0 / rate)).into_iter().collect())

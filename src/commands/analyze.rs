@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use super::verdicts::{Against, JudgeArgs, VerdictOutputArgs, judge_runs, publish};
 use super::{CommandError, Context, ExitStatus, SelectArgs};
-use crate::analysis::compare::{CONTENDER, Compared, Reference, compare, overall, runs_to_resample};
+use crate::analysis::compare::{CONTENDER, Compared, Reference, SAME_WORK, compare, overall, runs_to_resample};
 use crate::analysis::facts::{Facts, facts, metrics_of_facts, single_runs};
 use crate::analysis::scaling::{KNEE, rankings, scaling, training_vs_inference};
 use crate::domain::{Cell, Identity, Part, Table};
@@ -116,20 +116,22 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         places: args.places,
         people,
         limit: args.output.limit().filter(|_| people),
+        same_work: same_work(&args.judging),
     };
     let tables = tables(&store, &facts, &args.relative_to, &wanted)?;
     let output = super::OutputArgs { format: Some(table_format), output: args.output.output.clone() };
     context.print("analysis", &tables, &output)?;
     if let Some(path) = &args.output.output_ci {
         let json = super::OutputArgs { format: Some(crate::report::Format::Json), output: Some(path.clone()) };
-        let exact = Wanted { people: false, limit: None, sections: Section::value_variants().to_vec(), ..wanted };
+        let exact =
+            Wanted { people: false, limit: None, sections: Section::value_variants().to_vec(), ..wanted.clone() };
         context.print("analysis", &self::tables(&store, &facts, &args.relative_to, &exact)?, &json)?;
     }
     if facts.is_empty() {
         return Ok(nothing(context));
     }
     if people && args.sections.is_empty() {
-        explain(&facts, &args.relative_to, context);
+        explain(&facts, &args.relative_to, &wanted.same_work, context);
     }
     Ok(ExitStatus::Ok)
 }
@@ -149,10 +151,11 @@ pub(super) fn campaign_tables(
         places: 3,
         people,
         limit: people.then_some(super::verdicts::SHOWN_ROWS),
+        same_work: SAME_WORK.to_vec(),
     };
     let reference = Reference::default();
     if people && !facts.is_empty() {
-        explain(&facts, &reference, context);
+        explain(&facts, &reference, &SAME_WORK, context);
     }
     tables(store, &facts, &reference, &wanted)
 }
@@ -165,10 +168,11 @@ fn nothing(context: &Context) -> ExitStatus {
     ExitStatus::NotJudged
 }
 
-fn explain(facts: &[Facts], reference: &Reference, context: &Context) {
+fn explain(facts: &[Facts], reference: &Reference, same_work: &[Part], context: &Context) {
+    let of = if same_work.contains(&Part::BatchSize) { "latency" } else { "throughput" };
     context.note(&format!(
-        "speed-up: times faster than the fastest configuration with {reference} of the same model, variant, mode, batch \
-         size and shape, fp32 where there is one"
+        "speed-up: of {of}, over the fastest configuration with {reference} of the same {}, fp32 where there is one",
+        part_names(same_work).join(", ")
     ));
     if facts.iter().any(|fact| fact.by_mean && fact.latency_ms().is_some()) {
         context.note("~ms: the mean stands in for a median that is not known");
@@ -185,16 +189,24 @@ fn read_facts(store: &Store, selection: &Selection) -> anyhow::Result<Vec<Facts>
 }
 
 /// Which tables are made, and for whom.
+#[derive(Clone)]
 struct Wanted {
     sections: Vec<Section>,
     training: bool,
     places: usize,
     people: bool,
     limit: Option<usize>,
+    /// What two configurations have in common that are compared.
+    same_work: Vec<Part>,
+}
+
+fn same_work(args: &JudgeArgs) -> Vec<Part> {
+    let parts = args.parts();
+    SAME_WORK.into_iter().filter(|part| parts.contains(part)).collect()
 }
 
 fn tables(store: &Store, facts: &[Facts], reference: &Reference, wanted: &Wanted) -> anyhow::Result<Vec<Table>> {
-    let compared = compare(facts, reference);
+    let compared = compare(facts, reference, &wanted.same_work);
     let mut tables = Vec::new();
     for section in &wanted.sections {
         let mut table = match section {
@@ -332,7 +344,7 @@ fn overall_table(
     let people = ["geometric mean", "relative to"];
     let exact = ["geometric_mean_speed_up", "relative_to"];
     let mut table = Table::new("Overall", &columns);
-    let rows = overall(facts, compared, iterations);
+    let rows = overall(facts, compared, &wanted.same_work, iterations);
     for row in rows {
         let mut cells: Vec<Cell> = part_cells(&CONTENDER, &row.contender).collect();
         cells.extend([

@@ -398,8 +398,9 @@ fn read_baseline(
         let said = importer
             .read(&name, &mut content, &mut |item| {
                 match item {
-                    ImportItem::Run(record) if !seen.insert(record.uuid.clone()) => refused
-                        .push(Refusal { line: 0, reason: format!("the run {} is there twice", record.uuid) }),
+                    ImportItem::Run(record) if !seen.insert(record.uuid.clone()) => {
+                        refused.push(Refusal { line: 0, reason: format!("the run {} is there twice", record.uuid) })
+                    }
                     ImportItem::Run(record) => builder.push(&record),
                     ImportItem::Refused(refusal) => refused.push(refusal),
                 }

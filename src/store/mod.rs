@@ -14,9 +14,9 @@ pub mod maintain;
 pub mod named;
 mod open;
 pub mod query;
-pub mod series;
 #[cfg(test)]
 mod samples;
+pub mod series;
 pub mod status;
 
 use std::path::{Path, PathBuf};

@@ -104,8 +104,17 @@ pub fn write_verdicts(
 pub fn summary(report: &VerdictReport) -> Vec<String> {
     let mut lines = vec![
         format!("{}.", report.counts()),
-        format!("{} against {}; alert at {} % of the cost.", report.candidate, report.against, report.alert * 100.0),
+        format!(
+            "{} against {}; alert at {} % of the cost (a rate counts by its reciprocal; + is worse).",
+            sentence_case(&report.candidate),
+            report.against,
+            (report.alert * 1e4).round() / 100.0
+        ),
     ];
+    let common = rows::common_differences(report);
+    if !common.is_empty() {
+        lines.push(format!("The environments of the sides differ: {}.", common.join("; ")));
+    }
     if report.tested > 0 {
         lines.push(format!(
             "{} judged by a test at p <= 0.01: if nothing had changed, at most {:.2} of them would look regressed by chance.",
@@ -119,8 +128,13 @@ pub fn summary(report: &VerdictReport) -> Vec<String> {
             report.by_threshold
         ));
     }
-    lines.extend(report.notes.iter().map(|note| format!("{note}.")));
+    lines.extend(report.notes.iter().map(|note| format!("{}.", sentence_case(note))));
     lines
+}
+
+fn sentence_case(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 /// What a judgement is about, in one line: `resnet50, RTX 4090, pytorch, amp, inference, batch 256`.

@@ -74,6 +74,7 @@ fn for_people(report: &VerdictReport, limit: Option<usize>) -> Table {
     columns.extend(measures);
     let mut table = Table::new("Verdicts", &columns);
     let limit = limit.unwrap_or(usize::MAX);
+    let common = common_differences(report);
     let alarming = |judgement: &Judgement| matches!(judgement.verdict, Verdict::Regressed | Verdict::Suspect);
     let shown = report.verdicts.iter().enumerate().filter(|(index, judgement)| *index < limit || alarming(judgement));
     for (_, judgement) in shown {
@@ -97,7 +98,7 @@ fn for_people(report: &VerdictReport, limit: Option<usize>) -> Table {
             judgement.p_value.map(probability).into(),
             judgement.q_value.map(probability).into(),
             judgement.smallest_effect.map(|effect| change_text(effect, judgement.absolute)).into(),
-            notes(judgement).into(),
+            notes(judgement, &common).into(),
         ]);
         table.push(row);
     }
@@ -120,7 +121,18 @@ fn short(part: Part) -> String {
     }
 }
 
-fn notes(judgement: &Judgement) -> String {
+/// What differs between the sides of everything that was judged: said once.
+pub(super) fn common_differences(report: &VerdictReport) -> Vec<String> {
+    let mut judged = report.verdicts.iter().filter(|judgement| judgement.verdict.is_judged());
+    let mut common = judged.next().map(differences).unwrap_or_default();
+    for judgement in judged {
+        let own = differences(judgement);
+        common.retain(|difference| own.contains(difference));
+    }
+    common
+}
+
+fn notes(judgement: &Judgement, common: &[String]) -> String {
     let mut notes: Vec<String> = judgement.notes.iter().take(MOST_NOTES).cloned().collect();
     if let Some(more) = judgement.more_runs {
         let over = if more >= 1000 { "1000 runs or more" } else { "" };
@@ -132,7 +144,7 @@ fn notes(judgement: &Judgement) -> String {
         });
     }
     if matches!(judgement.verdict, Verdict::Regressed | Verdict::Suspect) {
-        notes.extend(differences(judgement));
+        notes.extend(differences(judgement).into_iter().filter(|difference| !common.contains(difference)));
     }
     notes.join("; ")
 }
