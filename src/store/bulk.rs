@@ -35,15 +35,17 @@ impl Store {
         let written = write(&mut self.connection, work, &failed);
         set_guards(&self.connection, true).map_err(failed)?;
         let written = written?;
-        if written.new >= MANY {
-            self.settle();
-        }
+        self.settle(written.new);
         Ok(written.answer)
     }
 
-    /// Tells the query planner what the tables hold now, and empties the log, which is as long as what was written. Both
-    /// are for speed and room alone: if another process holds a lock, they come another time.
-    pub(super) fn settle(&self) {
+    /// After many runs were stored or removed: tells the query planner what the tables hold now, and empties the log, which
+    /// is as long as what was written. Both are for speed and room alone: if another process holds a lock, they come
+    /// another time.
+    pub(super) fn settle(&self, changed_runs: u64) {
+        if changed_runs < MANY {
+            return;
+        }
         let _ = self.connection.execute_batch("PRAGMA optimize = 0x10002");
         let _ = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     }

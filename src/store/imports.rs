@@ -88,7 +88,7 @@ impl Store {
     /// # Errors
     /// What SQLite refuses; nothing is removed then.
     pub fn undo_import(&mut self, batch: i64) -> Result<Option<u64>, StoreError> {
-        self.write(|transaction| {
+        let removed = self.write(|transaction| {
             let there = transaction
                 .query_row("SELECT 1 FROM import_batch WHERE id = ?1", [batch], |_| Ok(()))
                 .optional()?
@@ -100,7 +100,9 @@ impl Store {
             transaction.execute("DELETE FROM import_batch WHERE id = ?1", [batch])?;
             super::maintain::sweep(transaction)?;
             Ok(Some(removed as u64))
-        })
+        })?;
+        self.settle(removed.unwrap_or_default());
+        Ok(removed)
     }
 }
 

@@ -28,7 +28,7 @@ impl Store {
     /// # Errors
     /// What SQLite refuses; nothing is removed then.
     pub fn delete_runs(&mut self, ids: &[i64]) -> Result<u64, StoreError> {
-        self.write(|transaction| {
+        let removed = self.write(|transaction| {
             let mut removed = 0;
             {
                 let mut statement = transaction.prepare_cached("DELETE FROM run WHERE id = ?1")?;
@@ -38,7 +38,9 @@ impl Store {
             }
             sweep(transaction)?;
             Ok(removed)
-        })
+        })?;
+        self.settle(removed);
+        Ok(removed)
     }
 
     /// Copies the database, while it is in use, into a new file.

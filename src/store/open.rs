@@ -272,6 +272,50 @@ mod tests {
         assert_eq!(newest.map(i64::from), Some(SCHEMA_VERSION));
     }
 
+    /// Copies of the databases of every schema, oldest first.
+    fn kept_databases() -> Vec<(tempfile::TempDir, PathBuf)> {
+        (1..=SCHEMA_VERSION)
+            .map(|schema| {
+                let folder = tempfile::tempdir().unwrap();
+                let copy = folder.path().join("kept.sqlite");
+                let name = format!("{}/fixtures/databases/schema-{schema}.sqlite", env!("CARGO_MANIFEST_DIR"));
+                std::fs::copy(&name, &copy).unwrap_or_else(|error| panic!("{name}: {error}"));
+                (folder, copy)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn databases_of_every_schema_are_migrated_and_right() {
+        for ((_folder, path), schema) in kept_databases().iter().zip(1..) {
+            let (store, opened) = Store::open(path, Access::Write).unwrap();
+            assert_eq!(opened == Opened::Existing, schema == SCHEMA_VERSION);
+            assert_eq!(store.check().unwrap(), []);
+            let summary = store.summary().unwrap();
+            assert_eq!((summary.runs, summary.ok, summary.not_ok, summary.unsupported), (8, 5, 2, 1));
+        }
+    }
+
+    /// refinery refuses a database whose migrations are not those of the program, and says so to users only.
+    #[test]
+    fn no_migration_that_landed_was_edited() {
+        let (_folder, newest) = kept_databases().pop().unwrap();
+        let stored: Vec<(i64, String)> = Connection::open(newest)
+            .unwrap()
+            .prepare("SELECT version, checksum FROM refinery_schema_history ORDER BY version")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let embedded: Vec<(i64, String)> = embedded::migrations::runner()
+            .get_migrations()
+            .iter()
+            .map(|migration| (i64::from(migration.version()), migration.checksum().to_string()))
+            .collect();
+        assert_eq!(stored, embedded);
+    }
+
     #[test]
     fn special_characters_do_not_end_the_path() {
         assert_eq!(immutable_uri(Path::new("/a?b#c%")), "file:/a%3fb%23c%25?immutable=1");

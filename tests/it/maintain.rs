@@ -9,7 +9,7 @@ use crate::support::{Expect as _, SCRIPTED_RUN, Sandbox, has_program, json_of, r
 fn init_db_says_what_it_did() {
     let sandbox = Sandbox::new();
     let output = sandbox.benchdb().arg("init-db").succeeds();
-    assert!(stderr_of(&output).contains("created `benchdb.sqlite` with schema 1"), "{}", stderr_of(&output));
+    assert!(stderr_of(&output).contains("created `benchdb.sqlite` with schema 2"), "{}", stderr_of(&output));
     let bytes = std::fs::read(sandbox.db()).unwrap();
     let output = sandbox.benchdb().arg("init-db").succeeds();
     assert!(stderr_of(&output).contains("there already"), "{}", stderr_of(&output));
@@ -34,7 +34,7 @@ fn status_counts_what_is_there() {
         let row = status["database"].as_array().unwrap().iter().find(|row| row["what"] == what).unwrap();
         row["value"].clone()
     };
-    assert_eq!(of("schema"), 1);
+    assert_eq!(of("schema"), 2);
     assert_eq!(of("runs"), 7);
     assert_eq!(of("runs measured"), 4);
     assert_eq!(of("runs that broke or were stopped"), 2);

@@ -9,7 +9,7 @@ const ENDLESS: &str = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 
 
 fn named_queries(sandbox: &Sandbox) -> Vec<String> {
     let list = rows(&sandbox.benchdb().args(["query", "--list", "--format", "json"]).json());
-    assert!(list.len() >= 9);
+    assert!(list.len() >= 13);
     assert!(list.iter().all(|row| row["question"].as_str().unwrap().contains('?')));
     list.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect()
 }
