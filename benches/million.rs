@@ -4,12 +4,15 @@
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
 #![allow(clippy::unwrap_used, reason = "a bench may panic")]
 
-use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use benchdb::domain::{ImportItem, RunRecord};
-use benchdb::exchange::{Content, ExchangeError, Exporter as _, Importer, OwnCsv};
+use benchdb::analysis::compare::{Reference, SAME_WORK, compare, overall};
+use benchdb::analysis::facts::{facts, metrics_of_facts};
+use benchdb::analysis::recommend::{Candidate, Constraints, Objective, recommend};
+use benchdb::domain::RunRecord;
+use benchdb::exchange::{ColumnMap, ExchangeError, Exporter as _, Head, OwnCsv, read_ahead};
 use benchdb::store::imports::ImportSource;
+use benchdb::store::list::Selection;
 use benchdb::store::named::NAMED_QUERIES;
 use benchdb::store::query::QueryLimits;
 use benchdb::store::{Access, Store, StoreError};
@@ -20,10 +23,6 @@ mod generated;
 
 /// Runs that are made at a time, outside the clock.
 const PORTION: u64 = 5_000;
-
-/// Rows that the reading thread hands over at a time, and portions that wait.
-const ROWS: usize = 500;
-const WAITING: usize = 8;
 
 fn runs() -> u64 {
     std::env::var("BENCHDB_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000)
@@ -75,25 +74,11 @@ fn insert(generated: &Generated) -> Duration {
 /// A CSV file into a new database: one thread reads it, another writes.
 fn import(store: &mut Store, csv: &[u8]) {
     let source = ImportSource { path: "x.csv".into(), format: "csv".into(), content_sha256: "0".repeat(64) };
-    let (sender, receiver) = sync_channel::<Vec<ImportItem>>(WAITING);
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            let mut rows = Vec::with_capacity(ROWS);
-            let content = Content { path: "x.csv", bytes: csv };
-            Importer::<Failed>::read(&OwnCsv, content, &mut |item| {
-                rows.push(item);
-                if rows.len() == ROWS {
-                    sender.send(std::mem::replace(&mut rows, Vec::with_capacity(ROWS))).unwrap();
-                }
-                Ok(())
-            })
-            .unwrap();
-            sender.send(rows).unwrap();
-        });
-        store
-            .import_runs::<Failed>(&source, true, |sink| receiver.into_iter().flatten().try_for_each(&mut *sink))
-            .unwrap();
-    });
+    store
+        .import_runs::<Failed>(&source, true, |sink| {
+            read_ahead(&Head::new("x.csv", csv), &mut &*csv, &ColumnMap::default(), sink).map(drop)
+        })
+        .unwrap();
 }
 
 fn filling(criterion: &mut Criterion) {
@@ -116,6 +101,14 @@ fn filling(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What `benchdb analyze` computes.
+fn analyze(store: &Store, selection: &Selection) -> usize {
+    let set = store.read_series(selection, metrics_of_facts()).unwrap();
+    let facts = facts(&set, &Default::default());
+    let compared = compare(&facts, &Reference::default(), &SAME_WORK);
+    overall(&facts, &compared, &SAME_WORK, &Default::default()).len()
+}
+
 fn answers(criterion: &mut Criterion) {
     let (_folder, mut store) = new_store();
     store.insert_runs(Generated::new(runs()).runs()).unwrap();
@@ -131,6 +124,18 @@ fn answers(criterion: &mut Criterion) {
             store.query(newest.sql, &[], limits).unwrap()
         });
     });
+    for (name, models) in [("one_model", vec!["model_07".to_owned()]), ("everything", Vec::new())] {
+        let selection = Selection { models, ..Selection::default() };
+        group.bench_function(format!("analyze/{name}"), |bencher| bencher.iter(|| analyze(&store, &selection)));
+        group.bench_function(format!("recommend/{name}"), |bencher| {
+            bencher.iter(|| {
+                let set = store.read_series(&selection, metrics_of_facts()).unwrap();
+                let candidates: Vec<Candidate> =
+                    facts(&set, &Default::default()).iter().map(|facts| Candidate::measured(facts, &[])).collect();
+                recommend(&candidates, Objective::Throughput, &Constraints::default())
+            });
+        });
+    }
     for named in NAMED_QUERIES {
         let parameters = [("model".to_owned(), "model_00".to_owned())];
         let parameters: &[_] = if named.sql.contains(":model") { &parameters } else { &[] };

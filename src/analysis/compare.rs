@@ -20,8 +20,8 @@ const SEED: u64 = 20_261_121;
 const RESAMPLES: usize = 2_000;
 /// Fewest resamples, however large the record is.
 const FEWEST_RESAMPLES: usize = 100;
-/// Draws of all resamples together.
-const MOST_DRAWS: usize = 20_000_000;
+/// Draws of all resamples together, of all contenders: a second or so.
+const MOST_DRAWS: usize = 10_000_000;
 const CONFIDENCE: f64 = 0.95;
 
 /// What makes a configuration a possible reference: all of these.
@@ -157,11 +157,18 @@ pub fn overall(facts: &[Facts], compared: &[Compared], same_work: &[Part], itera
             }
         }
     }
+    let draws = |side: usize| {
+        let latencies = &facts[side].latencies;
+        // Runs without iterations are drawn all at once.
+        1 + latencies.iter().filter(|(run, _)| run.is_some_and(|run| iterations.contains_key(&run))).count()
+    };
+    let all_draws: usize = contenders.values().flatten().map(|(one, other, _)| draws(*one) + draws(*other)).sum();
+    let resamples = (MOST_DRAWS / all_draws.max(1)).clamp(FEWEST_RESAMPLES, RESAMPLES);
     let mut all: Vec<Overall> = contenders
         .into_iter()
         .filter_map(|(contender, pairs)| {
             let speed_ups: Vec<f64> = pairs.iter().map(|(_, _, speed_up)| *speed_up).collect();
-            let estimate = estimate(facts, &pairs, by_rate, iterations)?;
+            let estimate = estimate(facts, &pairs, by_rate, iterations, resamples)?;
             Some(Overall {
                 reference: common(pairs.iter().map(|(reference, _, _)| &facts[*reference].identity)),
                 contender,
@@ -181,6 +188,7 @@ fn estimate(
     pairs: &[(usize, usize, f64)],
     by_rate: bool,
     iterations: &Iterations,
+    resamples: usize,
 ) -> Option<RatioEstimate> {
     // A pair is compared by what both have: latencies, or rates as times of a sample.
     let sides: Vec<[Vec<(Option<i64>, f64)>; 2]> = pairs
@@ -209,8 +217,6 @@ fn estimate(
             candidate: replicates(candidate),
         })
         .collect();
-    let draws: usize = sides.iter().map(|[reference, candidate]| reference.len() + candidate.len()).sum();
-    let resamples = (MOST_DRAWS / draws.max(1)).clamp(FEWEST_RESAMPLES, RESAMPLES);
     geometric_mean_ratio(&groups, resamples, SEED, CONFIDENCE)
 }
 
@@ -239,4 +245,123 @@ pub fn runs_to_resample(facts: &[Facts], compared: &[Compared], most: usize) -> 
     runs.sort_unstable();
     runs.dedup();
     if runs.len() > most { Vec::new() } else { runs }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{Sample, facts_of};
+    use super::*;
+
+    fn gpu(model: &str) -> Sample {
+        Sample::new(model).with(Part::Platform, "cuda").with(Part::Device, "RTX").with(Part::Engine, "burn-cuda")
+    }
+
+    #[test]
+    fn the_reference_is_the_fastest_processor_run_in_fp32() {
+        let facts = facts_of(
+            vec![
+                Sample::new("m").with(Part::Engine, "slow").latencies(&[40.0]),
+                Sample::new("m").latencies(&[20.0]),
+                Sample::new("m").with(Part::Precision, "bf16").latencies(&[10.0]),
+                gpu("m").latencies(&[2.0]),
+                gpu("m").with(Part::BatchSize, "8").latencies(&[4.0]),
+            ],
+            &Iterations::new(),
+        );
+        let compared = compare(&facts, &Reference::default(), &SAME_WORK);
+        let speed_up = |index: usize| compared.iter().find(|row| row.index == index).unwrap();
+        assert_eq!(speed_up(3).reference, Some(1));
+        assert!((speed_up(3).speed_up.unwrap() - 10.0).abs() < 1e-12);
+        assert!((speed_up(0).speed_up.unwrap() - 0.5).abs() < 1e-12);
+        // Nothing on the processor did that work.
+        assert_eq!((speed_up(4).reference, speed_up(4).speed_up), (None, None));
+    }
+
+    #[test]
+    fn without_fp32_another_precision_serves() {
+        let facts = facts_of(
+            vec![Sample::new("m").with(Part::Precision, "bf16").latencies(&[10.0]), gpu("m").latencies(&[2.0])],
+            &Iterations::new(),
+        );
+        assert_eq!(compare(&facts, &Reference::default(), &SAME_WORK)[0].reference, Some(0));
+    }
+
+    #[test]
+    fn another_reference_may_be_named() {
+        let reference = Reference::parse("device=rtx,precision=fp32").unwrap();
+        let facts = facts_of(vec![Sample::new("m").latencies(&[20.0]), gpu("m").latencies(&[2.0])], &Iterations::new());
+        let compared = compare(&facts, &reference, &SAME_WORK);
+        assert!((compared.iter().find(|row| row.index == 0).unwrap().speed_up.unwrap() - 0.1).abs() < 1e-12);
+        assert!(Reference::parse("color=red").unwrap_err().contains("batch_size"));
+    }
+
+    #[test]
+    fn geometric_means_are_over_what_both_did() {
+        let facts = facts_of(
+            vec![
+                Sample::new("a").latencies(&[20.0]),
+                Sample::new("b").latencies(&[30.0]),
+                Sample::new("c").latencies(&[30.0]),
+                gpu("a").latencies(&[10.0]),
+                gpu("b").latencies(&[3.75]),
+                gpu("d").latencies(&[1.0]),
+            ],
+            &Iterations::new(),
+        );
+        let compared = compare(&facts, &Reference::default(), &SAME_WORK);
+        let all = overall(&facts, &compared, &SAME_WORK, &Iterations::new());
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].matched, 2);
+        // sqrt(2 * 8)
+        assert!((all[0].speed_up - 4.0).abs() < 1e-12);
+        assert!((all[0].median - 5.0).abs() < 1e-12);
+        assert_eq!(all[0].interval, None);
+    }
+
+    #[test]
+    fn several_runs_give_an_interval_and_the_same_one_each_time() {
+        let facts = facts_of(
+            vec![
+                Sample::new("a").latencies(&[20.0, 20.4, 19.8, 20.1, 20.3]),
+                gpu("a").latencies(&[10.0, 10.3, 9.9, 10.1, 10.2]),
+            ],
+            &Iterations::new(),
+        );
+        let compared = compare(&facts, &Reference::default(), &SAME_WORK);
+        let once = overall(&facts, &compared, &SAME_WORK, &Iterations::new());
+        let interval = once[0].interval.unwrap();
+        assert!(interval.low < once[0].speed_up && once[0].speed_up < interval.high);
+        assert_eq!(once, overall(&facts, &compared, &SAME_WORK, &Iterations::new()));
+    }
+
+    #[test]
+    fn iterations_of_single_runs_give_an_interval() {
+        let facts =
+            facts_of(vec![Sample::new("a").latencies(&[20.0]), gpu("a").latencies(&[10.0])], &Iterations::new());
+        let compared = compare(&facts, &Reference::default(), &SAME_WORK);
+        let iterations = Iterations::from([
+            (1, (0..50).map(|index| 19.5 + f64::from(index) / 50.0).collect()),
+            (2, (0..50).map(|index| 9.5 + f64::from(index) / 50.0).collect()),
+        ]);
+        assert_eq!(runs_to_resample(&facts, &compared, 10), [1, 2]);
+        assert!(runs_to_resample(&facts, &compared, 1).is_empty());
+        assert!(overall(&facts, &compared, &SAME_WORK, &iterations)[0].interval.is_some());
+    }
+
+    #[test]
+    fn across_batch_sizes_rates_are_compared() {
+        let facts = facts_of(
+            vec![
+                Sample::new("a").run(&[("latency_p50_ms", 10.0), ("throughput_samples_per_second", 100.0)]),
+                gpu("a")
+                    .with(Part::BatchSize, "64")
+                    .run(&[("latency_p50_ms", 20.0), ("throughput_samples_per_second", 3200.0)]),
+            ],
+            &Iterations::new(),
+        );
+        let same_work: Vec<Part> = SAME_WORK.into_iter().filter(|part| *part != Part::BatchSize).collect();
+        let compared = compare(&facts, &Reference::default(), &same_work);
+        let all = overall(&facts, &compared, &same_work, &Iterations::new());
+        assert!((all[0].speed_up - 32.0).abs() < 1e-9);
+    }
 }

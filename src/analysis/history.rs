@@ -249,3 +249,90 @@ impl<'h> History<'h> {
 fn shortened(commit: &str) -> String {
     commit.chars().take(10).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::metrics::metrics_of;
+    use crate::domain::{Environment, RunGroup, Validity};
+
+    /// A series whose runs have these medians, the environment of each its commit.
+    fn set(latencies: &[f64]) -> SeriesSet {
+        let mut set = SeriesSet::new(metrics_of(&[MetricChoice::latency()]));
+        let width = set.metrics.len();
+        let mut series = Series::new(Some(7), Identity::default());
+        for (index, latency) in latencies.iter().enumerate() {
+            set.environments.push(Environment { git_commit: Some(format!("c{index:02}")), ..Environment::default() });
+            let mut values = vec![f64::NAN; width];
+            values[0] = *latency;
+            let run = SeriesRun {
+                run_id: Some(index as i64),
+                uuid: None,
+                group: RunGroup::Alone,
+                started_at_ms: Some(index as i64 * 86_400_000),
+                environment: index,
+                iterations: 50,
+                validity: Validity::Valid,
+            };
+            series.push(run, values);
+        }
+        set.series.push(series);
+        set
+    }
+
+    fn judged(latencies: &[f64], restarts: &Restarts) -> (Judgement, Vec<ChangePoint>) {
+        let choices = [MetricChoice::latency()];
+        let mut found = histories(&set(latencies), &choices, 0.1, restarts, &ChangePointOptions::default());
+        (found.judgements.remove(0), found.changes)
+    }
+
+    /// Noise of about 1 %, the same each time.
+    fn level(height: f64, points: usize) -> Vec<f64> {
+        (0..points).map(|index| height * (1.0 + 0.01 * ((index * 7919 % 13) as f64 / 6.0 - 1.0))).collect()
+    }
+
+    #[test]
+    fn a_step_is_found_between_its_commits() {
+        let (judgement, changes) = judged(&[level(100.0, 12), level(120.0, 12)].concat(), &Restarts::new());
+        assert_eq!(judgement.verdict, Verdict::Regressed);
+        assert_eq!(changes.len(), 1);
+        assert_eq!(changes[0].run_id, Some(12));
+        assert_eq!(changes[0].commits, (Some("c11".into()), Some("c12".into())));
+        assert!((changes[0].effect - 1.2_f64.ln()).abs() < 0.01);
+        assert!(judgement.notes[0].contains("between commits c11 and c12"), "{:?}", judgement.notes);
+        assert_eq!((judgement.baseline.runs, judgement.candidate.runs), (12, 12));
+    }
+
+    #[test]
+    fn a_step_that_came_back_is_no_regression() {
+        let there_and_back = [level(100.0, 12), level(120.0, 12), level(100.0, 12)].concat();
+        let (judgement, changes) = judged(&there_and_back, &Restarts::new());
+        assert_eq!(changes.len(), 2);
+        assert_eq!(judgement.verdict, Verdict::Improved);
+    }
+
+    #[test]
+    fn many_small_steps_add_up() {
+        let stairs = [level(100.0, 15), level(108.0, 15), level(116.0, 15)].concat();
+        assert_eq!(judged(&stairs, &Restarts::new()).0.verdict, Verdict::Regressed);
+        assert_eq!(
+            judged(&[level(100.0, 15), level(106.0, 15)].concat(), &Restarts::new()).0.verdict,
+            Verdict::Unchanged
+        );
+    }
+
+    #[test]
+    fn an_accepted_change_is_history() {
+        let restarts = Restarts::from([((7, "latency_p50_ms".to_owned()), 12)]);
+        let (judgement, changes) = judged(&[level(100.0, 12), level(120.0, 12)].concat(), &restarts);
+        assert_eq!((judgement.verdict, changes.len()), (Verdict::Unchanged, 0));
+        assert!(judgement.notes[0].contains("accepted"));
+    }
+
+    #[test]
+    fn flat_noise_is_unchanged_and_few_runs_tell_nothing() {
+        assert_eq!(judged(&level(100.0, 40), &Restarts::new()).0.verdict, Verdict::Unchanged);
+        let (judgement, _) = judged(&level(100.0, 6), &Restarts::new());
+        assert_eq!((judgement.verdict, judgement.more_runs), (Verdict::Inconclusive, Some(4)));
+    }
+}

@@ -8,6 +8,8 @@ pub mod metrics;
 pub mod noise;
 pub mod prices;
 pub mod recommend;
+#[cfg(test)]
+mod samples;
 pub mod scaling;
 
 pub use metrics::{Cost, MetricChoice};

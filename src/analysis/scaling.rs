@@ -179,3 +179,64 @@ pub fn rankings(facts: &[Facts], places: usize) -> Vec<Place> {
     }
     ranked
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts::Iterations;
+    use super::super::samples::{Sample, facts_of};
+    use super::*;
+
+    fn at_batch(batch: &str, rate: f64) -> Sample {
+        Sample::new("m").with(Part::BatchSize, batch).run(&[("throughput_samples_per_second", rate)])
+    }
+
+    #[test]
+    fn the_knee_is_where_more_brings_little() {
+        let facts = facts_of(
+            vec![at_batch("1", 100.0), at_batch("16", 950.0), at_batch("4", 380.0), at_batch("64", 1000.0)],
+            &Iterations::new(),
+        );
+        let found = scaling(&facts);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].best_batch, found[0].knee_batch), (64, 16));
+        // Ten times the throughput with 64 times the batch.
+        assert!((found[0].efficiency - 10.0 / 64.0).abs() < 1e-12);
+        assert_eq!(found[0].points.iter().map(|point| point.0).collect::<Vec<_>>(), [1, 4, 16, 64]);
+    }
+
+    #[test]
+    fn one_batch_size_does_not_scale() {
+        assert!(scaling(&facts_of(vec![at_batch("1", 100.0)], &Iterations::new())).is_empty());
+    }
+
+    #[test]
+    fn a_training_step_is_put_beside_its_inference() {
+        let step = |latency: f64| {
+            Sample::new("m")
+                .with(Part::Mode, "training")
+                .with(Part::Parameters, "{\"optimizer\":\"adam\"}")
+                .run(&[("latency_p50_ms", latency), ("memory_host_peak_mb", 300.0)])
+        };
+        let pass = Sample::new("m").run(&[("latency_p50_ms", 10.0), ("memory_host_peak_mb", 100.0)]);
+        let facts = facts_of(vec![pass, step(35.0), Sample::new("other").latencies(&[1.0])], &Iterations::new());
+        let pairs = training_vs_inference(&facts);
+        assert_eq!(pairs.len(), 1);
+        assert!((pairs[0].time_ratio.unwrap() - 3.5).abs() < 1e-12);
+        assert!((pairs[0].memory_ratio.unwrap() - 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn rankings_are_by_each_criterion_and_leave_software_out() {
+        let facts = facts_of(
+            vec![
+                Sample::new("m").latencies(&[10.0]),
+                Sample::new("m").with(Part::Engine, "fast").latencies(&[5.0]),
+                Sample::new("m").with(Part::Engine, "pretended").software().latencies(&[1.0]),
+            ],
+            &Iterations::new(),
+        );
+        let ranked = rankings(&facts, 1);
+        let winners: Vec<(Criterion, usize)> = ranked.iter().map(|place| (place.criterion, place.index)).collect();
+        assert_eq!(winners, [(Criterion::Fastest, 1), (Criterion::HighestThroughput, 1)]);
+    }
+}

@@ -1,9 +1,8 @@
 //! `benchdb import`: runs from files, each file in one transaction; and `--undo`.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -11,18 +10,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::{CommandError, Context, ExitStatus, OutputArgs, TransferError, files_in, path_text, unreadable};
 use crate::domain::configuration::hex;
-use crate::domain::{Cell, ImportItem, Refusal, Table};
-use crate::exchange::{ColumnMap, ExchangeError, Head, MapError, importer_for};
+use crate::domain::{Cell, Refusal, Table};
+use crate::exchange::{ColumnMap, ExchangeError, Head, MapError, importer_for, read_ahead};
 use crate::store::imports::{ImportOutcome, ImportSource};
 use crate::store::{Access, Store};
 
 /// Refusals of a file that are shown.
 const SHOWN_REFUSALS: usize = 20;
 
-/// Runs that travel together from the reader of a file to the database.
-const BATCH: usize = 256;
-/// Batches that the reader may be ahead.
-const BATCHES_AHEAD: usize = 8;
 /// Files below this size are read before a bar could be seen.
 const SHOWN_FROM_BYTES: u64 = 1 << 22;
 
@@ -162,7 +157,7 @@ fn import(
     let mut content = bar.wrap_read(content);
     let outcome = store
         .import_runs(&source, strict, |sink| {
-            notes = read_aside(&Head::new(&path, &head), &mut content, map, sink)?;
+            notes = read_ahead(&Head::new(&path, &head), &mut content, map, sink)?;
             Ok::<_, TransferError>(())
         })
         .map_err(TransferError::into_cause);
@@ -204,53 +199,6 @@ fn bar(file: &Path, context: &Context) -> ProgressBar {
         bar.set_style(style);
     }
     bar
-}
-
-/// Why reading ended early.
-#[derive(Debug, thiserror::Error)]
-enum ReadingError {
-    #[error(transparent)]
-    Exchange(#[from] ExchangeError),
-    #[error("nobody takes the runs any more")]
-    NobodyTakes,
-}
-
-/// Reads a file on a thread of its own, some runs ahead of `sink`, which stores them.
-fn read_aside(
-    head: &Head<'_>,
-    content: &mut (dyn BufRead + Send),
-    map: &ColumnMap,
-    sink: &mut dyn FnMut(ImportItem) -> Result<(), TransferError>,
-) -> Result<Vec<String>, TransferError> {
-    std::thread::scope(|scope| {
-        let (sender, receiver) = sync_channel::<Vec<ImportItem>>(BATCHES_AHEAD);
-        let reader = scope.spawn(move || {
-            let importer = importer_for::<ReadingError>(head, map)?;
-            let mut batch = Vec::with_capacity(BATCH);
-            let mut content = content;
-            let notes = importer.read(head.path, &mut content, &mut |item| {
-                batch.push(item);
-                if batch.len() == BATCH {
-                    let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH));
-                    sender.send(full).map_err(|_| ReadingError::NobodyTakes)?;
-                }
-                Ok(())
-            })?;
-            sender.send(batch).map_err(|_| ReadingError::NobodyTakes)?;
-            Ok(notes)
-        });
-        // An error drops the receiver, and with it ends the reader.
-        for item in receiver.into_iter().flatten() {
-            sink(item)?;
-        }
-        match reader.join() {
-            Ok(Ok(notes)) => Ok(notes),
-            Ok(Err(ReadingError::Exchange(error))) => Err(error.into()),
-            // Only an error of the sink makes it go away, and that has been answered.
-            Ok(Err(ReadingError::NobodyTakes)) => Ok(Vec::new()),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
 }
 
 fn show(path: &str, refused: &[Refusal], context: &Context) {

@@ -4,6 +4,7 @@
 //! A format is recognised by the [`Head`] of a file and then read as a stream, so that a table of a million rows needs
 //! no more memory than one of ten.
 
+mod ahead;
 mod column_map;
 mod error;
 mod foreign;
@@ -17,6 +18,7 @@ use std::io::{BufRead, Write};
 
 use crate::domain::{ImportItem, RunRecord};
 
+pub use ahead::read_ahead;
 pub use column_map::ColumnMap;
 pub use error::{ExchangeError, MapError};
 pub use foreign::{

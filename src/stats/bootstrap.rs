@@ -123,6 +123,16 @@ impl Group {
 
     /// Adds to each total the transformed median of one resample of this side.
     fn resample(&self, generator: &mut fastrand::Rng, transform: impl Fn(f64) -> f64, totals: &mut [f64]) {
+        if self.runs.iter().all(|run| run.len() == 1) {
+            // One stage alone: the median of as many draws as there are runs, found as a run's is.
+            let values = sorted(&self.runs.iter().map(|run| run[0]).collect::<Vec<_>>());
+            let places = MiddlePlaces::of(values.len());
+            for total in totals {
+                let (low, high) = places.draw(generator);
+                *total += transform(f64::midpoint(values[low], values[high]));
+            }
+            return;
+        }
         let places: Vec<MiddlePlaces> = self.runs.iter().map(|run| MiddlePlaces::of(run.len())).collect();
         let mut medians = vec![0.0; self.runs.len()];
         for total in totals {
