@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use benchdb::analysis::compare::{Reference, SAME_WORK, compare, overall};
-use benchdb::analysis::facts::{facts, metrics_of_facts};
+use benchdb::analysis::facts::{Facts, facts_of, metrics_of_facts};
 use benchdb::analysis::recommend::{Candidate, Constraints, Objective, recommend};
 use benchdb::domain::RunRecord;
 use benchdb::exchange::{ColumnMap, ExchangeError, Exporter as _, Head, OwnCsv, read_ahead};
@@ -101,10 +101,20 @@ fn filling(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn facts(store: &Store, selection: &Selection) -> Vec<Facts> {
+    let mut facts = Vec::new();
+    store
+        .for_each_series(selection, &metrics_of_facts(), |series| {
+            facts.extend(facts_of(&series));
+            Ok::<_, StoreError>(())
+        })
+        .unwrap();
+    facts
+}
+
 /// What `benchdb analyze` computes.
 fn analyze(store: &Store, selection: &Selection) -> usize {
-    let set = store.read_series(selection, metrics_of_facts()).unwrap();
-    let facts = facts(&set, &Default::default());
+    let facts = facts(store, selection);
     let compared = compare(&facts, &Reference::default(), &SAME_WORK);
     overall(&facts, &compared, &SAME_WORK, &Default::default()).len()
 }
@@ -129,9 +139,8 @@ fn answers(criterion: &mut Criterion) {
         group.bench_function(format!("analyze/{name}"), |bencher| bencher.iter(|| analyze(&store, &selection)));
         group.bench_function(format!("recommend/{name}"), |bencher| {
             bencher.iter(|| {
-                let set = store.read_series(&selection, metrics_of_facts()).unwrap();
-                let candidates: Vec<Candidate> =
-                    facts(&set, &Default::default()).iter().map(|facts| Candidate::measured(facts, &[])).collect();
+                let facts = facts(&store, &selection);
+                let candidates: Vec<Candidate> = facts.iter().map(|facts| Candidate::measured(facts, &[])).collect();
                 recommend(&candidates, Objective::Throughput, &Constraints::default())
             });
         });

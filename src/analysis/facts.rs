@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use crate::domain::metric::find_metric;
-use crate::domain::{Identity, Metric, Series, SeriesSet};
+use crate::domain::{Identity, Metric, Series, Validity};
 use crate::stats::{median_interval, quantile, sorted};
 
-/// The metrics that answers are made of.
+/// The metrics that answers are made of; the two latencies come first.
 const METRICS: [&str; 14] = [
     "latency_p50_ms",
     "latency_mean_ms",
@@ -27,7 +27,7 @@ const METRICS: [&str; 14] = [
 /// Confidence of the intervals of medians.
 const CONFIDENCE: f64 = 0.95;
 
-/// The metrics that [`facts`] needs in a set.
+/// The metrics that [`facts_of`] needs of each run, in this order.
 pub fn metrics_of_facts() -> Vec<&'static Metric> {
     METRICS.iter().filter_map(|name| find_metric(name)).collect()
 }
@@ -136,46 +136,36 @@ impl Facts {
     }
 }
 
-/// The facts of every series with a valid run.
-pub fn facts(set: &SeriesSet, iterations: &Iterations) -> Vec<Facts> {
-    let columns: Vec<Option<usize>> = METRICS.iter().map(|name| set.metric(name)).collect();
-    set.series.iter().filter_map(|series| facts_of(series, &columns, iterations)).collect()
-}
-
-/// The runs whose iterations [`facts`] would look at: the only runs of their series.
-pub fn single_runs(set: &SeriesSet) -> Vec<i64> {
-    let single = set.series.iter().filter(|series| series.valid_runs() == 1);
-    single.flat_map(|series| series.runs.iter().filter_map(|run| run.run_id)).collect()
-}
-
-fn facts_of(series: &Series, columns: &[Option<usize>], iterations: &Iterations) -> Option<Facts> {
+/// The facts of a series that has a valid run, but for the spread within a single one. `metrics` are those of
+/// [`metrics_of_facts`], in that order.
+pub fn facts_of(series: &Series) -> Option<Facts> {
     let runs = series.valid_runs();
     if runs == 0 {
         return None;
     }
     let mut medians = [None; METRICS.len()];
     let mut ranges = [None; METRICS.len()];
-    for (index, column) in columns.iter().enumerate() {
-        let ascending = sorted(&column.map_or_else(Vec::new, |column| series.values(column)));
+    for index in 0..METRICS.len() {
+        let ascending = sorted(&series.values(index));
         medians[index] = quantile(&ascending, 0.5);
         if let [low, .., high] = ascending[..] {
             ranges[index] = Some((low, high));
         }
     }
-    let latencies = |column: Option<usize>| -> Vec<(Option<i64>, f64)> {
-        column.map_or_else(Vec::new, |column| series.measured(column).map(|(run, value)| (run.run_id, value)).collect())
+    let latencies = |column: usize| -> Vec<(Option<i64>, f64)> {
+        series.measured(column).map(|(run, value)| (run.run_id, value)).collect()
     };
-    let medians_of_runs = latencies(columns[0]);
+    let medians_of_runs = latencies(0);
     let by_mean = medians_of_runs.is_empty();
-    let latencies = if by_mean { latencies(columns[1]) } else { medians_of_runs };
-    let newest = series.runs.iter().rev().find(|run| run.validity == crate::domain::Validity::Valid);
+    let latencies = if by_mean { latencies(1) } else { medians_of_runs };
+    let newest = series.runs.iter().rev().find(|run| run.validity == Validity::Valid);
     Some(Facts {
         identity: series.identity.clone(),
         configuration_id: series.configuration_id,
         software: series.software,
         runs,
         newest_run: newest.and_then(|run| run.run_id),
-        spread: spread_of(&latencies, iterations),
+        spread: spread_of_runs(&latencies),
         latencies,
         by_mean,
         medians,
@@ -183,15 +173,33 @@ fn facts_of(series: &Series, columns: &[Option<usize>], iterations: &Iterations)
     })
 }
 
-fn spread_of(latencies: &[(Option<i64>, f64)], iterations: &Iterations) -> Option<Spread> {
-    if let [(run, _)] = latencies {
-        let samples = iterations.get(run.as_ref()?)?;
-        let (low, high) = median_interval(&sorted(samples), CONFIDENCE)?;
-        return Some(Spread { low, high, of: IntervalOf::Samples });
+/// The runs that are the only ones of their configuration: what [`add_samples`] wants to see the iterations of.
+pub fn single_runs(facts: &[Facts]) -> Vec<i64> {
+    let single = facts.iter().filter_map(|fact| match fact.latencies[..] {
+        [(run, _)] => run,
+        _ => None,
+    });
+    single.collect()
+}
+
+/// Adds the spread within single runs, from their iterations.
+pub fn add_samples(facts: &mut [Facts], iterations: &Iterations) {
+    for fact in facts {
+        if let [(Some(run), _)] = fact.latencies[..] {
+            let samples = iterations.get(&run);
+            let interval = samples.and_then(|samples| median_interval(&sorted(samples), CONFIDENCE));
+            fact.spread = interval.map(|(low, high)| Spread { low, high, of: IntervalOf::Samples });
+        }
     }
+}
+
+fn spread_of_runs(latencies: &[(Option<i64>, f64)]) -> Option<Spread> {
     let ascending = sorted(&latencies.iter().map(|(_, value)| *value).collect::<Vec<_>>());
     if let Some((low, high)) = median_interval(&ascending, CONFIDENCE) {
         return Some(Spread { low, high, of: IntervalOf::Runs });
     }
-    Some(Spread { low: *ascending.first()?, high: *ascending.last()?, of: IntervalOf::Range })
+    match ascending[..] {
+        [low, .., high] => Some(Spread { low, high, of: IntervalOf::Range }),
+        _ => None,
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::{Facts, Iterations, facts, metrics_of_facts};
+use super::facts::{self, Facts, Iterations, add_samples, metrics_of_facts};
 use crate::domain::{Identity, Part, RunGroup, Series, SeriesRun, SeriesSet, Validity};
 
 /// A configuration in the making: inference of one model on a CPU in fp32 at batch 1.
@@ -86,5 +86,7 @@ pub(super) fn facts_of(samples: Vec<Sample>, iterations: &Iterations) -> Vec<Fac
         }
         set.series.push(series);
     }
-    facts(&set, iterations)
+    let mut found: Vec<Facts> = set.series.iter().filter_map(facts::facts_of).collect();
+    add_samples(&mut found, iterations);
+    found
 }

@@ -7,13 +7,13 @@ use clap::ValueEnum;
 use super::verdicts::{Against, JudgeArgs, VerdictOutputArgs, judge_runs, publish};
 use super::{CommandError, Context, ExitStatus, SelectArgs};
 use crate::analysis::compare::{CONTENDER, Compared, Reference, SAME_WORK, compare, overall, runs_to_resample};
-use crate::analysis::facts::{Facts, facts, metrics_of_facts, single_runs};
+use crate::analysis::facts::{Facts, add_samples, facts_of, metrics_of_facts, single_runs};
 use crate::analysis::scaling::{KNEE, rankings, scaling, training_vs_inference};
 use crate::domain::{Cell, Identity, Part, Table};
 use crate::report::significant;
 use crate::report::verdicts::{BencherMeasure, VerdictFormat, write_bencher};
 use crate::store::list::Selection;
-use crate::store::{Access, Store};
+use crate::store::{Access, Store, StoreError};
 
 /// Runs whose iterations are resampled one by one; a larger record is resampled by runs alone.
 const MOST_RESAMPLED_RUNS: usize = 5_000;
@@ -183,9 +183,14 @@ fn explain(facts: &[Facts], reference: &Reference, same_work: &[Part], context: 
 }
 
 fn read_facts(store: &Store, selection: &Selection) -> anyhow::Result<Vec<Facts>> {
-    let set = store.read_series(selection, metrics_of_facts())?;
-    let iterations = store.read_iterations(&single_runs(&set))?;
-    Ok(facts(&set, &iterations))
+    let mut facts = Vec::new();
+    store.for_each_series(selection, &metrics_of_facts(), |series| {
+        facts.extend(facts_of(&series));
+        Ok::<_, StoreError>(())
+    })?;
+    let iterations = store.read_iterations(&single_runs(&facts))?;
+    add_samples(&mut facts, &iterations);
+    Ok(facts)
 }
 
 /// Which tables are made, and for whom.

@@ -168,6 +168,7 @@ impl SelectArgs {
             parameters: self.parameters.iter().cloned().collect(),
             imports: self.imports.clone(),
             baseline: None,
+            configurations: Vec::new(),
         })
     }
 }

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::{CommandError, Context, ExitStatus, OutputArgs, SelectArgs, unreadable};
-use crate::analysis::facts::{facts, metrics_of_facts, single_runs};
+use crate::analysis::facts::{add_samples, facts_of, metrics_of_facts, single_runs};
 use crate::analysis::prices::{Price, built_in_prices, find_price, read_prices};
 use crate::analysis::recommend::{Candidate, Constraints, Objective, Recommendation, recommend};
-use crate::domain::{Cell, Part, Platform, SeriesSet, Table, Validity};
+use crate::domain::{Cell, Part, Platform, Series, Table, Validity};
 use crate::report::significant;
 use crate::store::list::Selection;
-use crate::store::{Access, Store};
+use crate::store::{Access, Store, StoreError};
 
 /// Parts that tell one way of running a model from another.
 const HOW: [Part; 8] = [
@@ -141,27 +141,32 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
 
 /// Every configuration that was tried, with its numbers or the reason why it has none.
 fn candidates(store: &Store, selection: &Selection, prices: &[Price]) -> anyhow::Result<Vec<Candidate>> {
-    let set = store.read_series(selection, metrics_of_facts())?;
-    let iterations = store.read_iterations(&single_runs(&set))?;
-    let measured = facts(&set, &iterations);
-    let mut candidates: Vec<Candidate> = measured.iter().map(|facts| Candidate::measured(facts, prices)).collect();
-    candidates.extend(broken(&set));
+    let (mut measured, mut candidates) = (Vec::new(), Vec::new());
+    store.for_each_series(selection, &metrics_of_facts(), |series| {
+        match facts_of(&series) {
+            Some(facts) => measured.push(facts),
+            None => candidates.push(broken(&series)),
+        }
+        Ok::<_, StoreError>(())
+    })?;
+    let iterations = store.read_iterations(&single_runs(&measured))?;
+    add_samples(&mut measured, &iterations);
+    candidates.extend(measured.iter().map(|facts| Candidate::measured(facts, prices)));
     Ok(candidates)
 }
 
-fn broken(set: &SeriesSet) -> impl Iterator<Item = Candidate> + '_ {
-    set.series.iter().filter(|series| series.valid_runs() == 0).map(|series| {
-        let count = |validity: Validity| series.runs.iter().filter(|run| run.validity == validity).count();
-        let counts = [
-            (count(Validity::NotMeasured), "broke or is not supported (`benchdb query --name failures`)"),
-            (count(Validity::TooFewSamples), "had too few samples"),
-            (count(Validity::Throttled), "was throttled"),
-        ];
-        let reasons: Vec<String> =
-            counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-        let reason = format!("no valid run: {}", reasons.join(", "));
-        Candidate::without_numbers(series.identity.clone(), series.software, reason)
-    })
+/// A series without a valid run.
+fn broken(series: &Series) -> Candidate {
+    let count = |validity: Validity| series.runs.iter().filter(|run| run.validity == validity).count();
+    let counts = [
+        (count(Validity::NotMeasured), "broke or is not supported (`benchdb query --name failures`)"),
+        (count(Validity::TooFewSamples), "had too few samples"),
+        (count(Validity::Throttled), "was throttled"),
+    ];
+    let reasons: Vec<String> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let reason = format!("no valid run: {}", reasons.join(", "));
+    Candidate::without_numbers(series.identity.clone(), series.software, reason)
 }
 
 fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &Args, people: bool) -> Table {

@@ -185,18 +185,37 @@ pub(super) fn judge_runs(
     let choices = args.choices();
     let metrics = metrics_of(&choices);
     let named = selection.names_runs();
-    let all = store.read_series(selection, metrics.clone())?;
     let mut notes = Vec::new();
     let (baseline, candidate, candidate_text) = match against {
         Against::Earlier => {
-            let pool = if named { store.read_series(&selection.of_series(), metrics)? } else { all.clone() };
-            let (candidate, text) = if named { (all, "the selected runs".to_owned()) } else { newest_of_all(all) };
-            let restarts = restarts(store)?;
-            (earlier_than(pool, &candidate, &restarts, &mut notes), candidate, text)
+            let (wanted, text) = if named || args.all_runs {
+                (Some(selection.clone()), "the selected runs".to_owned())
+            } else {
+                let newest = store.newest_together(selection)?;
+                let text = match &newest {
+                    Some(Selection { imports, .. }) if !imports.is_empty() => {
+                        format!("import {}, the newest", imports[0])
+                    }
+                    Some(Selection { campaign: Some(_), .. }) => "the newest campaign".to_owned(),
+                    _ => "the newest run".to_owned(),
+                };
+                (newest, text)
+            };
+            let candidate = match &wanted {
+                Some(wanted) => store.read_series(wanted, metrics.clone())?,
+                None => SeriesSet::new(metrics.clone()),
+            };
+            let ids: Vec<i64> = candidate.series.iter().filter_map(|series| series.configuration_id).collect();
+            let pool = if ids.is_empty() {
+                SeriesSet::new(metrics)
+            } else {
+                store.read_series(&Selection { configurations: ids, ..Selection::default() }, metrics)?
+            };
+            (earlier_than(pool, &candidate, &restarts(store)?, &mut notes), candidate, text)
         }
         other => {
             let baseline = match other {
-                Against::File(path) => read_baseline(path, metrics, context, &mut notes)?,
+                Against::File(path) => read_baseline(path, metrics.clone(), context, &mut notes)?,
                 Against::Baseline(name) => {
                     if !store.list_baselines()?.iter().any(|known| known.name == *name) {
                         return Err(CommandError::new(
@@ -206,12 +225,12 @@ pub(super) fn judge_runs(
                         .into());
                     }
                     let wanted = Selection { baseline: Some(name.clone()), ..selection.of_series() };
-                    store.read_series(&wanted, metrics)?
+                    store.read_series(&wanted, metrics.clone())?
                 }
-                Against::Runs { selection: wanted, .. } => store.read_series(wanted, metrics)?,
+                Against::Runs { selection: wanted, .. } => store.read_series(wanted, metrics.clone())?,
                 Against::Earlier => SeriesSet::default(),
             };
-            let mut candidate = all;
+            let mut candidate = store.read_series(selection, metrics)?;
             let known: HashSet<u128> =
                 baseline.series.iter().flat_map(|series| &series.runs).filter_map(|run| run.uuid).collect();
             let before = candidate.run_count();
@@ -298,23 +317,6 @@ fn what_to_say(comparison: &judge::Comparison, args: &JudgeArgs) -> Vec<String> 
 pub(super) fn restarts(store: &Store) -> anyhow::Result<crate::analysis::history::Restarts> {
     let accepted = store.list_acceptances()?;
     Ok(accepted.into_iter().map(|change| ((change.configuration_id, change.metric), change.run_id)).collect())
-}
-
-/// The runs that belong together with the newest run of all.
-fn newest_of_all(mut set: SeriesSet) -> (SeriesSet, String) {
-    let newest = set.series.iter().flat_map(|series| &series.runs).max_by_key(|run| run.run_id).copied();
-    let Some(newest) = newest else {
-        return (set, "no run".to_owned());
-    };
-    set.retain_runs(|run| {
-        if newest.group == RunGroup::Alone { run.run_id == newest.run_id } else { run.group == newest.group }
-    });
-    let text = match newest.group {
-        RunGroup::Campaign(_) => "the newest campaign".to_owned(),
-        RunGroup::Import(batch) => format!("import {batch}, the newest"),
-        RunGroup::Alone => "the newest run".to_owned(),
-    };
-    (set, text)
 }
 
 /// Of each series the runs that belong together with its newest run.

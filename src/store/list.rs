@@ -60,6 +60,8 @@ pub struct Selection {
     pub imports: Vec<i64>,
     /// The name of a baseline whose runs are meant.
     pub baseline: Option<String>,
+    /// Row ids of configurations.
+    pub configurations: Vec<i64>,
 }
 
 impl Selection {
@@ -80,6 +82,7 @@ impl Selection {
             modes: self.modes.clone(),
             batch_sizes: self.batch_sizes.clone(),
             parameters: self.parameters.clone(),
+            configurations: self.configurations.clone(),
             ..Self::default()
         }
     }
@@ -462,6 +465,7 @@ impl SelectionParameters {
             (":parameters", Box::new(parameters)),
             (":imports", Box::new(json_list(&selection.imports))),
             (":baseline", Box::new(selection.baseline.clone())),
+            (":configurations", Box::new(json_list(&selection.configurations))),
         ])
     }
 

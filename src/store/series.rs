@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::list::{Selection, SelectionParameters, json_list};
 use super::{Store, StoreError};
@@ -16,6 +16,24 @@ impl Store {
     /// # Errors
     /// What SQLite refuses, and texts in the database that no benchdb wrote.
     pub fn read_series(&self, selection: &Selection, metrics: Vec<&'static Metric>) -> Result<SeriesSet, StoreError> {
+        let mut series = Vec::new();
+        let environments = self.for_each_series(selection, &metrics, |one| {
+            series.push(one);
+            Ok::<_, StoreError>(())
+        })?;
+        Ok(SeriesSet { metrics, series, environments })
+    }
+
+    /// Calls `visit` with every selected series, whole, one at a time. Answers the environments that their runs point to.
+    ///
+    /// # Errors
+    /// What SQLite refuses, texts in the database that no benchdb wrote, and the first error of `visit`.
+    pub fn for_each_series<E: From<StoreError>>(
+        &self,
+        selection: &Selection,
+        metrics: &[&'static Metric],
+        mut visit: impl FnMut(Series) -> Result<(), E>,
+    ) -> Result<Vec<Environment>, E> {
         let failed = |source| self.fail(source);
         let mut statement = self
             .connection
@@ -38,32 +56,69 @@ impl Store {
             iterations: at("iterations")?,
             validity: at("validity")?,
         };
-        let mut set = SeriesSet::new(metrics);
         let mut environments: HashMap<i64, usize> = HashMap::new();
         let parameters = SelectionParameters::new(selection);
         let mut rows = statement.query(parameters.bind().as_slice()).map_err(failed)?;
+        let mut current: Option<Series> = None;
+        let mut values = Vec::with_capacity(columns.len());
         while let Some(row) = rows.next().map_err(failed)? {
             let configuration: i64 = row.get(0).map_err(failed)?;
-            if set.series.last().is_none_or(|series| series.configuration_id != Some(configuration)) {
-                set.series.push(self.series_of(configuration, row)?);
-            }
+            let mut series = match current.take() {
+                Some(series) if series.configuration_id == Some(configuration) => series,
+                other => {
+                    if let Some(done) = other {
+                        visit(done)?;
+                    }
+                    self.series_of(configuration, row)?
+                }
+            };
             let next = environments.len();
             let run = run_columns.read(row, |id| *environments.entry(id).or_insert(next)).map_err(failed)?;
             let run = run.ok_or_else(|| self.bad_value(row, run_columns.id, "validity", run_columns.validity))?;
-            let values = columns
-                .iter()
-                .map(|&column| Ok(row.get::<_, Option<f64>>(column)?.unwrap_or(f64::NAN)))
-                .collect::<rusqlite::Result<Vec<f64>>>()
-                .map_err(failed)?;
-            if let Some(series) = set.series.last_mut() {
-                series.push(run, values);
+            values.clear();
+            for &column in &columns {
+                values.push(row.get::<_, Option<f64>>(column).map_err(failed)?.unwrap_or(f64::NAN));
             }
+            series.push(run, values.iter().copied());
+            current = Some(series);
         }
-        set.environments = vec![Environment::default(); environments.len()];
+        if let Some(done) = current {
+            visit(done)?;
+        }
+        let mut found = vec![Environment::default(); environments.len()];
         for (id, index) in environments {
-            set.environments[index] = self.environment(id).map_err(failed)?;
+            found[index] = self.environment(id).map_err(failed)?;
         }
-        Ok(set)
+        Ok(found)
+    }
+
+    /// The runs that were made together with the newest run of a selection: narrowed down to its campaign, its import, or
+    /// to itself where it belongs to nothing. `None` where nothing is selected.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn newest_together(&self, selection: &Selection) -> Result<Option<Selection>, StoreError> {
+        let parameters = SelectionParameters::new(selection);
+        self.connection
+            .prepare_cached(concat!(
+                include_str!("sql/select_newest.sql"),
+                include_str!("sql/selection.sql"),
+                "ORDER BY run.id DESC LIMIT 1"
+            ))
+            .and_then(|mut statement| {
+                statement
+                    .query_row(parameters.bind().as_slice(), |row| {
+                        let mut together = selection.clone();
+                        match (row.get::<_, Option<String>>("campaign")?, row.get::<_, Option<i64>>("import")?) {
+                            (Some(campaign), _) => together.campaign = Some(campaign),
+                            (None, Some(import)) => together.imports = vec![import],
+                            (None, None) => together.runs = vec![row.get::<_, i64>("id")?.to_string()],
+                        }
+                        Ok(together)
+                    })
+                    .optional()
+            })
+            .map_err(|source| self.fail(source))
     }
 
     fn series_of(&self, configuration: i64, row: &Row<'_>) -> Result<Series, StoreError> {

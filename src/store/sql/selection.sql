@@ -26,3 +26,4 @@ WHERE (:runs IS NULL OR run.uuid IN (SELECT value FROM json_each(:runs))
     AND (:baseline IS NULL OR run.id IN (
         SELECT baseline_run.run_id FROM baseline_run JOIN baseline ON baseline.id = baseline_run.baseline_id
         WHERE baseline.name = :baseline))
+    AND (:configurations IS NULL OR configuration.id IN (SELECT value FROM json_each(:configurations)))
