@@ -3,8 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests may panic and speak")]
 
+mod made;
 mod support;
 
+mod analyze;
+mod baseline;
 mod codecs;
 mod database;
 mod docs;
@@ -14,4 +17,8 @@ mod infer;
 mod layers;
 mod maintain;
 mod query;
+mod recommend;
+mod regress;
 mod run;
+mod search;
+mod verdict_formats;

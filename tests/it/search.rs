@@ -1,0 +1,225 @@
+//! `benchdb run --memory-constrained`: the largest batch that fits, found by measuring; and what `run` says at its end.
+
+use serde_json::Value;
+
+use crate::support::{Expect as _, SCRIPTED_RUN, Sandbox, json_of, program, rows, said, stderr_of, stdout_of};
+
+/// Few iterations: the memory is what counts.
+const SHORT: [&str; 4] = ["--iterations", "10", "--min-time", "0"];
+
+/// What was found: the one table that is not the runs.
+#[track_caller]
+fn found(document: &Value) -> (String, Vec<Value>) {
+    let mut tables: Vec<(String, Vec<Value>)> = document
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(name, value)| value.is_array() && !["rows", "runs"].contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), value.as_array().unwrap().clone()))
+        .collect();
+    assert_eq!(tables.len(), 1, "{document}");
+    tables.remove(0)
+}
+
+fn search(sandbox: &Sandbox, arguments: &[&str]) -> std::process::Command {
+    let mut command = sandbox.scripted();
+    command.args(SHORT).args(["--format", "json"]).args(arguments);
+    command
+}
+
+/// The batch sizes in the order in which they were measured.
+fn tried(sandbox: &Sandbox) -> Vec<i64> {
+    let sizes = sandbox.sql("SELECT batch_size FROM results ORDER BY run_id");
+    sizes.iter().map(|row| row["batch_size"].as_i64().unwrap()).collect()
+}
+
+/// 100 MB a sample, and about 16 MB for the process.
+fn hungry() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.script(r#"{"memory_mb_per_sample": 100}"#);
+    sandbox
+}
+
+#[test]
+fn the_largest_batch_that_fits_is_found() {
+    for (limit, largest, expected) in
+        [("670", 6, &[1, 2, 4, 8, 6, 7][..]), ("460", 4, &[1, 2, 4, 8, 6, 5]), ("170", 1, &[1, 2])]
+    {
+        let sandbox = hungry();
+        let document = search(&sandbox, &["--memory-constrained", limit]).json();
+        let (_, rows) = found(&document);
+        assert_eq!(rows.len(), 1);
+        let row = &rows[0];
+        assert_eq!(row["largest_batch"], largest, "{limit}: {document}");
+        assert_eq!(row["fastest_batch"], largest, "the same time for more samples");
+        assert_eq!(row["precision"], "fp32");
+        assert_eq!(row["runs"], expected.len());
+        let memory = row["memory_mb"].as_f64().unwrap();
+        let samples = 100.0 * f64::from(largest);
+        assert!((samples..samples + 60.0).contains(&memory), "{memory} MB for {largest}");
+        assert_eq!(tried(&sandbox), expected, "doubling, then bisection");
+        assert_eq!(sandbox.count("SELECT count(*) FROM campaign"), 1);
+        sandbox.benchdb().arg("check").succeeds();
+    }
+}
+
+#[test]
+fn the_name_of_the_answer_does_not_depend_on_the_limit() {
+    let name = |limit: &str| found(&search(&hungry(), &["--memory-constrained", limit]).json()).0;
+    assert_eq!(name("170"), name("171.5"), "a program must know where to look");
+}
+
+#[test]
+fn the_search_ends_where_it_was_told_to() {
+    let sandbox = hungry();
+    let document = search(&sandbox, &["--memory-constrained", "5000", "--max-batch-size", "3"]).json();
+    let row = &found(&document).1[0];
+    assert_eq!((&row["largest_batch"], &row["ended_by"]), (&3.into(), &"`--max-batch-size`".into()));
+    assert_eq!(tried(&sandbox), [1, 2, 3]);
+}
+
+#[test]
+fn the_search_starts_where_it_was_told_to() {
+    let sandbox = hungry();
+    let document = search(&sandbox, &["--memory-constrained", "670", "--batch-sizes", "4"]).json();
+    assert_eq!(found(&document).1[0]["largest_batch"], 6);
+    assert_eq!(tried(&sandbox), [4, 8, 6, 7]);
+    // From above it comes down.
+    let sandbox = hungry();
+    let document = search(&sandbox, &["--memory-constrained", "270", "--batch-sizes", "8"]).json();
+    assert_eq!(found(&document).1[0]["largest_batch"], 2, "{document}");
+    assert_eq!(tried(&sandbox), [8, 4, 2, 3]);
+}
+
+#[test]
+fn that_nothing_fits_is_said() {
+    let sandbox = hungry();
+    let output = search(&sandbox, &["--memory-constrained", "50"]).ends_with(1);
+    let row = &found(&json_of(&output)).1[0];
+    assert_eq!(row["largest_batch"], Value::Null);
+    assert_ne!(row["ended_by"], "bisection", "there was none");
+    let words = stderr_of(&output);
+    assert!(words.contains("error: ") && words.contains("50 MB"), "a failure has a reason: {words}");
+    assert_eq!(tried(&sandbox), [1]);
+}
+
+#[test]
+fn no_more_memory_is_an_answer() {
+    let sandbox = Sandbox::new();
+    // The process may have two gigabytes of addresses; a sample takes 300 MB of them.
+    sandbox.script(r#"{"memory_mb_per_sample": 300}"#);
+    let output = sandbox
+        .wrapped("sh")
+        .args(["-c", "ulimit -v 2000000; exec \"$0\" \"$@\""])
+        .arg(program())
+        .args(SCRIPTED_RUN)
+        .args(SHORT)
+        .args(["--format", "json", "--memory-constrained", "100000", "--max-batch-size", "64"])
+        .outcome();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let row = &found(&json_of(&output)).1[0];
+    let largest = row["largest_batch"].as_i64().unwrap();
+    assert!((1..=6).contains(&largest), "{row}");
+    let statuses = sandbox.sql("SELECT batch_size, status FROM results");
+    for run in statuses {
+        let expected = if run["batch_size"].as_i64().unwrap() <= largest { "ok" } else { "out_of_memory" };
+        assert_eq!(run["status"], expected, "{run}: {}", said(&output));
+    }
+}
+
+#[test]
+fn a_run_that_breaks_ends_the_search_with_what_was_found() {
+    let sandbox = Sandbox::new();
+    sandbox.script(r#"{"memory_mb_per_sample": 10, "fault": "error", "fault_batch_size": 4}"#);
+    let output = search(&sandbox, &["--memory-constrained", "1000"]).outcome();
+    let row = &found(&json_of(&output)).1[0];
+    assert_eq!(row["largest_batch"], 2, "{row}");
+    assert!(row["ended_by"].as_str().unwrap().contains("a run broke"), "{row}");
+    assert_eq!(output.status.code(), Some(1), "a run failed, and not for memory: {}", said(&output));
+}
+
+#[test]
+fn what_an_engine_cannot_do_is_not_searched() {
+    let sandbox = hungry();
+    let document = search(&sandbox, &["--memory-constrained", "170", "--precision", "fp32,int8"]).json();
+    assert_eq!(found(&document).1.len(), 1);
+    assert_eq!(sandbox.count("SELECT count(*) FROM run WHERE status = 'unsupported'"), 1);
+}
+
+#[test]
+fn limits_are_numbers_that_make_sense() {
+    let sandbox = hungry();
+    for wrong in [
+        &["--memory-constrained=0"][..],
+        &["--memory-constrained=-5"],
+        &["--memory-constrained=nan"],
+        &["--memory-constrained=much"],
+        &["--memory-constrained=100", "--max-batch-size=0"],
+        &["--max-batch-size=8"],
+        &["--memory-constrained=100", "--repeat=2"],
+        &["--memory-constrained=100", "--limit=2"],
+    ] {
+        let output = sandbox.scripted().args(wrong).outcome();
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", said(&output));
+    }
+    assert!(sandbox.listing().is_empty());
+}
+
+#[test]
+fn what_was_found_can_be_recommended() {
+    let sandbox = hungry();
+    search(&sandbox, &["--memory-constrained", "670"]).succeeds();
+    let document = sandbox
+        .benchdb()
+        .args(["recommend", "--memory-constrained", "670", "--include-software", "--format", "json"])
+        .json();
+    assert_eq!(document["recommendations"][0]["batch_size"].as_str().unwrap(), "6");
+}
+
+#[test]
+fn a_campaign_is_compared_at_its_end() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.scripted().args(SHORT).args(["--batch-sizes", "1,4", "--compare"]).succeeds();
+    let printed = stdout_of(&output);
+    for words in ["Comparison", "Batch size scaling", "reference"] {
+        assert!(printed.contains(words), "{words}: {}", said(&output));
+    }
+    assert!(printed.contains("peak MB") && printed.contains("status"), "the runs are there, too: {}", said(&output));
+    // It is about this campaign, and not about all that was ever measured.
+    sandbox.script(r#"{"iterations_ms": [20]}"#);
+    let output = sandbox.scripted().args(SHORT).args(["--compare", "--format", "json"]).succeeds();
+    let document = json_of(&output);
+    let comparison = document["comparison"].as_array().unwrap();
+    assert_eq!(comparison.len(), 1, "{document}");
+    assert_eq!(comparison[0]["runs"], 1);
+    assert_eq!(comparison[0]["latency_p50_ms"], 20.0);
+}
+
+#[test]
+fn training_and_inference_of_a_campaign_are_compared() {
+    let sandbox = Sandbox::new();
+    sandbox.scripted().args(SHORT).succeeds();
+    sandbox.scripted().args(SHORT).arg("--training-mode").succeeds();
+    let document = sandbox.benchdb().args(["analyze", "--compare-training-inference", "--format", "json"]).json();
+    let rows = document["training_and_inference"].as_array().unwrap();
+    assert_eq!(rows.len(), 1, "{document}");
+    assert_eq!(rows[0]["training"], "adam");
+    assert_eq!(rows[0]["time_ratio"], 1.0);
+}
+
+#[test]
+fn the_results_of_a_campaign_are_written_for_machines() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.scripted().args(SHORT).args(["--batch-sizes", "1,4", "--output-ci", "ci.json"]).succeeds();
+    assert!(stdout_of(&output).contains("peak MB"), "the table is there all the same: {}", said(&output));
+    let document: Value = serde_json::from_str(&sandbox.read("ci.json")).unwrap();
+    assert_eq!(document["schema"], "benchdb/1");
+    assert_eq!(rows(&document).len(), 2);
+    assert_eq!(rows(&document)[1]["batch_size"], 4);
+    sandbox.script(r#"{"fault": "error", "fault_at": 0}"#);
+    sandbox.scripted().args(SHORT).args(["--output-ci", "ci.json"]).ends_with(1);
+    let document: Value = serde_json::from_str(&sandbox.read("ci.json")).unwrap();
+    assert_eq!(rows(&document)[0]["status"], "failed", "failures are results, too");
+    let output = sandbox.scripted().args(SHORT).args(["--output-ci", "no/such/folder.json"]).ends_with(2);
+    assert!(stderr_of(&output).contains("no/such/folder.json"), "{}", said(&output));
+}
