@@ -211,3 +211,52 @@ fn accepting_needs_something_to_accept() {
     let output = sandbox.benchdb().args(["accept", "1", "--all"]).outcome();
     assert_eq!(output.status.code(), Some(2));
 }
+
+#[test]
+fn what_a_history_found_is_accepted_by_all() {
+    let sandbox = Sandbox::new();
+    sandbox.take(&all_taking(&[&FIVE[..], &FIVE, &times(&FIVE, 1.3), &times(&FIVE, 1.3)].concat()));
+    sandbox.benchdb().args(["regress", "--history"]).ends_with(1);
+    let output = sandbox.benchdb().args(["accept", "--all"]).succeeds();
+    let words = stderr_of(&output);
+    assert!(!words.contains("found no change"), "the last `regress` found one: {words}");
+    sandbox.benchdb().args(["regress", "--history"]).succeeds();
+}
+
+#[test]
+fn a_run_that_is_accepted_counts_for_every_metric() {
+    let sandbox = Sandbox::new();
+    sandbox.take(&all_taking(&[&FIVE[..], &FIVE, &times(&FIVE, 1.3), &times(&FIVE, 1.3)].concat()));
+    let history = ["regress", "--history", "--metrics", "throughput"];
+    sandbox.benchdb().args(history).ends_with(1);
+    sandbox.benchdb().args(["accept", "11"]).succeeds();
+    // The series starts anew with that run, whatever is asked about it.
+    sandbox.benchdb().args(history).succeeds();
+}
+
+#[test]
+fn accepting_is_all_or_nothing() {
+    let sandbox = Sandbox::with_two_sides(&FIVE, &times(&FIVE, 1.3));
+    sandbox.benchdb().args(["accept", "6", "99"]).refuses(&["there is no run 99"], &[]);
+    assert_eq!(sandbox.count("SELECT count(*) FROM verdict"), 0, "nothing was left behind");
+    sandbox.benchdb().args(["accept", "6", "6"]).succeeds();
+    assert_eq!(sandbox.count("SELECT count(*) FROM verdict WHERE accepted_at IS NOT NULL"), 1);
+}
+
+#[test]
+fn changes_of_proportions_are_said_as_such() {
+    let sandbox = Sandbox::new();
+    let side = |share: f64| all_taking(&FIVE).into_iter().map(move |run| run.metric("accuracy_top1", share)).collect();
+    sandbox.take(&of_campaign(side(0.76), 1, "before"));
+    sandbox.take(&of_campaign(side(0.74), 2, "after"));
+    sandbox.benchdb().args(["regress", "--metrics", "accuracy"]).ends_with(1);
+    let open = rows(&sandbox.benchdb().args(["accept", "--format", "json"]).json());
+    assert_eq!(open[0]["cost"], "+0.0200", "it is no ratio of anything");
+}
+
+#[test]
+fn waiting_changes_are_exact_for_programs() {
+    let sandbox = three_levels();
+    let open = rows(&sandbox.benchdb().args(["accept", "--format", "json"]).json());
+    close(&open[0]["effect"], 1.3_f64.ln());
+}

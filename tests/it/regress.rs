@@ -641,3 +641,58 @@ fn q_values_may_decide() {
         assert_eq!(output.status.code(), Some(2), "{wrong}");
     }
 }
+
+#[test]
+fn a_campaign_that_broke_does_not_pass() {
+    let sandbox = Sandbox::new();
+    sandbox.take(&of_campaign(all_taking(&FIVE), 1, "before"));
+    sandbox.take(&of_campaign(vec![Made::taking(10.0).failed()], 2, "after"));
+    let output = sandbox.benchdb().args(["regress", "--format", "json"]).ends_with(3);
+    assert_eq!(only_verdict(&json_of(&output))["verdict"], "invalid");
+}
+
+#[test]
+fn percentiles_without_the_samples_for_them_are_not_judged() {
+    let sandbox = Sandbox::new();
+    let side = |factor: f64, iterations: u32| {
+        let made =
+            |time: &f64| Made::taking(*time).metric("latency_p99_ms", time * factor).with("/iterations", iterations);
+        FIVE.iter().map(made).collect::<Vec<_>>()
+    };
+    sandbox.take(&of_campaign(side(1.0, 298), 1, "before"));
+    sandbox.take(&of_campaign(side(2.0, 298), 2, "after"));
+    let verdict = only_verdict(&judged(&sandbox, &["--metrics", "latency_p99_ms"], 3));
+    assert_eq!(verdict["verdict"], "invalid");
+    assert!(verdict["notes"].to_string().contains("299 samples"), "{verdict}");
+    let enough = Sandbox::new();
+    enough.take(&of_campaign(side(1.0, 299), 1, "before"));
+    enough.take(&of_campaign(side(2.0, 299), 2, "after"));
+    assert_eq!(only_verdict(&judged(&enough, &["--metrics", "latency_p99_ms"], 1))["verdict"], "regressed");
+}
+
+#[test]
+fn runs_that_throttled_do_not_count() {
+    let sandbox = Sandbox::new();
+    sandbox.take(&of_campaign(all_taking(&FIVE), 1, "before"));
+    let hot = Made::taking(99.0).with("/validity", "throttled");
+    sandbox.take(&of_campaign([all_taking(&FIVE), vec![hot]].concat(), 2, "after"));
+    let verdict = only_verdict(&judged(&sandbox, &[], 0));
+    assert_eq!(verdict["candidate"]["runs"], 5);
+    assert_eq!(verdict["verdict"], "unchanged");
+}
+
+#[test]
+fn real_runs_are_judged_like_any_other() {
+    let sandbox = Sandbox::new();
+    let run = |time: &str, label: &str| {
+        sandbox.script(&format!("{{\"iterations_ms\": [{time}]}}"));
+        let sampling = ["--iterations", "10", "--min-time", "0", "--repeat", "5", "--label", label];
+        sandbox.scripted().args(sampling).succeeds();
+    };
+    run("10", "before");
+    run("15", "after");
+    let output = sandbox.benchdb().args(["regress", "--metrics", "latency", "--format", "json"]).ends_with(1);
+    let verdict = only_verdict(&json_of(&output));
+    assert_eq!((&verdict["verdict"], &verdict["evidence"]), (&"regressed".into(), &"two_samples".into()));
+    close(&verdict["effect"], 1.5_f64.ln());
+}
