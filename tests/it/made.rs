@@ -106,12 +106,6 @@ impl Made {
         self.with(&format!("/metrics/{name}"), value)
     }
 
-    /// Without a metric.
-    pub fn without(mut self, name: &str) -> Self {
-        self.0["metrics"].as_object_mut().unwrap().remove(name);
-        self
-    }
-
     /// Of this commit.
     pub fn commit(self, hash: &str) -> Self {
         self.with("/environment/git_commit", hash).with("/environment/git_dirty", false)

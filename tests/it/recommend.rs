@@ -223,6 +223,19 @@ fn how_sure_the_first_place_is() {
 }
 
 #[test]
+fn two_runs_a_side_make_nothing_clear() {
+    let sandbox = Sandbox::new();
+    let on = |name: &str, times: &[f64]| {
+        all_taking(times).into_iter().map(|run| run.device("cuda", name)).collect::<Vec<_>>()
+    };
+    sandbox.take(&[on("Fast", &[10.0, 10.1]), on("Slow", &[10.2, 10.3])].concat());
+    let document = recommended(&sandbox, &[]);
+    let certainty = table(&document, "recommendations")[0]["certainty"].as_str().unwrap().to_owned();
+    // Of two equal devices each third comparison looks like this.
+    assert!(!certainty.starts_with("clear:"), "the ends of two runs are no interval at 95 %: {certainty}");
+}
+
+#[test]
 fn software_and_broken_runs_are_ruled_out_with_the_reason() {
     let sandbox = four_devices();
     sandbox.take(&[

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::support::{Expect as _, SCRIPTED_RUN, Sandbox, json_of, program, rows, said, stderr_of, stdout_of};
+use crate::support::{
+    Expect as _, SCRIPTED_RUN, Sandbox, json_of, program, rows, said, stderr_of, stdout_of, wait_for,
+};
 
 /// Few iterations: the memory is what counts.
 const SHORT: [&str; 4] = ["--iterations", "10", "--min-time", "0"];
@@ -226,4 +228,33 @@ fn the_results_of_a_campaign_are_written_for_machines() {
     assert_eq!(rows(&document)[0]["status"], "failed", "failures are results, too");
     let output = sandbox.scripted().args(SHORT).args(["--output-ci", "no/such/folder.json"]).ends_with(2);
     assert!(stderr_of(&output).contains("no/such/folder.json"), "{}", said(&output));
+}
+
+#[test]
+fn a_search_that_was_interrupted_promises_what_it_keeps() {
+    let sandbox = Sandbox::new();
+    sandbox.script(r#"{"memory_mb_per_sample": 50, "sleep_ms": 25}"#);
+    let child = search(&sandbox, &["--memory-constrained", "300"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for("the first run", || {
+        let count = "SELECT count(*) FROM run";
+        sandbox
+            .db()
+            .exists()
+            .then(|| sandbox.connection().query_row(count, [], |row| row.get(0)).unwrap_or(0_i64))
+            .filter(|count| *count > 0)
+    });
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
+    let measured = sandbox.count("SELECT count(*) FROM run WHERE status = 'ok'");
+    assert!((1..5).contains(&measured), "{measured}");
+    if stderr_of(&output).contains("--resume") {
+        sandbox.script(r#"{"memory_mb_per_sample": 50}"#);
+        let output = sandbox.benchdb().args(["run", "--resume", "last", "--format", "json"]).succeeds();
+        assert_eq!(found(&json_of(&output)).1[0]["largest_batch"], 5, "it was said to go on: {}", said(&output));
+    }
 }

@@ -61,7 +61,6 @@ impl Sandbox {
     }
 
     /// Whether the tests run as root, who may write everywhere.
-    #[cfg(unix)]
     pub fn owner_is_root(&self) -> bool {
         use std::os::unix::fs::MetadataExt as _;
         std::fs::metadata(self.folder()).unwrap().uid() == 0
