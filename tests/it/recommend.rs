@@ -105,9 +105,22 @@ fn every_constraint_rules_out_with_its_reason() {
     let document = recommended(&sandbox, &["--max-power-w", "60"]);
     assert_eq!(order(&document), ["Gamma", "Delta"], "a mean stands in for a peak that is not known");
     assert_eq!(reason(&document, "Alpha"), "power is 200 W, more than 60 W");
+}
+
+#[test]
+fn a_platform_that_was_not_asked_for_is_ruled_out_and_not_forgotten() {
+    let sandbox = four_devices();
     let document = recommended(&sandbox, &["--platforms", "cpu,vulkan"]);
     assert_eq!(order(&document), ["Gamma", "Delta"]);
     assert_eq!(reason(&document, "Alpha"), "the platform cuda was not asked for");
+    // What is selected is another question than what may be recommended.
+    let document = recommended(&sandbox, &["--hardware", "cpu"]);
+    assert_eq!(order(&document), ["Delta"]);
+    assert!(table(&document, "ruled_out").is_empty(), "{document}");
+    let arguments = ["recommend", "--hardware", "cpu,cuda", "--platforms", "cuda", "--format", "json"];
+    let document = json_of(&sandbox.benchdb().args(arguments).succeeds());
+    assert_eq!(order(&document), ["Alpha", "Beta"]);
+    assert_eq!(reason(&document, "Delta"), "the platform cpu was not asked for");
 }
 
 #[test]
