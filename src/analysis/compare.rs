@@ -56,7 +56,8 @@ impl Reference {
         text.split(',').map(one).collect::<Result<Vec<_>, String>>().map(Self)
     }
 
-    fn matches(&self, identity: &Identity) -> bool {
+    /// Whether a configuration may be the reference.
+    pub fn matches(&self, identity: &Identity) -> bool {
         self.0.iter().all(|(part, wanted)| {
             let has = identity.get(*part).to_lowercase();
             let wanted = wanted.to_lowercase();

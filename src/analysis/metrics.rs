@@ -17,6 +17,10 @@ const ALIASES: [(&str, &str); 8] = [
     ("fidelity", "fidelity_relative_error"),
 ];
 
+fn short_names() -> impl Iterator<Item = &'static str> {
+    ALIASES.iter().map(|(alias, _)| *alias).chain(["memory"])
+}
+
 /// What is asked about: the first of these metrics that both sides have. The later ones stand in for the first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricChoice {
@@ -44,12 +48,14 @@ impl MetricChoice {
                 Err(format!("`{}` is neither better nor worse when it changes", metric.name))
             }
             Some(metric) => Ok(Self { candidates: vec![metric] }),
-            None => Err(match nearest(text, standard_metrics().iter().map(|metric| metric.name.as_str())) {
-                Some(near) => format!("there is no metric `{text}`; did you mean `{near}`?"),
-                None => format!(
-                    "there is no metric `{text}`; latency, throughput, memory, energy, or a column of the view `results`"
-                ),
-            }),
+            None => Err(
+                match nearest(text, short_names().chain(standard_metrics().iter().map(|metric| metric.name.as_str()))) {
+                    Some(near) => format!("there is no metric `{text}`; did you mean `{near}`?"),
+                    None => format!(
+                        "there is no metric `{text}`; latency, throughput, memory, energy, or a column of the view `results`"
+                    ),
+                },
+            ),
         }
     }
 

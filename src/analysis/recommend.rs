@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 
-use super::facts::{Facts, IntervalOf};
+use super::facts::{Facts, IntervalOf, Spread};
 use super::prices::{Price, cost_per_million, find_price};
+use super::scaling::WORK;
 use crate::domain::label::display_as_label;
 use crate::domain::{Identity, Part};
 
@@ -44,6 +45,9 @@ impl Objective {
         self == Self::Throughput
     }
 }
+
+/// From so many runs on their range is as good as an interval: five cover the median with 94 %.
+const ENOUGH_RUNS: usize = 5;
 
 /// Where the numbers of a candidate come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,18 +110,40 @@ pub struct Estimate {
     pub value: f64,
     /// Its interval, where runs or samples give one.
     pub interval: Option<(f64, f64)>,
-    /// Whether the interval is of the samples of one run: it does not know how runs differ.
-    pub within_run: bool,
+    /// How much the interval knows of how runs differ.
+    pub knows: Knows,
+}
+
+/// How much an interval knows of how runs differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Knows {
+    /// It is of five runs or more.
+    #[default]
+    Runs,
+    /// It is the range of two to four runs.
+    FewRuns,
+    /// It is of the samples of one run.
+    OneRun,
+}
+
+impl Knows {
+    fn of(facts: &Facts) -> Self {
+        match facts.spread {
+            Some(Spread { of: IntervalOf::Samples, .. }) => Self::OneRun,
+            _ if facts.runs < ENOUGH_RUNS => Self::FewRuns,
+            _ => Self::Runs,
+        }
+    }
 }
 
 impl Candidate {
     /// What was measured of a configuration.
     pub fn measured(facts: &Facts, prices: &[Price]) -> Self {
-        let within_run = facts.spread.is_some_and(|spread| spread.of == IntervalOf::Samples);
+        let knows = Knows::of(facts);
         let latency = facts.latency_ms().map(|value| Estimate {
             value,
             interval: facts.spread.map(|spread| (spread.low, spread.high)),
-            within_run,
+            knows,
         });
         // Throughput moves as the reciprocal of the latency does.
         let throughput = facts.throughput().map(|value| Estimate {
@@ -125,7 +151,7 @@ impl Candidate {
             interval: latency
                 .and_then(|latency| latency.interval.map(|(low, high)| (latency.value / high, latency.value / low)))
                 .map(|(low, high)| (value * low, value * high)),
-            within_run,
+            knows,
         });
         let price = find_price(prices, facts.identity.get(Part::Device));
         let cost = throughput.zip(price).map(|(rate, price)| Estimate {
@@ -133,11 +159,11 @@ impl Candidate {
             interval: rate.interval.map(|(low, high)| {
                 (cost_per_million(price.usd_per_hour, high), cost_per_million(price.usd_per_hour, low))
             }),
-            within_run,
+            knows,
         });
         let over_runs = |names: &[&str]| {
             let name = names.iter().find(|name| facts.median(name).is_some())?;
-            Some(Estimate { value: facts.median(name)?, interval: facts.range(name), within_run: false })
+            Some(Estimate { value: facts.median(name)?, interval: facts.range(name), knows })
         };
         Self {
             identity: facts.identity.clone(),
@@ -224,7 +250,7 @@ impl Constraints {
         for (name, unit, value, limit) in upper {
             match (value, limit) {
                 (Some(value), Some(limit)) if value > limit => {
-                    reasons.push(format!("{name} is {value:.4} {unit}, more than {limit} {unit}"));
+                    reasons.push(format!("{name} is {} {unit}, more than {limit} {unit}", short(value)));
                 }
                 (None, Some(_)) => reasons.push(format!("{name} was not measured")),
                 _ => {}
@@ -232,13 +258,18 @@ impl Constraints {
         }
         match (candidate.accuracy, self.accuracy) {
             (Some(value), Some(limit)) if value < limit => {
-                reasons.push(format!("accuracy is {value:.4}, less than {limit}"));
+                reasons.push(format!("accuracy is {}, less than {limit}", short(value)));
             }
             (None, Some(_)) => reasons.push("accuracy was not measured".to_owned()),
             _ => {}
         }
         reasons
     }
+}
+
+/// A number with at most four decimals.
+fn short(value: f64) -> String {
+    ((value * 1e4).round() / 1e4).to_string()
 }
 
 /// How sure the first place is.
@@ -248,6 +279,8 @@ pub enum Certainty {
     Clear,
     /// They do not overlap, but one of them is of a single run.
     ClearWithinRuns,
+    /// They do not overlap, but one of them is the range of a few runs.
+    ClearByFewRuns,
     /// They overlap.
     Close,
     /// One of them has no interval.
@@ -264,6 +297,9 @@ impl Certainty {
             Self::ClearWithinRuns => {
                 "clear within single runs, whose intervals do not overlap; `--repeat` would tell how runs differ"
             }
+            Self::ClearByFewRuns => {
+                "clear so far: the ranges of the first two do not overlap, but come from fewer than five runs"
+            }
             Self::Close => "close: the intervals of the first two overlap",
             Self::Unknown => "not known: one of the first two has no interval (more runs would give one)",
             Self::Alone => "there is nothing else to choose from",
@@ -271,10 +307,10 @@ impl Certainty {
     }
 }
 
-/// The answer for one model, variant and mode.
+/// The answer for one model, variant, mode and input shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recommendation {
-    /// Model, variant and mode.
+    /// Model, variant, mode and input shape.
     pub identity: Identity,
     /// The kind of the work where a mode has several.
     pub work: String,
@@ -288,11 +324,11 @@ pub struct Recommendation {
     pub certainty: Certainty,
 }
 
-/// One recommendation for each model, variant and mode, in alphabetical order.
+/// One recommendation for each model, variant, mode and input shape, in alphabetical order.
 pub fn recommend(candidates: &[Candidate], objective: Objective, constraints: &Constraints) -> Vec<Recommendation> {
     let mut groups: BTreeMap<(Identity, String), Vec<usize>> = BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {
-        let group = candidate.identity.only(&[Part::Model, Part::Variant, Part::Mode]);
+        let group = candidate.identity.only(&WORK);
         groups.entry((group, candidate.identity.work())).or_default().push(index);
     }
     groups
@@ -335,7 +371,11 @@ fn certainty(candidates: &[Candidate], ranked: &[usize], objective: Objective) -
     };
     match (first.interval, second.interval) {
         (Some((low, high)), Some((other_low, other_high))) if high < other_low || other_high < low => {
-            if first.within_run || second.within_run { Certainty::ClearWithinRuns } else { Certainty::Clear }
+            match (first.knows, second.knows) {
+                (Knows::Runs, Knows::Runs) => Certainty::Clear,
+                (Knows::OneRun, _) | (_, Knows::OneRun) => Certainty::ClearWithinRuns,
+                _ => Certainty::ClearByFewRuns,
+            }
         }
         (Some(_), Some(_)) => Certainty::Close,
         _ => Certainty::Unknown,
@@ -371,7 +411,7 @@ mod tests {
     fn candidates() -> Vec<Candidate> {
         let way = |engine: &str, latency: f64, memory: f64| {
             let mut sample = Sample::new("m").with(Part::Engine, engine);
-            for factor in [0.99, 1.0, 1.01] {
+            for factor in [0.99, 1.0, 1.01, 0.995, 1.005] {
                 sample = sample.run(&[
                     ("latency_p50_ms", latency * factor),
                     ("throughput_samples_per_second", 1e3 / latency / factor),

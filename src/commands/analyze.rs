@@ -8,7 +8,7 @@ use super::verdicts::{Against, JudgeArgs, VerdictOutputArgs, judge_runs, publish
 use super::{CommandError, Context, ExitStatus, SelectArgs};
 use crate::analysis::compare::{CONTENDER, Compared, Reference, SAME_WORK, compare, overall, runs_to_resample};
 use crate::analysis::facts::{Facts, add_samples, facts_of, metrics_of_facts, single_runs};
-use crate::analysis::scaling::{KNEE, rankings, scaling, training_vs_inference};
+use crate::analysis::scaling::{KNEE, WORK, rankings, scaling, training_vs_inference};
 use crate::domain::{Cell, Identity, Part, Table};
 use crate::report::significant;
 use crate::report::verdicts::{BencherMeasure, VerdictFormat, write_bencher};
@@ -114,6 +114,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         },
         training: args.compare_training_inference,
         places: args.places,
+        include_software: args.include_software,
         people,
         limit: args.output.limit().filter(|_| people),
         same_work: same_work(&args.judging),
@@ -149,6 +150,7 @@ pub(super) fn campaign_tables(
         sections: Section::value_variants().to_vec(),
         training: true,
         places: 3,
+        include_software: false,
         people,
         limit: people.then_some(super::verdicts::SHOWN_ROWS),
         same_work: SAME_WORK.to_vec(),
@@ -169,6 +171,10 @@ fn nothing(context: &Context) -> ExitStatus {
 }
 
 fn explain(facts: &[Facts], reference: &Reference, same_work: &[Part], context: &Context) {
+    if !facts.iter().any(|fact| reference.matches(&fact.identity)) {
+        context.note(&format!("no configuration with {reference} is selected, so there are no speed-ups"));
+        return;
+    }
     let of = if same_work.contains(&Part::BatchSize) { "latency" } else { "throughput" };
     context.note(&format!(
         "speed-up: of {of}, over the fastest configuration with {reference} of the same {}, fp32 where there is one",
@@ -199,6 +205,7 @@ struct Wanted {
     sections: Vec<Section>,
     training: bool,
     places: usize,
+    include_software: bool,
     people: bool,
     limit: Option<usize>,
     /// What two configurations have in common that are compared.
@@ -222,7 +229,9 @@ fn tables(store: &Store, facts: &[Facts], reference: &Reference, wanted: &Wanted
                 overall_table(facts, &compared, &store.read_iterations(&runs)?, wanted)
             }
             Section::Scaling => scaling_table(facts, wanted),
-            Section::Training if wanted.training => training_table(facts, wanted),
+            Section::Training if wanted.training || wanted.sections == [Section::Training] => {
+                training_table(facts, wanted)
+            }
             Section::Training => continue,
             Section::Rankings => ranking_table(facts, wanted),
         };
@@ -249,10 +258,7 @@ fn part_names(parts: &[Part]) -> Vec<String> {
 }
 
 fn part_cells<'i>(parts: &'i [Part], identity: &'i Identity) -> impl Iterator<Item = Cell> + 'i {
-    parts.iter().map(|part| match identity.get(*part) {
-        "{}" => Cell::Null,
-        text => Cell::from(text),
-    })
+    parts.iter().map(|part| identity.cell(*part))
 }
 
 fn comparison_for_people(facts: &[Facts], compared: &[Compared], limit: Option<usize>) -> Table {
@@ -310,7 +316,7 @@ fn comparison_for_programs(facts: &[Facts], compared: &[Compared]) -> Table {
     let mut table = Table::new("Comparison", &columns);
     for row in compared {
         let fact = &facts[row.index];
-        let mut cells: Vec<Cell> = parts.iter().map(|part| fact.identity.get(*part).into()).collect();
+        let mut cells: Vec<Cell> = part_cells(parts, &fact.identity).collect();
         cells.extend([i64::from(fact.software).into(), (fact.runs as u64).into()]);
         cells.extend(EXACT_METRICS.iter().map(|metric| Cell::from(fact.median(metric))));
         cells.extend([
@@ -431,15 +437,15 @@ fn training_table(facts: &[Facts], wanted: &Wanted) -> Table {
 }
 
 fn ranking_table(facts: &[Facts], wanted: &Wanted) -> Table {
-    let about = [Part::Model, Part::Variant, Part::Mode];
-    let how: Vec<Part> = CONTENDER.iter().copied().chain([Part::BatchSize, Part::InputShape]).collect();
+    let about = WORK;
+    let how: Vec<Part> = CONTENDER.iter().copied().chain([Part::BatchSize]).collect();
     let names: Vec<String> = part_names(&about).into_iter().chain(["work".to_owned()]).collect();
     let how_names = part_names(&how);
     let mut columns: Vec<&str> = names.iter().map(String::as_str).collect();
     columns.extend(["criterion", "place", "value"]);
     columns.extend(how_names.iter().map(String::as_str));
     let mut table = Table::new("Rankings", &columns);
-    for place in rankings(facts, wanted.places) {
+    for place in rankings(facts, wanted.places, wanted.include_software) {
         let mut cells: Vec<Cell> = part_cells(&about, &place.identity).collect();
         cells.extend([
             place.work.clone().into(),

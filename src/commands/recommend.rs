@@ -8,22 +8,15 @@ use super::{CommandError, Context, ExitStatus, OutputArgs, SelectArgs, unreadabl
 use crate::analysis::facts::{add_samples, facts_of, metrics_of_facts, single_runs};
 use crate::analysis::prices::{Price, built_in_prices, find_price, read_prices};
 use crate::analysis::recommend::{Candidate, Constraints, Objective, Recommendation, recommend};
+use crate::analysis::scaling::WORK;
 use crate::domain::{Cell, Part, Platform, Series, Table, Validity};
-use crate::report::significant;
+use crate::report::{Format, significant};
 use crate::store::list::Selection;
 use crate::store::{Access, Store, StoreError};
 
 /// Parts that tell one way of running a model from another.
-const HOW: [Part; 8] = [
-    Part::Platform,
-    Part::Device,
-    Part::Engine,
-    Part::Precision,
-    Part::BatchSize,
-    Part::InputShape,
-    Part::Threads,
-    Part::Parameters,
-];
+const HOW: [Part; 7] =
+    [Part::Platform, Part::Device, Part::Engine, Part::Precision, Part::BatchSize, Part::Threads, Part::Parameters];
 
 /// Options of `benchdb recommend`.
 #[derive(Debug, clap::Args)]
@@ -50,7 +43,7 @@ pub struct Args {
     #[arg(long, value_name = "W", value_parser = positive)]
     max_power_w: Option<f64>,
     /// Only these platforms; the others are ruled out
-    #[arg(long, value_enum, value_name = "PLATFORMS", value_delimiter = ',')]
+    #[arg(id = "allowed_platforms", long = "platforms", value_enum, value_name = "PLATFORMS", value_delimiter = ',')]
     platforms: Vec<Platform>,
     /// Recommend software that pretends to be a device, too
     #[arg(long)]
@@ -121,6 +114,10 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     if people {
         tables.retain(|table| !table.rows.is_empty());
     }
+    if args.output.format() == Format::Csv {
+        // A CSV is one table.
+        tables.truncate(1);
+    }
     context.print("recommendations", &tables, &args.output)?;
     if people {
         explain(&recommendations, &candidates, args, &prices, context);
@@ -130,6 +127,10 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             if candidates.is_empty() { "no run is selected" } else { "nothing that was measured can be recommended" },
             Some(if candidates.is_empty() {
                 "`benchdb run --model resnet18` measures one; `benchdb status` shows what there is"
+            } else if args.objective == Objective::Cost
+                && candidates.iter().all(|candidate| candidate.cost_usd.is_none())
+            {
+                "no price of these devices is known; `--prices FILE` takes yours"
             } else {
                 "loosen the constraints, or measure more (`benchdb run --memory-constrained MB` searches what fits)"
             }),
@@ -171,7 +172,7 @@ fn broken(series: &Series) -> Candidate {
 
 fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &Args, people: bool) -> Table {
     let how: Vec<String> = HOW.iter().map(Part::to_string).collect();
-    let mut columns = vec!["model", "variant", "mode", "work", "place"];
+    let mut columns = vec!["model", "variant", "mode", "input_shape", "work", "place"];
     columns.extend(how.iter().map(String::as_str));
     columns.extend(["value", "low", "high", "unit"]);
     columns.extend(["samples_per_second", "latency_ms", "memory_mb", "energy_j", "cost_usd", "accuracy"]);
@@ -191,15 +192,9 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
             let interval = estimate.and_then(|estimate| estimate.interval);
             let value =
                 |estimate: Option<crate::analysis::recommend::Estimate>| number(estimate.map(|found| found.value));
-            let mut row: Vec<Cell> = [Part::Model, Part::Variant, Part::Mode]
-                .iter()
-                .map(|part| Cell::from(recommendation.identity.get(*part)))
-                .collect();
+            let mut row: Vec<Cell> = WORK.iter().map(|part| Cell::from(recommendation.identity.get(*part))).collect();
             row.extend([recommendation.work.clone().into(), ((place + 1) as u64).into()]);
-            row.extend(HOW.iter().map(|part| match candidate.identity.get(*part) {
-                "{}" => Cell::Null,
-                text => Cell::from(text),
-            }));
+            row.extend(HOW.iter().map(|part| candidate.identity.cell(*part)));
             row.extend([
                 value(estimate),
                 number(interval.map(|(low, _)| low)),
@@ -232,7 +227,7 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
             Objective::Cost => "cost_usd",
         };
         table.drop_columns(&[own, "certainty", "run_id"]);
-        table.fold_shared(&["model", "variant", "mode", "work"]);
+        table.fold_shared(&["model", "variant", "mode", "input_shape", "work"]);
         table.fold_shared(&how.iter().map(String::as_str).chain(["source", "unit"]).collect::<Vec<_>>());
         table.drop_empty(&[
             "low",
@@ -261,22 +256,20 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
 
 fn ruled_out(recommendations: &[Recommendation], candidates: &[Candidate], people: bool) -> Table {
     let how: Vec<String> = HOW.iter().map(Part::to_string).collect();
-    let mut columns = vec!["model", "variant", "mode"];
+    let mut columns = vec!["model", "variant", "mode", "input_shape"];
     columns.extend(how.iter().map(String::as_str));
     columns.push("reason");
     let mut table = Table::new("Ruled out", &columns);
     for recommendation in recommendations {
         for (index, reason) in &recommendation.ruled_out {
             let identity = &candidates[*index].identity;
-            let mut row: Vec<Cell> =
-                [Part::Model, Part::Variant, Part::Mode].iter().map(|part| Cell::from(identity.get(*part))).collect();
-            row.extend(HOW.iter().map(|part| Cell::from(identity.get(*part))));
+            let mut row: Vec<Cell> = WORK.iter().chain(&HOW).map(|part| identity.cell(*part)).collect();
             row.push(reason.clone().into());
             table.push(row);
         }
     }
     if people {
-        table.fold_shared(&["model", "variant", "mode"]);
+        table.fold_shared(&["model", "variant", "mode", "input_shape"]);
         table.fold_shared(&how.iter().map(String::as_str).collect::<Vec<_>>());
     }
     table
@@ -292,7 +285,7 @@ fn explain(
     if let [only] = recommendations
         && !only.ranked.is_empty()
     {
-        context.note(&format!("the first place is {}", only.certainty.name()));
+        context.note(&format!("how sure the first place is: {}", only.certainty.name()));
     }
     if args.objective == Objective::Cost {
         let mut named: Vec<&str> = Vec::new();

@@ -12,6 +12,7 @@ use crate::analysis::metrics::metrics_of;
 use crate::analysis::noise::noise;
 use crate::analysis::{MetricChoice, judge};
 use crate::domain::series::SeriesBuilder;
+use crate::domain::text::counted;
 use crate::domain::verdict::VerdictReport;
 use crate::domain::{ImportItem, Metric, Part, Refusal, RunGroup, Series, SeriesSet, Table, Verdict};
 use crate::exchange::{ColumnMap, Head, Importer, OwnCsv, importer_for, is_identity_csv, read_identity_csv};
@@ -60,6 +61,10 @@ pub enum FailOn {
     Suspect,
     /// Data that cannot tell.
     Inconclusive,
+    /// A series without a run that counts, on either side.
+    Invalid,
+    /// A series that the candidate does not have.
+    Missing,
 }
 
 /// Where and how verdicts are printed.
@@ -108,10 +113,10 @@ fn alert(text: &str) -> Result<f64, String> {
         Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
         None => text.parse::<f64>(),
     };
+    let is_percent = text.ends_with('%');
     match parsed {
-        Ok(share) if share > 0.0 && share <= 10.0 => Ok(share),
-        Ok(share) if share > 10.0 => Err("it is a share: 0.1, or `10%`, is ten per cent".to_owned()),
-        _ => Err("it is a share above 0: 0.1, or `10%`, is ten per cent".to_owned()),
+        Ok(share) if share > 0.0 && (share <= 1.0 || (is_percent && share <= 100.0)) => Ok(share),
+        _ => Err("it is a share between 0 and 1, or has a `%`: 0.1 and `10%` are ten per cent".to_owned()),
     }
 }
 
@@ -236,7 +241,10 @@ pub(super) fn judge_runs(
             let before = candidate.run_count();
             candidate.retain_runs(|run| run.uuid.is_none_or(|uuid| !known.contains(&uuid)));
             if before > candidate.run_count() {
-                notes.push(format!("{} runs are on the side of the baseline alone", before - candidate.run_count()));
+                notes.push(format!(
+                    "{} on the side of the baseline alone",
+                    counted(before - candidate.run_count(), "run is", "runs are")
+                ));
             }
             let text = if named {
                 "the selected runs"
@@ -315,8 +323,11 @@ fn what_to_say(comparison: &judge::Comparison, args: &JudgeArgs) -> Vec<String> 
 
 /// The changes that were accepted: where each series starts anew.
 pub(super) fn restarts(store: &Store) -> anyhow::Result<crate::analysis::history::Restarts> {
-    let accepted = store.list_acceptances()?;
-    Ok(accepted.into_iter().map(|change| ((change.configuration_id, change.metric), change.run_id)).collect())
+    let mut restarts = crate::analysis::history::Restarts::new();
+    for change in store.list_acceptances()? {
+        restarts.entry(change.configuration_id).or_default().push(change.run_id);
+    }
+    Ok(restarts)
 }
 
 /// Of each series the runs that belong together with its newest run.
@@ -344,9 +355,8 @@ fn earlier_than(
         };
         let position = |series: &Series, id: Option<i64>| series.runs.iter().position(|run| run.run_id == id);
         let first = newer.runs.iter().filter_map(|run| position(series, run.run_id)).min().unwrap_or(0);
-        // A change in any metric is a new start for all: the runs before it are of another program.
-        let accepted = restarts.iter().filter(|((id, _), _)| Some(*id) == series.configuration_id);
-        let start = accepted.filter_map(|(_, run)| position(series, Some(*run))).filter(|start| *start <= first).max();
+        let accepted = series.configuration_id.and_then(|id| restarts.get(&id)).into_iter().flatten();
+        let start = accepted.filter_map(|run| position(series, Some(*run))).filter(|start| *start <= first).max();
         restarted += usize::from(start.is_some());
         let kept: HashSet<i64> = series.runs[start.unwrap_or(0)..first].iter().filter_map(|run| run.run_id).collect();
         series.retain(|run| run.run_id.is_some_and(|id| kept.contains(&id)));
@@ -394,21 +404,23 @@ fn read_baseline(
         refused = table.refused;
         table.set
     } else {
-        let importer = importer_for::<TransferError>(&head, &ColumnMap::default())?;
+        let importer =
+            importer_for::<TransferError>(&head, &ColumnMap::default()).map_err(|error| no_baseline(error.into()))?;
         let mut builder = SeriesBuilder::new(metrics);
         let mut seen: HashSet<String> = HashSet::new();
         let said = importer
             .read(&name, &mut content, &mut |item| {
                 match item {
                     ImportItem::Run(record) if !seen.insert(record.uuid.clone()) => {
-                        refused.push(Refusal { line: 0, reason: format!("the run {} is there twice", record.uuid) })
+                        let line = line_of_second(path, &record.uuid);
+                        refused.push(Refusal { line, reason: format!("the run {} is there twice", record.uuid) });
                     }
                     ImportItem::Run(record) => builder.push(&record),
                     ImportItem::Refused(refusal) => refused.push(refusal),
                 }
                 Ok(())
             })
-            .map_err(TransferError::into_cause)?;
+            .map_err(|error| no_baseline(error.into_cause()))?;
         notes.extend(said.into_iter().map(|note| format!("`{name}`: {note}")));
         builder.finish()
     };
@@ -417,7 +429,8 @@ fn read_baseline(
         context.note(&format!("refused: {name}{line}: {}", refusal.reason));
     }
     if !refused.is_empty() {
-        notes.push(format!("{} rows of `{name}` were refused", refused.len()));
+        let were = if refused.len() == 1 { "was" } else { "were" };
+        notes.push(format!("{} of `{name}` {were} refused", counted(refused.len(), "row", "rows")));
     }
     Ok(set)
 }
@@ -466,6 +479,24 @@ pub(super) fn publish(
     Ok(exit_status(report, args, context))
 }
 
+/// What is wrong with a file that was to be a baseline; the way out is another than that of an import.
+fn no_baseline(error: anyhow::Error) -> anyhow::Error {
+    let reason = crate::domain::text::one_line(error.as_ref());
+    CommandError::new(
+        reason,
+        "a baseline is an export of benchdb, a file of another tool that `benchdb import` takes, or a CSV with a column \
+         `model` and a metric such as latency_p50_ms",
+    )
+    .into()
+}
+
+/// The line on which a text stands for the second time; 0 where it cannot be found.
+fn line_of_second(path: &Path, text: &str) -> u64 {
+    let Ok(file) = std::fs::File::open(path) else { return 0 };
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(file)).map_while(Result::ok);
+    (1..).zip(lines).filter(|(_, line)| line.contains(text)).nth(1).map_or(0, |(line, _)| line)
+}
+
 fn unwritable(path: &Path) -> CommandError {
     CommandError::new(format!("cannot write `{}`", path.display()), "the folder must be there and writable")
 }
@@ -486,9 +517,14 @@ fn exit_status(report: &VerdictReport, args: &JudgeArgs, context: &Context) -> E
         );
         return ExitStatus::NotJudged;
     }
-    let fails = |fail: &FailOn| match fail {
-        FailOn::Suspect => report.count(Verdict::Suspect) > 0,
-        FailOn::Inconclusive => report.count(Verdict::Inconclusive) > 0,
+    let fails = |fail: &FailOn| {
+        let verdict = match fail {
+            FailOn::Suspect => Verdict::Suspect,
+            FailOn::Inconclusive => Verdict::Inconclusive,
+            FailOn::Invalid => Verdict::Invalid,
+            FailOn::Missing => Verdict::Missing,
+        };
+        report.count(verdict) > 0
     };
     if args.fail_on.iter().any(fails) { ExitStatus::NotJudged } else { ExitStatus::Ok }
 }

@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 use super::configuration::Configuration;
 use super::environment::Environment;
@@ -13,6 +14,7 @@ use super::hardware::DeviceKind;
 use super::label::{Labelled as _, display_as_label};
 use super::metric::Metric;
 use super::run::{RunRecord, Validity};
+use super::table::Cell;
 
 /// A part of what identifies a configuration; its label is the column of `results`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
@@ -72,9 +74,21 @@ impl Part {
 /// The parts that are known of a configuration, as text. A file of somebody else may not have all.
 ///
 /// Identities are in order of their parts; batch 8 comes before batch 16.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Identity(BTreeMap<Part, String>);
+
+impl Serialize for Identity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = |part: &Part, text: &str| match part {
+            Part::BatchSize | Part::Threads => text.parse::<u64>().ok(),
+            _ => None,
+        };
+        serializer.collect_map(self.0.iter().map(|(part, text)| match number(part, text) {
+            Some(number) => (part, Value::from(number)),
+            None => (part, Value::from(text.as_str())),
+        }))
+    }
+}
 
 impl Ord for Identity {
     fn cmp(&self, other: &Self) -> Ordering {
@@ -106,6 +120,15 @@ impl Identity {
     /// The part, or an empty text where it is not known.
     pub fn get(&self, part: Part) -> &str {
         self.0.get(&part).map_or("", String::as_str)
+    }
+
+    /// The part in a table: a number where it is one, nothing where it says nothing.
+    pub fn cell(&self, part: Part) -> Cell {
+        match (part, self.get(part)) {
+            (_, "") => Cell::Null,
+            (Part::BatchSize | Part::Threads, text) => text.parse::<i64>().map_or_else(|_| text.into(), Cell::Integer),
+            (_, text) => text.into(),
+        }
     }
 
     /// Whether the part is known; it may be empty.

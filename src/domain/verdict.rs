@@ -148,7 +148,7 @@ impl VerdictReport {
 
     /// How many judgements compared two numbers.
     pub fn judged(&self) -> usize {
-        self.verdicts.iter().filter(|judgement| judgement.verdict.is_judged()).count()
+        self.verdicts.iter().filter(|judgement| judgement.is_judged()).count()
     }
 
     /// `2 regressed, 1 suspect, 40 unchanged`.
@@ -159,6 +159,13 @@ impl VerdictReport {
         });
         let counts = counted.collect::<Vec<_>>().join(", ");
         if counts.is_empty() { "nothing to judge".to_owned() } else { counts }
+    }
+}
+
+impl Judgement {
+    /// Whether numbers were compared.
+    pub fn is_judged(&self) -> bool {
+        self.verdict.is_judged() && self.evidence.is_some()
     }
 }
 

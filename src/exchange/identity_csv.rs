@@ -6,7 +6,7 @@ use std::io::BufRead;
 
 use csv::StringRecord;
 
-use super::head::{lines_behind, pass_mark};
+use super::head::{delimiter, lines_behind, pass_mark};
 use super::own_csv::unreadable;
 use super::{ExchangeError, Head};
 use crate::domain::label::parse_label;
@@ -63,7 +63,7 @@ pub struct IdentityTable {
 
 /// Whether the first line of a file names models and a standard metric, whatever its unit.
 pub fn is_identity_csv(head: &Head<'_>) -> bool {
-    let mut reader = csv::Reader::from_reader(head.bytes);
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter(head.bytes)).from_reader(head.bytes);
     reader.headers().is_ok_and(|header| {
         let has_model = header.iter().any(|name| name.trim() == "model");
         has_model && header.iter().any(|name| find_metric(name.trim()).is_some() || other_unit(name.trim()).is_some())
@@ -81,8 +81,9 @@ pub fn read_identity_csv(
 ) -> Result<IdentityTable, ExchangeError> {
     let failed = |source| ExchangeError::Read { path: path.to_owned(), source };
     pass_mark(content).map_err(failed)?;
-    let behind = lines_behind(content.fill_buf().map_err(failed)?);
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(content);
+    let begin = content.fill_buf().map_err(failed)?;
+    let (behind, delimiter) = (lines_behind(begin), delimiter(begin));
+    let mut reader = csv::ReaderBuilder::new().flexible(true).delimiter(delimiter).from_reader(content);
     let header = reader.headers().map_err(|error| unreadable(path, error))?.clone();
     let columns = Columns::new(&header, &metrics, path)?;
     let mut table = IdentityTable { set: SeriesSet::new(metrics), refused: Vec::new(), notes: columns.notes() };

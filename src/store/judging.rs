@@ -6,8 +6,8 @@ use rusqlite::{OptionalExtension as _, named_params, params};
 
 use super::list::json_list;
 use super::{Store, StoreError, now_text};
-use crate::domain::Judgement;
 use crate::domain::label::label;
+use crate::domain::{Evidence, Judgement};
 
 /// A named set of runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,7 +156,7 @@ impl Store {
     pub fn insert_verdicts(&mut self, judgements: &[Judgement], against: &JudgedAgainst) -> Result<(), StoreError> {
         let judged_at = now_text();
         self.write(|transaction| {
-            for judgement in judgements.iter().filter(|judgement| judgement.verdict.is_judged()) {
+            for judgement in judgements.iter().filter(|judgement| judgement.is_judged()) {
                 let (Some(configuration), Some(run)) = (judgement.configuration_id, judgement.first_candidate_run)
                 else {
                     continue;
@@ -174,7 +174,8 @@ impl Store {
                     ":baseline_source": against.source,
                     ":metric": judgement.metric,
                     ":verdict": label(&judgement.verdict),
-                    ":evidence": judgement.evidence.as_ref().map(label),
+                    // What the table calls evidence are tests of two sides.
+                    ":evidence": judgement.evidence.filter(|evidence| *evidence != Evidence::ChangePoints).as_ref().map(label),
                     ":alert_threshold": against.alert,
                     ":baseline_median": judgement.baseline.median,
                     ":candidate_median": judgement.candidate.median,

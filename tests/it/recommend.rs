@@ -289,8 +289,8 @@ fn batch_sizes_precisions_and_engines_compete() {
         (first["batch_size"].clone(), first["precision"].clone(), first["engine"].clone())
     };
     let text = |text: &str| Value::from(text);
-    assert_eq!(best("throughput"), (text("8"), text("fp32"), text("pytorch")));
-    assert_eq!(best("latency"), (text("1"), text("fp16"), text("pytorch")));
+    assert_eq!(best("throughput"), (Value::from(8), text("fp32"), text("pytorch")));
+    assert_eq!(best("latency"), (Value::from(1), text("fp16"), text("pytorch")));
 }
 
 #[test]

@@ -180,7 +180,7 @@ fn what_was_found_can_be_recommended() {
         .benchdb()
         .args(["recommend", "--memory-constrained", "670", "--include-software", "--format", "json"])
         .json();
-    assert_eq!(document["recommendations"][0]["batch_size"].as_str().unwrap(), "6");
+    assert_eq!(document["recommendations"][0]["batch_size"], 6);
 }
 
 #[test]
