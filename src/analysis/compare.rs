@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::{Facts, Iterations};
+use super::facts::{Facts, Iterations, RunValues};
 use crate::domain::{Identity, Part};
 use crate::stats::{Interval, PairedGroups, RatioEstimate, Replicate, geometric_mean_ratio, median};
 
@@ -192,7 +192,7 @@ fn estimate(
     resamples: usize,
 ) -> Option<RatioEstimate> {
     // A pair is compared by what both have: latencies, or rates as times of a sample.
-    let sides: Vec<[Vec<(Option<i64>, f64)>; 2]> = pairs
+    let sides: Vec<[RunValues; 2]> = pairs
         .iter()
         .map(|(reference, index, _)| {
             let (one, other) = (&facts[*reference], &facts[*index]);

@@ -35,6 +35,9 @@ pub fn metrics_of_facts() -> Vec<&'static Metric> {
 /// The iterations of runs in milliseconds, by run id.
 pub type Iterations = HashMap<i64, Vec<f64>>;
 
+/// A number of each run, with the run's id where it has one.
+pub type RunValues = Vec<(Option<i64>, f64)>;
+
 /// What an interval is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IntervalOf {
@@ -82,7 +85,7 @@ pub struct Facts {
     /// The newest valid run.
     pub newest_run: Option<i64>,
     /// The latency of each valid run, with the run's id: medians, or means where only those are known.
-    pub latencies: Vec<(Option<i64>, f64)>,
+    pub latencies: RunValues,
     /// Whether the latencies are means.
     pub by_mean: bool,
     /// The spread of the latency.
@@ -126,14 +129,6 @@ impl Facts {
     pub fn cost(&self) -> Option<f64> {
         self.latency_ms().or(self.throughput().map(|rate| 1e3 / rate)).filter(|cost| *cost > 0.0)
     }
-
-    /// The cost of each run.
-    pub fn run_costs(&self) -> Vec<(Option<i64>, f64)> {
-        if self.latencies.is_empty() {
-            return self.cost().map(|cost| (self.newest_run, cost)).into_iter().collect();
-        }
-        self.latencies.clone()
-    }
 }
 
 /// The facts of a series that has a valid run, but for the spread within a single one. `metrics` are those of
@@ -152,9 +147,8 @@ pub fn facts_of(series: &Series) -> Option<Facts> {
             ranges[index] = Some((low, high));
         }
     }
-    let latencies = |column: usize| -> Vec<(Option<i64>, f64)> {
-        series.measured(column).map(|(run, value)| (run.run_id, value)).collect()
-    };
+    let latencies =
+        |column: usize| -> RunValues { series.measured(column).map(|(run, value)| (run.run_id, value)).collect() };
     let medians_of_runs = latencies(0);
     let by_mean = medians_of_runs.is_empty();
     let latencies = if by_mean { latencies(1) } else { medians_of_runs };

@@ -540,7 +540,7 @@ mod tests {
     /// A set with one series a name, each with these values of a metric, in 100 iterations each.
     fn set(metric: &str, series: &[(&str, &[f64])]) -> SeriesSet {
         let choice = MetricChoice::parse(metric).unwrap();
-        let metrics = metrics_of(&[choice.clone()]);
+        let metrics = metrics_of(std::slice::from_ref(&choice));
         let column = metrics.iter().position(|known| known.name == choice.name()).unwrap();
         let width = metrics.len();
         let mut set = SeriesSet::new(metrics);

@@ -110,8 +110,11 @@ pub(super) trait Content: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> Content for T {}
 
+/// A file at its beginning.
+pub(super) type Opened = BufReader<Box<dyn Content>>;
+
 /// Opens a file; answers how it begins, too. A pipe, which can be read once, is kept in memory.
-pub(super) fn open(file: &Path) -> anyhow::Result<(Vec<u8>, BufReader<Box<dyn Content>>)> {
+pub(super) fn open(file: &Path) -> anyhow::Result<(Vec<u8>, Opened)> {
     let failed = || unreadable(file);
     let mut opened = File::open(file).with_context(failed)?;
     let content: Box<dyn Content> = if opened.metadata().with_context(failed)?.is_file() {
@@ -128,7 +131,7 @@ pub(super) fn open(file: &Path) -> anyhow::Result<(Vec<u8>, BufReader<Box<dyn Co
 }
 
 /// SHA-256 (hex) of all that is left of a stream, which is then at its beginning again.
-fn digest(content: &mut BufReader<Box<dyn Content>>) -> std::io::Result<String> {
+fn digest(content: &mut Opened) -> std::io::Result<String> {
     let mut hasher = Sha256::new();
     std::io::copy(content, &mut hasher)?;
     content.seek(SeekFrom::Start(0))?;
