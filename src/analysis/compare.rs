@@ -135,8 +135,12 @@ pub fn compare(facts: &[Facts], reference: &Reference, same_work: &[Part]) -> Ve
 pub fn speed_up(reference: &Facts, candidate: &Facts, by_rate: bool) -> Option<f64> {
     let of_times =
         reference.latency_ms().zip(candidate.latency_ms()).filter(|_| !by_rate).map(|(before, after)| before / after);
-    let of_rates = || reference.throughput().zip(candidate.throughput()).map(|(before, after)| after / before);
-    of_times.or_else(of_rates).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
+    let ratio =
+        |rate: fn(&Facts) -> Option<f64>| rate(reference).zip(rate(candidate)).map(|(before, after)| after / before);
+    of_times
+        .or_else(|| ratio(Facts::throughput))
+        .or_else(|| ratio(Facts::tokens))
+        .filter(|ratio| ratio.is_finite() && *ratio > 0.0)
 }
 
 /// Geometric means of the speed-ups of each contender over the works that it and the reference did, the fastest first. A
@@ -199,7 +203,9 @@ fn estimate(
             if !by_rate && one.latency_ms().is_some() && other.latency_ms().is_some() {
                 return [one.latencies.clone(), other.latencies.clone()];
             }
-            [one, other].map(|fact| fact.throughput().map(|rate| (None, 1.0 / rate)).into_iter().collect())
+            let by_samples = one.throughput().is_some() && other.throughput().is_some();
+            let rate = |fact: &Facts| if by_samples { fact.throughput() } else { fact.tokens() };
+            [one, other].map(|fact| rate(fact).map(|rate| (None, 1.0 / rate)).into_iter().collect())
         })
         .collect();
     let none: &[f64] = &[];

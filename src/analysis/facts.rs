@@ -1,9 +1,9 @@
 //! What the record says of one configuration: medians over its valid runs, and how sure they are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::domain::metric::find_metric;
-use crate::domain::{Identity, Metric, Series, Validity};
+use crate::domain::{Identity, Metric, Part, Series, Validity};
 use crate::stats::{median_interval, quantile, sorted};
 
 /// The metrics that answers are made of; the two latencies come first.
@@ -80,6 +80,10 @@ pub struct Facts {
     pub configuration_id: Option<i64>,
     /// Whether software pretends to be the device.
     pub software: bool,
+    /// Cores or compute units of the device, where they are known.
+    pub compute_units: Option<u32>,
+    /// The environments of its valid runs: indices into those of the set.
+    pub environments: BTreeSet<usize>,
     /// Valid runs.
     pub runs: usize,
     /// The newest valid run.
@@ -110,9 +114,14 @@ impl Facts {
         self.median("latency_p50_ms").or(self.median("latency_mean_ms"))
     }
 
-    /// Samples per second; tokens where an engine counts those alone.
+    /// Samples per second.
     pub fn throughput(&self) -> Option<f64> {
-        self.median("throughput_samples_per_second").or(self.median("throughput_tokens_per_second"))
+        self.median("throughput_samples_per_second")
+    }
+
+    /// Generated tokens per second.
+    pub fn tokens(&self) -> Option<f64> {
+        self.median("throughput_tokens_per_second")
     }
 
     /// Peak memory: on the device where it is known, of the process otherwise.
@@ -152,11 +161,14 @@ pub fn facts_of(series: &Series) -> Option<Facts> {
     let medians_of_runs = latencies(0);
     let by_mean = medians_of_runs.is_empty();
     let latencies = if by_mean { latencies(1) } else { medians_of_runs };
+    let valid = series.runs.iter().filter(|run| run.validity == Validity::Valid);
     let newest = series.runs.iter().rev().find(|run| run.validity == Validity::Valid);
     Some(Facts {
         identity: series.identity.clone(),
         configuration_id: series.configuration_id,
         software: series.software,
+        compute_units: series.compute_units,
+        environments: valid.map(|run| run.environment).collect(),
         runs,
         newest_run: newest.and_then(|run| run.run_id),
         spread: spread_of_runs(&latencies),
@@ -165,6 +177,20 @@ pub fn facts_of(series: &Series) -> Option<Facts> {
         medians,
         ranges,
     })
+}
+
+/// Writes the number of compute units behind the names of devices that would otherwise look like one.
+pub fn tell_devices_apart(facts: &mut [Facts]) {
+    let mut units: HashMap<String, BTreeSet<Option<u32>>> = HashMap::new();
+    for fact in facts.iter() {
+        units.entry(fact.identity.get(Part::Device).to_owned()).or_default().insert(fact.compute_units);
+    }
+    for fact in facts {
+        let name = fact.identity.get(Part::Device).to_owned();
+        if let (Some(own), true) = (fact.compute_units, units.get(&name).is_some_and(|units| units.len() > 1)) {
+            fact.identity.set(Part::Device, format!("{name} ({own} units)"));
+        }
+    }
 }
 
 /// The runs that are the only ones of their configuration: what [`add_samples`] wants to see the iterations of.

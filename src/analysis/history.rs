@@ -242,6 +242,8 @@ impl<'h> History<'h> {
             q_value: None,
             smallest_effect: None,
             more_runs: (verdict == Verdict::Inconclusive).then_some(more.max(1)),
+            below_floor: false,
+            broken: false,
             notes,
             differences: cause.map(|cause| cause.differences.clone()).unwrap_or_default(),
         }

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use statrs::distribution::{ContinuousCDF as _, Normal};
 
 use super::metrics::{Cost, MetricChoice, iterations_needed};
+use crate::domain::metric::Better;
 use crate::domain::{
     Difference, Environment, Evidence, Identity, Judgement, Metric, MetricKind, Part, Series, SeriesSet, Side,
     Validity, Verdict,
 };
 use crate::stats::{
-    benjamini_hochberg, hodges_lehmann, mann_whitney, mean_difference_interval, median, pooled_deviation,
+    benjamini_hochberg, hodges_lehmann, mann_whitney, mean, mean_difference_interval, median, pooled_deviation,
     prediction_interval, prediction_p_value, runs_for_shift, smallest_shift,
 };
 
@@ -41,6 +42,8 @@ pub struct JudgeOptions {
     pub matched_on: Vec<Part>,
     /// Lets q values decide at this rate of false discoveries, instead of p values.
     pub false_discovery_rate: Option<f64>,
+    /// Whether differences below a metric's absolute floor count as none.
+    pub floors: bool,
     /// The run-to-run noise (relative standard deviation) that earlier runs had, by configuration and metric.
     pub noise: HashMap<(i64, String), f64>,
 }
@@ -178,6 +181,8 @@ impl Judge<'_> {
             q_value: None,
             smallest_effect: None,
             more_runs: None,
+            below_floor: false,
+            broken: false,
             notes: Vec::new(),
             differences: Vec::new(),
         };
@@ -234,6 +239,15 @@ impl Judge<'_> {
             judgement.verdict = Verdict::Incomparable;
             judgement.notes.push(format!("the device was a {kind}, now it is a {now}"));
         }
+        // Two sizes of a machine may have one name. Where the device may differ, so may its size.
+        if judgement.identity.has(Part::Device) {
+            let units: BTreeSet<u32> = before.iter().chain(after).filter_map(|series| series.compute_units).collect();
+            if units.len() > 1 {
+                judgement.verdict = Verdict::Incomparable;
+                let units: Vec<String> = units.iter().map(u32::to_string).collect();
+                judgement.notes.push(format!("devices of one name have {} compute units", units.join(" and ")));
+            }
+        }
         for part in self.pair.differing_parts() {
             let (was, is) = (before[0].identity.get(part), after[0].identity.get(part));
             judgement.notes.push(format!("{part} was {}, now {}", shown(was), shown(is)));
@@ -255,6 +269,9 @@ impl Judge<'_> {
             }
         }
         if was.is_empty() || is.is_empty() {
+            let all_broke =
+                after.iter().flat_map(|series| &series.runs).all(|run| run.validity == Validity::NotMeasured);
+            judgement.broken = !was.is_empty() && all_broke;
             return;
         }
         judgement.differences = self.environment_differences();
@@ -264,11 +281,16 @@ impl Judge<'_> {
     /// The heart: effect, evidence, verdict.
     fn decide(&self, metric: &Metric, was: &[f64], is: &[f64], judgement: &mut Judgement) {
         let cost = Cost::of(metric);
-        let scale = |values: &[f64]| values.iter().map(|value| cost.scale(*value)).collect::<Option<Vec<f64>>>();
-        let (Some(before), Some(after)) = (scale(was), scale(is)) else {
-            judgement.notes.push(format!("a {} of 0 or less has no ratio to anything", metric.name));
+        let scale = |values: &[f64]| values.iter().filter_map(|value| cost.scale(*value)).collect::<Vec<f64>>();
+        let (before, after) = (scale(was), scale(is));
+        if judgement.baseline.median == Some(0.0) || judgement.candidate.median == Some(0.0) {
+            self.decide_by_floor(metric, was, is, judgement);
             return;
-        };
+        }
+        let zeros = was.len() + is.len() - before.len() - after.len();
+        if zeros > 0 {
+            judgement.notes.push(format!("{zeros} runs with a {} of 0 were left out", metric.name));
+        }
         let threshold = if cost.is_absolute() { metric.floor } else { self.options.alert.ln_1p() };
         let (Some(was), Some(is)) = (median(was), median(is)) else { return };
         // Of the medians as they are shown, not of the logarithms' medians: with an even number of runs these differ.
@@ -301,7 +323,7 @@ impl Judge<'_> {
             })
             .map(|smallest| smallest.max(threshold));
         let past = effect.abs() >= threshold - ROUNDING;
-        let above_floor = (is - was).abs() > metric.floor || cost.is_absolute();
+        let above_floor = (is - was).abs() > metric.floor || cost.is_absolute() || !self.options.floors;
         let inside = match (judgement.effect_low, judgement.effect_high) {
             (Some(low), Some(high)) => low > -threshold && high < threshold,
             _ => evidence == Evidence::ThresholdOnly && !past,
@@ -311,6 +333,7 @@ impl Judge<'_> {
             (true, true, true) => Verdict::Improved,
             (true, true, false) if effect > 0.0 => Verdict::Suspect,
             (true, false, _) => {
+                judgement.below_floor = true;
                 judgement.notes.push(format!("the change is below the floor of {} {}", metric.floor, metric.unit));
                 Verdict::Unchanged
             }
@@ -320,6 +343,24 @@ impl Judge<'_> {
         if matches!(judgement.verdict, Verdict::Suspect | Verdict::Inconclusive) {
             judgement.more_runs = more_runs(effect, threshold, noise, before.len().min(after.len()), past);
         }
+    }
+
+    /// Where a side is 0 there is no ratio: the difference is held against the metric's floor.
+    fn decide_by_floor(&self, metric: &Metric, was: &[f64], is: &[f64], judgement: &mut Judgement) {
+        let (Some(before), Some(after)) = (median(was), median(is)) else { return };
+        let worse = if metric.better == Better::Higher { before - after } else { after - before };
+        let tested = was.len() >= RUNS_FOR_TEST && is.len() >= RUNS_FOR_TEST;
+        judgement.evidence = Some(if tested { Evidence::TwoSamples } else { Evidence::ThresholdOnly });
+        judgement.p_value = if tested { mann_whitney(was, is).map(|test| test.p_value) } else { None };
+        let significant = judgement.p_value.is_none_or(|p_value| p_value <= SIGNIFICANCE);
+        judgement.notes.push(format!("a side is 0: judged by the floor of {} {}", metric.floor, metric.unit));
+        judgement.verdict = match (worse.abs() > metric.floor, significant) {
+            (false, _) => Verdict::Unchanged,
+            (true, true) if worse > 0.0 => Verdict::Regressed,
+            (true, true) => Verdict::Improved,
+            (true, false) if worse > 0.0 => Verdict::Suspect,
+            (true, false) => Verdict::Inconclusive,
+        };
     }
 
     /// What the environments of the two sides do not have in common.
@@ -352,14 +393,22 @@ fn facts_of_all<'e>(environments: impl Iterator<Item = &'e Environment>) -> Envi
     facts
 }
 
+/// The last three of a list, and how many others there are.
+fn few(facts: &[String]) -> String {
+    let others = facts.len().saturating_sub(3);
+    let shown = facts[others..].join(", ");
+    if others > 0 { format!("{shown} and {others} others") } else { shown }
+}
+
 /// What both sides tell, and tell differently.
 fn differences_of(before: &EnvironmentFacts, after: &EnvironmentFacts) -> Vec<Difference> {
     before
         .iter()
         .filter_map(|(what, was)| {
             let is = after.get(what)?;
-            let differs = !was.is_empty() && !is.is_empty() && was != is;
-            differs.then(|| Difference { what: (*what).to_owned(), baseline: was.join(", "), candidate: is.join(", ") })
+            // What the baseline has seen as well explains nothing.
+            let differs = !was.is_empty() && is.iter().any(|fact| !was.contains(fact));
+            differs.then(|| Difference { what: (*what).to_owned(), baseline: few(was), candidate: few(is) })
         })
         .collect()
 }
@@ -466,7 +515,12 @@ impl Found {
                 };
                 Self {
                     significant: after.iter().all(|value| outside(*value)),
-                    p_value: prediction_p_value(before, after),
+                    // Runs on both sides of the old ones are no evidence of a change.
+                    p_value: if one_sided(before, after, effect) {
+                        prediction_p_value(before, after)
+                    } else {
+                        Some(1.0)
+                    },
                     interval: mean_difference_interval(before, after, CONFIDENCE)
                         .map(|interval| (interval.low, interval.high)),
                     deviation: pooled_deviation(before, &[]),
@@ -477,6 +531,11 @@ impl Found {
             }
         }
     }
+}
+
+/// Whether all new values lie on the side of the old ones' mean to which the effect points.
+fn one_sided(before: &[f64], after: &[f64], effect: f64) -> bool {
+    mean(before).is_some_and(|centre| after.iter().all(|value| (value - centre) * effect > 0.0))
 }
 
 /// The smallest shift with which all of `new` runs lie outside the prediction interval, with probability [`POWER`]: the
@@ -521,12 +580,17 @@ fn control_false_discoveries(judgements: &mut [Judgement], options: &JudgeOption
             let judgement = &mut judgements[index];
             judgement.q_value = Some(q_value);
             let Some(rate) = options.false_discovery_rate else { continue };
+            let better = judgement.effect.is_some_and(|effect| effect <= -options.alert.ln_1p() + ROUNDING);
             judgement.verdict = match judgement.verdict {
                 Verdict::Regressed if q_value > rate => Verdict::Suspect,
                 Verdict::Suspect if q_value <= rate => Verdict::Regressed,
                 Verdict::Improved if q_value > rate => Verdict::Inconclusive,
+                Verdict::Inconclusive if q_value <= rate && better => Verdict::Improved,
                 other => other,
             };
+            if matches!(judgement.verdict, Verdict::Regressed | Verdict::Improved) {
+                judgement.more_runs = None;
+            }
         }
     }
 }
@@ -577,6 +641,7 @@ mod tests {
             metrics: vec![MetricChoice::parse(metric).unwrap()],
             matched_on: Part::all().to_vec(),
             false_discovery_rate: None,
+            floors: true,
             noise: HashMap::new(),
         }
     }

@@ -17,6 +17,8 @@ pub enum Objective {
     /// Most samples per second.
     #[default]
     Throughput,
+    /// Most generated tokens per second.
+    Tokens,
     /// Least time of a batch.
     Latency,
     /// Least peak memory.
@@ -34,6 +36,7 @@ impl Objective {
     pub fn unit(self) -> &'static str {
         match self {
             Self::Throughput => "samples/s",
+            Self::Tokens => "tokens/s",
             Self::Latency => "ms",
             Self::Memory => "MB",
             Self::Energy => "J/sample",
@@ -42,7 +45,7 @@ impl Objective {
     }
 
     fn larger_is_better(self) -> bool {
-        self == Self::Throughput
+        matches!(self, Self::Throughput | Self::Tokens)
     }
 }
 
@@ -87,6 +90,8 @@ pub struct Candidate {
     pub run_id: Option<i64>,
     /// Samples per second, and the interval.
     pub throughput: Option<Estimate>,
+    /// Generated tokens per second.
+    pub tokens: Option<Estimate>,
     /// Time of a batch in ms.
     pub latency_ms: Option<Estimate>,
     /// Peak memory in MB.
@@ -171,6 +176,7 @@ impl Candidate {
             source: Source::Measured { runs: facts.runs },
             run_id: facts.newest_run,
             throughput,
+            tokens: over_runs(&["throughput_tokens_per_second"]),
             latency_ms: latency,
             memory_mb: over_runs(&["memory_device_peak_mb", "memory_host_peak_mb"]),
             energy_j: over_runs(&["energy_per_sample_j"]),
@@ -189,6 +195,7 @@ impl Candidate {
             source: Source::Measured { runs: 0 },
             run_id: None,
             throughput: None,
+            tokens: None,
             latency_ms: None,
             memory_mb: None,
             energy_j: None,
@@ -203,6 +210,7 @@ impl Candidate {
     pub fn estimate(&self, objective: Objective) -> Option<Estimate> {
         match objective {
             Objective::Throughput => self.throughput,
+            Objective::Tokens => self.tokens,
             Objective::Latency => self.latency_ms,
             Objective::Memory => self.memory_mb,
             Objective::Energy => self.energy_j,

@@ -8,7 +8,7 @@ use crate::analysis::metrics::metrics_of;
 use crate::analysis::{Cost, MetricChoice};
 use crate::domain::metric::find_metric;
 use crate::domain::text::counted;
-use crate::domain::{Judgement, Part, Table, Verdict};
+use crate::domain::{Judgement, Part, Table};
 use crate::report::verdicts::change_text;
 use crate::store::judging::{JudgedAgainst, OpenVerdict};
 use crate::store::list::Selection;
@@ -60,17 +60,18 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         let against =
             JudgedAgainst { source: "the runs before it, by `accept`".to_owned(), baseline: None, alert: ALERT };
         store.insert_verdicts(&judged.concat(), &against)?;
-        store.list_open_verdicts(false)?.into_iter().filter(|verdict| runs.contains(&verdict.run_id)).collect()
+        store.list_verdicts_at(&Vec::from_iter(runs))?
     };
     if open.is_empty() {
         context.note("the last `regress` found no change; nothing was accepted");
         return Ok(ExitStatus::Ok);
     }
     let ids: Vec<i64> = open.iter().map(|verdict| verdict.id).collect();
-    let accepted = store.accept_verdicts(&ids, args.note.as_deref())?;
+    store.accept_verdicts(&ids, args.note.as_deref())?;
     context.print("accepted", &[table(&open, people)], &args.output)?;
-    let changes = counted(accepted as usize, "change", "changes");
+    let changes = counted(open.len(), "change", "changes");
     context.note(&format!("accepted {changes}; the history of each series starts anew with its run"));
+    context.note("stored baselines stay as they are; `benchdb baseline save NAME --replace` moves one");
     Ok(ExitStatus::Ok)
 }
 
@@ -104,7 +105,7 @@ fn judged_at(store: &Store, run: i64) -> anyhow::Result<Vec<Judgement>> {
             CommandError::new(format!("there is no run {run}"), "`benchdb query --name newest` lists some").into()
         );
     };
-    if store.list_open_verdicts(false)?.iter().any(|verdict| verdict.run_id == run) {
+    if !store.list_verdicts_at(&[run])?.is_empty() {
         return Ok(Vec::new());
     }
     let choices = MetricChoice::primary();
@@ -129,14 +130,17 @@ fn judged_at(store: &Store, run: i64) -> anyhow::Result<Vec<Judgement>> {
         metrics: choices,
         matched_on: Part::all().to_vec(),
         false_discovery_rate: None,
+        floors: true,
         noise: HashMap::new(),
     };
     let mut judgements = judge(&before, &after, &options).judgements;
-    for judgement in &mut judgements {
-        // Whatever the numbers say, a person takes it for a change: it waits to be accepted.
-        if judgement.is_judged() && !matches!(judgement.verdict, Verdict::Regressed | Verdict::Improved) {
-            judgement.verdict = Verdict::Suspect;
-        }
+    judgements.retain(Judgement::is_judged);
+    if judgements.is_empty() {
+        return Err(CommandError::new(
+            format!("the series of run {run} has no latency, throughput or memory to be judged"),
+            "nothing was accepted",
+        )
+        .into());
     }
     Ok(judgements)
 }

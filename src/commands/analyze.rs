@@ -1,15 +1,18 @@
 //! `benchdb analyze`: what the record says of the selected runs, side by side; with `--compare-to`, verdicts.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::verdicts::{Against, JudgeArgs, VerdictOutputArgs, judge_runs, publish};
+use super::sides::Against;
+use super::verdicts::{JudgeArgs, VerdictOutputArgs, judge_runs, publish};
 use super::{CommandError, Context, ExitStatus, SelectArgs};
 use crate::analysis::compare::{CONTENDER, Compared, Reference, SAME_WORK, compare, overall, runs_to_resample};
-use crate::analysis::facts::{Facts, add_samples, facts_of, metrics_of_facts, single_runs};
+use crate::analysis::facts::{Facts, add_samples, facts_of, metrics_of_facts, single_runs, tell_devices_apart};
 use crate::analysis::scaling::{KNEE, WORK, rankings, scaling, training_vs_inference};
-use crate::domain::{Cell, Identity, Part, Table};
+use crate::domain::text::counted;
+use crate::domain::{Cell, Environment, Identity, Part, Table};
 use crate::report::significant;
 use crate::report::verdicts::{BencherMeasure, VerdictFormat, write_bencher};
 use crate::store::list::Selection;
@@ -52,7 +55,7 @@ pub struct Args {
     #[arg(long)]
     compare_training_inference: bool,
     /// Sections to print; all that have something to show without it, the comparison alone in CSV
-    #[arg(long, value_enum, value_name = "SECTIONS", value_delimiter = ',')]
+    #[arg(long, value_enum, value_name = "SECTIONS", value_delimiter = ',', conflicts_with = "compare_to")]
     sections: Vec<Section>,
     /// Places of each ranking
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -92,9 +95,16 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         let judged = judge_runs(&store, &selection, &Against::File(path.clone()), &args.judging, context)?;
         return publish(&judged.report, &[], &args.judging, &args.output, context);
     }
+    if args.judging.fdr.is_some() || !args.judging.fail_on.is_empty() || !args.judging.metrics.is_empty() {
+        return Err(CommandError::new(
+            "`--metrics`, `--fdr` and `--fail-on` belong to a judgement",
+            "it needs `--compare-to FILE`; or see `benchdb regress`",
+        )
+        .into());
+    }
     let format = args.output.format();
     let people = matches!(format, VerdictFormat::Table | VerdictFormat::Markdown);
-    let facts = read_facts(&store, &selection)?;
+    let Read { facts, versions } = read_facts(&store, &selection)?;
     if format == VerdictFormat::Bencher {
         context.write(args.output.output.as_deref(), |out| Ok(write_bencher(measures(&facts), out)?))?;
         return Ok(if facts.is_empty() { nothing(context) } else { ExitStatus::Ok });
@@ -131,6 +141,12 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     if facts.is_empty() {
         return Ok(nothing(context));
     }
+    if let Some((count, versions)) = versions {
+        let configurations = counted(count, "configuration pools", "configurations pool");
+        context.note(&format!(
+            "{configurations} runs of several versions ({versions}); `--framework VERSION` or `--campaign last` parts them"
+        ));
+    }
     if people && args.sections.is_empty() {
         explain(&facts, &args.relative_to, &wanted.same_work, context);
     }
@@ -145,7 +161,7 @@ pub(super) fn campaign_tables(
     people: bool,
 ) -> anyhow::Result<Vec<Table>> {
     let selection = Selection { campaign: Some(campaign.to_owned()), ..Selection::default() };
-    let facts = read_facts(store, &selection)?;
+    let Read { facts, .. } = read_facts(store, &selection)?;
     let wanted = Wanted {
         sections: Section::value_variants().to_vec(),
         training: true,
@@ -188,15 +204,40 @@ fn explain(facts: &[Facts], reference: &Reference, same_work: &[Part], context: 
     }
 }
 
-fn read_facts(store: &Store, selection: &Selection) -> anyhow::Result<Vec<Facts>> {
-    let mut facts = Vec::new();
-    store.for_each_series(selection, &metrics_of_facts(), |series| {
+/// What was read, and what has to be said about it.
+struct Read {
+    facts: Vec<Facts>,
+    /// Configurations whose runs are of several versions, and those versions.
+    versions: Option<(usize, String)>,
+}
+
+/// Runs of several versions of an engine are no repetitions of each other.
+fn mixed_versions(facts: &[Facts], environments: &[Environment]) -> Option<(usize, String)> {
+    let version = |index: &usize| {
+        let environment = environments.get(*index)?;
+        environment.engine_version.clone().or_else(|| environment.framework_version.clone())
+    };
+    let mixed: Vec<BTreeSet<String>> = facts
+        .iter()
+        .map(|fact| fact.environments.iter().filter_map(version).collect::<BTreeSet<_>>())
+        .filter(|versions| versions.len() > 1)
+        .collect();
+    let all: BTreeSet<&String> = mixed.iter().flatten().collect();
+    let shown: Vec<&str> = all.iter().rev().take(4).map(|version| version.as_str()).collect();
+    (!mixed.is_empty()).then(|| (mixed.len(), shown.join(", ")))
+}
+
+fn read_facts(store: &Store, selection: &Selection) -> anyhow::Result<Read> {
+    let mut facts: Vec<Facts> = Vec::new();
+    let environments = store.for_each_series(selection, &metrics_of_facts(), |series| {
         facts.extend(facts_of(&series));
         Ok::<_, StoreError>(())
     })?;
     let iterations = store.read_iterations(&single_runs(&facts))?;
     add_samples(&mut facts, &iterations);
-    Ok(facts)
+    tell_devices_apart(&mut facts);
+    let versions = mixed_versions(&facts, &environments);
+    Ok(Read { facts, versions })
 }
 
 /// Which tables are made, and for whom.

@@ -10,9 +10,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::{CommandError, Context, ExitStatus, OutputArgs, TransferError, files_in, path_text, unreadable};
 use crate::domain::configuration::hex;
+use crate::domain::text::counted;
 use crate::domain::{Cell, Refusal, Table};
 use crate::exchange::{ColumnMap, ExchangeError, Head, MapError, importer_for, read_ahead};
 use crate::store::imports::{ImportOutcome, ImportSource};
+use crate::store::list::Selection;
 use crate::store::{Access, Store};
 
 /// Refusals of a file that are shown.
@@ -92,8 +94,15 @@ fn is_unknown(error: &anyhow::Error) -> bool {
 
 fn undo(batch: i64, context: &Context) -> anyhow::Result<ExitStatus> {
     let mut store = context.open(Access::Write)?;
+    let selection = Selection { imports: vec![batch], ..Selection::default() };
+    let set = store.read_series(&selection, Vec::new())?;
+    let ids: Vec<i64> = set.series.iter().flat_map(|series| series.runs.iter().filter_map(|run| run.run_id)).collect();
+    let baselines = store.list_baselines_of(&ids)?;
     match store.undo_import(batch)? {
         Some(runs) => {
+            for (name, count) in baselines {
+                context.note(&format!("the baseline `{name}` lost {}", counted(count as usize, "run", "runs")));
+            }
             context.note(&format!("took import {batch} back: {runs} runs were removed"));
             Ok(ExitStatus::Ok)
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::{CommandError, Context, ExitStatus, OutputArgs, SelectArgs, unreadable};
-use crate::analysis::facts::{add_samples, facts_of, metrics_of_facts, single_runs};
+use crate::analysis::facts::{add_samples, facts_of, metrics_of_facts, single_runs, tell_devices_apart};
 use crate::analysis::prices::{Price, built_in_prices, find_price, read_prices};
 use crate::analysis::recommend::{Candidate, Constraints, Objective, Recommendation, recommend};
 use crate::analysis::scaling::WORK;
@@ -152,6 +152,7 @@ fn candidates(store: &Store, selection: &Selection, prices: &[Price]) -> anyhow:
     })?;
     let iterations = store.read_iterations(&single_runs(&measured))?;
     add_samples(&mut measured, &iterations);
+    tell_devices_apart(&mut measured);
     candidates.extend(measured.iter().map(|facts| Candidate::measured(facts, prices)));
     Ok(candidates)
 }
@@ -175,7 +176,15 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
     let mut columns = vec!["model", "variant", "mode", "input_shape", "work", "place"];
     columns.extend(how.iter().map(String::as_str));
     columns.extend(["value", "low", "high", "unit"]);
-    columns.extend(["samples_per_second", "latency_ms", "memory_mb", "energy_j", "cost_usd", "accuracy"]);
+    columns.extend([
+        "samples_per_second",
+        "tokens_per_second",
+        "latency_ms",
+        "memory_mb",
+        "energy_j",
+        "cost_usd",
+        "accuracy",
+    ]);
     columns.extend(["pareto", "certainty", "source", "runs", "run_id"]);
     let mut table = Table::new("Recommendations", &columns);
     let number = |value: Option<f64>| if people { Cell::from(value.map(significant)) } else { Cell::from(value) };
@@ -201,6 +210,7 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
                 number(interval.map(|(_, high)| high)),
                 args.objective.unit().into(),
                 value(candidate.throughput),
+                value(candidate.tokens),
                 value(candidate.latency_ms),
                 value(candidate.memory_mb),
                 value(candidate.energy_j),
@@ -221,6 +231,7 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
     if people {
         let own = match args.objective {
             Objective::Throughput => "samples_per_second",
+            Objective::Tokens => "tokens_per_second",
             Objective::Latency => "latency_ms",
             Objective::Memory => "memory_mb",
             Objective::Energy => "energy_j",
@@ -238,6 +249,7 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
             "accuracy",
             "parameters",
             "samples_per_second",
+            "tokens_per_second",
             "latency_ms",
         ]);
         for (long, short) in [

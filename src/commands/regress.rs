@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::verdicts::{Against, JudgeArgs, Judged, VerdictOutputArgs, judge_runs, publish, restarts};
+use super::sides::{Against, restarts};
+use super::verdicts::{JudgeArgs, Judged, VerdictOutputArgs, judge_runs, publish};
 use super::{Context, ExitStatus, SelectArgs};
 use crate::analysis::history::{ChangePoint, Histories, histories};
 use crate::analysis::metrics::metrics_of;
@@ -41,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "KIND:VALUE", group = "other_side", value_parser = kind_and_value)]
     against: Option<(String, String)>,
     /// Look for steps and drifts in the sequence of runs
-    #[arg(long, group = "other_side")]
+    #[arg(long, group = "other_side", conflicts_with_all = ["fdr", "match_on", "ignore", "all_runs", "no_floors"])]
     history: bool,
     /// Do not keep the verdicts in the database
     #[arg(long)]
@@ -78,10 +79,12 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     };
     let judged = judge_runs(&store, &selection, &against, &args.judging, context)?;
     drop(store);
+    // The answer first: whoever waits for it need not wait for another's lock.
+    let status = publish(&judged.report, &[], &args.judging, &args.output, context)?;
     if !args.no_record {
         keep(&judged, context);
     }
-    publish(&judged.report, &[], &args.judging, &args.output, context)
+    Ok(status)
 }
 
 fn other_runs(store: &Store, selection: &Selection, kind: &str, value: &str) -> anyhow::Result<Against> {
@@ -131,7 +134,9 @@ fn history(args: &Args, store: Store, selection: &Selection, context: &Context) 
         verdicts: judgements,
         tested: 0,
         by_threshold: 0,
-        expected_false_alarms: 0.0,
+        expected_false_alarms: None,
+        accepted: 0,
+        refused_rows: 0,
         notes: vec![format!(
             "{} in {series} series; of series without a change at most {} % would show one by chance",
             counted(changes.len(), "step or drift", "steps and drifts"),
@@ -143,8 +148,10 @@ fn history(args: &Args, store: Store, selection: &Selection, context: &Context) 
     let more = if people && changes.is_empty() { vec![] } else { vec![table] };
     if !args.no_record {
         let against = JudgedAgainst { source: "history".to_owned(), baseline: None, alert: report.alert };
-        let judged = Judged { report: report.clone(), against, noise: Vec::new() };
+        let judged = Judged { report, against, noise: Vec::new() };
+        let status = publish(&judged.report, &more, &args.judging, &args.output, context)?;
         keep(&judged, context);
+        return Ok(status);
     }
     publish(&report, &more, &args.judging, &args.output, context)
 }

@@ -204,6 +204,8 @@ pub struct Series {
     pub identity: Identity,
     /// The kind of its device, where it is known.
     pub device_kind: Option<DeviceKind>,
+    /// Cores or compute units of its device, where they are known.
+    pub compute_units: Option<u32>,
     /// Whether software pretends to be the device.
     pub software: bool,
     /// The runs.
@@ -215,7 +217,15 @@ pub struct Series {
 impl Series {
     /// A series without runs.
     pub fn new(configuration_id: Option<i64>, identity: Identity) -> Self {
-        Self { configuration_id, identity, device_kind: None, software: false, runs: Vec::new(), values: Vec::new() }
+        Self {
+            configuration_id,
+            identity,
+            device_kind: None,
+            compute_units: None,
+            software: false,
+            runs: Vec::new(),
+            values: Vec::new(),
+        }
     }
 
     /// Adds a run with one value a metric of the set; NaN is not measured.
@@ -322,6 +332,7 @@ impl SeriesBuilder {
         let index = *self.by_fingerprint.entry(record.configuration.fingerprint()).or_insert_with(|| {
             series.push(Series {
                 device_kind: Some(record.configuration.device.kind),
+                compute_units: record.configuration.device.compute_units,
                 software: record.configuration.device.software,
                 ..Series::new(None, Identity::of(&record.configuration))
             });
@@ -352,11 +363,23 @@ impl SeriesBuilder {
 }
 
 impl Series {
+    /// Puts the runs in the order in which they were stored, where not all tell when they were made: what has no time is
+    /// not the oldest.
+    pub fn order_without_times(&mut self) {
+        if self.runs.iter().any(|run| run.started_at_ms.is_none()) {
+            self.reorder(|run| run.run_id);
+        }
+    }
+
     /// Puts the runs in order of time; those without a time come first, in the order in which they were added.
     fn sort(&mut self) {
+        self.reorder(|run| run.started_at_ms);
+    }
+
+    fn reorder(&mut self, key: impl Fn(&SeriesRun) -> Option<i64>) {
         let width = self.values.len() / self.runs.len().max(1);
         let mut order: Vec<usize> = (0..self.runs.len()).collect();
-        order.sort_by_key(|&index| self.runs[index].started_at_ms);
+        order.sort_by_key(|&index| key(&self.runs[index]));
         self.values =
             order.iter().flat_map(|&index| self.values[index * width..(index + 1) * width].to_vec()).collect();
         self.runs = order.iter().map(|&index| self.runs[index]).collect();

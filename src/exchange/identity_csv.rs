@@ -9,11 +9,12 @@ use csv::StringRecord;
 use super::head::{delimiter, lines_behind, pass_mark};
 use super::own_csv::unreadable;
 use super::{ExchangeError, Head};
-use crate::domain::label::parse_label;
+use crate::domain::label::{Labelled, parse_label};
 use crate::domain::metric::{Metric, find_metric, standard_metrics};
 use crate::domain::series::{SeriesRun, milliseconds};
 use crate::domain::{
-    DeviceKind, Environment, Identity, MetricKind, Part, Refusal, RunGroup, RunStatus, Series, SeriesSet, Validity,
+    DeviceKind, Environment, Identity, MetricKind, Mode, Part, Platform, Precision, Refusal, RunGroup, RunStatus,
+    Series, SeriesSet, Validity,
 };
 
 /// Columns that tell several runs of one configuration apart.
@@ -306,6 +307,17 @@ fn canonical(part: Part, text: &str) -> Result<String, String> {
                 serde_json::from_str(text).map_err(|_| format!("`{text}` is no JSON object of parameters"))?;
             Ok(value.to_string())
         }
+        // Spellings differ, what they name does not.
+        Part::Platform => labelled::<Platform>(part, text),
+        Part::Precision => labelled::<Precision>(part, text),
+        Part::Mode => labelled::<Mode>(part, text),
         _ => Ok(text.to_owned()),
     }
+}
+
+fn labelled<T: Labelled>(part: Part, text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    parse_label::<T>(text).map(|value| value.label().to_owned()).ok_or_else(|| format!("`{text}` is no {part}"))
 }

@@ -235,6 +235,29 @@ fn a_run_that_is_accepted_counts_for_every_metric() {
 }
 
 #[test]
+fn the_same_build_passes_after_its_change_was_accepted() {
+    let sandbox = Sandbox::with_two_sides(&FIVE, &times(&FIVE, 1.3));
+    sandbox.benchdb().arg("regress").ends_with(1);
+    sandbox.benchdb().args(["accept", "--all"]).succeeds();
+    let output = sandbox.benchdb().arg("regress").succeeds();
+    assert!(stdout_of(&output).contains("the change was accepted"), "{}", said(&output));
+    // What was accepted does not wait again, whatever it is held against.
+    sandbox.benchdb().args(["regress", "--label", "after", "--against", "label:before"]).ends_with(1);
+    assert!(rows(&sandbox.benchdb().args(["accept", "--format", "json"]).json()).is_empty());
+}
+
+#[test]
+fn a_baseline_says_what_it_loses() {
+    let sandbox = Sandbox::new();
+    sandbox.take(&all_taking(&FIVE));
+    sandbox.benchdb().args(["baseline", "save", "main"]).succeeds();
+    let output = sandbox.benchdb().args(["delete", "--run", "1", "--yes"]).succeeds();
+    assert!(stderr_of(&output).contains("the baseline `main` loses 1 run"), "{}", said(&output));
+    let output = sandbox.benchdb().args(["import", "--undo", "1"]).succeeds();
+    assert!(stderr_of(&output).contains("the baseline `main` lost 4 runs"), "{}", said(&output));
+}
+
+#[test]
 fn accepting_is_all_or_nothing() {
     let sandbox = Sandbox::with_two_sides(&FIVE, &times(&FIVE, 1.3));
     sandbox.benchdb().args(["accept", "6", "99"]).refuses(&["there is no run 99"], &[]);

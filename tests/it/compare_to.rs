@@ -162,11 +162,21 @@ fn numbers_that_nobody_measured_are_refused() {
         let words = stderr_of(&output);
         assert!(words.contains("refused: base.csv:2: ") && words.contains(&format!("`{wrong}`")), "{wrong}: {words}");
     }
-    // Zero is measured and has no ratio to anything; nothing is no number.
-    for nothing in ["0", ""] {
+    // Zero has no ratio to anything and is held against the floor; nothing is no number.
+    for (nothing, code) in [("0", 1), ("", 3)] {
         let sandbox = with_file(format!("model,latency_p50_ms\nresnet18,{nothing}\n"));
-        against(&sandbox, "base.csv", &[], 3);
+        against(&sandbox, "base.csv", &[], code);
     }
+    // Spellings differ, what they name does not; what names nothing is refused.
+    let sandbox = with_file("model,precision,latency_p50_ms\nresnet18,FP32,10.2\n");
+    assert_eq!(only_verdict(&against(&sandbox, "base.csv", &[], 1))["verdict"], "regressed");
+    let sandbox = with_file("model,precision,latency_p50_ms\nresnet18,single,10.2\n");
+    let output = sandbox.benchdb().args(["analyze", "--label", "after", "--compare-to", "base.csv"]).ends_with(3);
+    assert!(stderr_of(&output).contains("base.csv:2: `single` is no precision"), "{}", said(&output));
+    // A row that is refused takes its model out of the comparison; whoever minds says so.
+    let sandbox = with_file("model,batch_size,latency_p50_ms\nresnet18,1,12.2\nvgg,1,NaN\n");
+    against(&sandbox, "base.csv", &[], 0);
+    against(&sandbox, "base.csv", &["--fail-on", "refused"], 3);
     let sandbox = with_file(
         "model,batch_size,threads,latency_p50_ms\nresnet18,1.5,0,1\nresnet18,1,-1,1\nresnet18,x,0,1\n,1,0,1\nresnet18,1,0\nresnet18,1,0,10.2\n",
     );

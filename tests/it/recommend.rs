@@ -265,6 +265,22 @@ fn software_and_broken_runs_are_ruled_out_with_the_reason() {
 }
 
 #[test]
+fn tokens_are_no_samples() {
+    let sandbox = Sandbox::new();
+    let of_tokens = Made::taking(10.0)
+        .with("/configuration/engine", "llama.cpp")
+        .with("/metrics", serde_json::json!({"throughput_tokens_per_second": 2000.0}));
+    sandbox.take(&[Made::taking(100.0), of_tokens]);
+    let document = recommended(&sandbox, &[]);
+    assert_eq!(table(&document, "recommendations").len(), 1, "{document}");
+    assert!(table(&document, "ruled_out")[0]["reason"].as_str().unwrap().contains("not measured"), "{document}");
+    let document = recommended(&sandbox, &["--objective", "tokens"]);
+    assert_eq!(table(&document, "recommendations")[0]["engine"], "llama.cpp");
+    let analysis = sandbox.benchdb().args(["analyze", "--relative-to", "engine=pytorch", "--format", "json"]).json();
+    assert!(table(&analysis, "overall").is_empty(), "{analysis}");
+}
+
+#[test]
 fn a_larger_picture_is_another_work_and_no_slower_choice() {
     let sandbox = Sandbox::new();
     let of_shape = |time: f64, shape: &str| Made::taking(time).with("/configuration/input_shape", shape);

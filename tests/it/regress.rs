@@ -216,7 +216,7 @@ fn a_side_without_valid_runs_is_invalid_and_nothing_passes() {
     let broken = Made::taking(10.0).failed();
     sandbox.take(&of_campaign(vec![Made::taking(10.0)], 1, "before"));
     sandbox.take(&of_campaign(vec![broken], 2, "after"));
-    let document = judged(&sandbox, &[], 3);
+    let document = judged(&sandbox, &[], 1);
     let verdict = only_verdict(&document);
     assert_eq!(verdict["verdict"], "invalid");
     assert!(verdict["notes"].to_string().contains("no valid run"), "{verdict}");
@@ -564,8 +564,102 @@ fn a_campaign_that_broke_does_not_pass() {
     let sandbox = Sandbox::new();
     sandbox.take(&of_campaign(all_taking(&FIVE), 1, "before"));
     sandbox.take(&of_campaign(vec![Made::taking(10.0).failed()], 2, "after"));
-    let output = sandbox.benchdb().args(["regress", "--format", "json"]).ends_with(3);
+    let output = sandbox.benchdb().args(["regress", "--format", "json"]).ends_with(1);
     assert_eq!(only_verdict(&json_of(&output))["verdict"], "invalid");
+}
+
+#[test]
+fn one_series_that_broke_fails_beside_others_that_did_not() {
+    let sandbox = Sandbox::new();
+    let fine = |name: &str| all_taking(&FIVE).into_iter().map(|run| run.model(name)).collect::<Vec<_>>();
+    let broken: Vec<Made> = fine("breaks").into_iter().map(Made::failed).collect();
+    sandbox.take(&of_campaign([fine("fine"), fine("breaks")].concat(), 1, "before"));
+    sandbox.take(&of_campaign([fine("fine"), broken].concat(), 2, "after"));
+    let document = judged(&sandbox, &[], 1);
+    assert_eq!(document["counts"]["unchanged"], 1, "{document}");
+    let output = sandbox.benchdb().args(["regress", "--label", "after", "--against", "label:before"]).ends_with(1);
+    assert!(stderr_of(&output).contains("all runs of 1 series that the baseline has broke"), "{}", said(&output));
+    let github = ["regress", "--label", "after", "--against", "label:before", "--format", "github"];
+    let output = sandbox.benchdb().args(github).env_remove("GITHUB_STEP_SUMMARY").ends_with(1);
+    assert!(stdout_of(&output).contains("::error title=invalid%3A breaks"), "{}", said(&output));
+}
+
+#[test]
+fn a_label_that_is_used_again_means_its_newest_campaign() {
+    let sandbox = Sandbox::with_two_sides(&FIVE, &FIVE);
+    sandbox.take(&of_campaign(all_taking(&times(&FIVE, 1.2)), 3, "after"));
+    let document = judged(&sandbox, &[], 1);
+    assert_eq!(
+        only_verdict(&document)["candidate"]["runs"],
+        5,
+        "the old runs must not dilute the new ones: {document}"
+    );
+    assert!(document["notes"].to_string().contains("several campaigns have the label"), "{document}");
+    let all = sandbox
+        .benchdb()
+        .args(["regress", "--label", "after", "--against", "label:before", "--all-runs", "--format", "json"])
+        .outcome();
+    assert_eq!(only_verdict(&json_of(&all))["candidate"]["runs"], 10);
+}
+
+#[test]
+fn two_sizes_of_a_machine_with_one_name_are_two_devices() {
+    let sandbox = Sandbox::new();
+    let of_size = |time: f64, units: u32| Made::taking(time).with("/configuration/device/compute_units", units);
+    sandbox.take(&of_campaign(vec![of_size(10.0, 64)], 1, "before"));
+    sandbox.take(&of_campaign(vec![of_size(30.0, 2)], 2, "after"));
+    let verdict = only_verdict(&judged(&sandbox, &[], 3));
+    assert_eq!(verdict["verdict"], "incomparable", "{verdict}");
+    assert!(verdict["notes"].to_string().contains("2 and 64 compute units"), "{verdict}");
+}
+
+#[test]
+fn below_the_floor_is_said_and_may_be_judged() {
+    // A hundred nanoseconds, then nine hundred.
+    let sandbox = Sandbox::with_two_sides(&times(&FIVE, 1e-5), &times(&FIVE, 9e-5));
+    let document = judged(&sandbox, &[], 0);
+    assert_eq!(only_verdict(&document)["verdict"], "unchanged");
+    assert!(document["notes"].to_string().contains("`--no-floors`"), "{document}");
+    assert_eq!(only_verdict(&judged(&sandbox, &["--no-floors"], 1))["verdict"], "regressed");
+}
+
+#[test]
+fn where_nothing_was_there_before_the_floor_decides() {
+    let sandbox = Sandbox::new();
+    let compiled = |time: f64| FIVE.iter().map(|run| Made::taking(*run).metric("compile_ms", time)).collect();
+    sandbox.take(&of_campaign(compiled(0.0), 1, "before"));
+    sandbox.take(&of_campaign(compiled(20_000.0), 2, "after"));
+    let verdict = only_verdict(&judged(&sandbox, &["--metrics", "compile_ms"], 1));
+    assert_eq!((&verdict["verdict"], &verdict["effect"]), (&"regressed".into(), &Value::Null));
+    assert!(verdict["notes"].to_string().contains("judged by the floor of 5 ms"), "{verdict}");
+}
+
+#[test]
+fn new_runs_on_both_sides_of_the_old_ones_are_no_evidence() {
+    let sandbox = Sandbox::new();
+    let history: Vec<f64> = FIVE.iter().chain(&FIVE).chain(&[10.2, 10.1]).copied().collect();
+    sandbox.take(&of_campaign(all_taking(&history), 1, "before"));
+    sandbox.take(&of_campaign(all_taking(&[8.0, 16.0]), 2, "after"));
+    let verdict = only_verdict(&judged(&sandbox, &["--fdr", "0.05"], 0));
+    assert_eq!((&verdict["verdict"], &verdict["p_value"]), (&"suspect".into(), &1.0.into()), "{verdict}");
+}
+
+#[test]
+fn q_values_promote_in_both_directions() {
+    let side = |factor: f64| times(&FIVE, factor);
+    // Four runs of five above all old ones: p is 0.0159, above 0.01; as the only p value it is the q value, too.
+    let mut slower = side(1.2);
+    slower[0] = 10.35;
+    let sandbox = Sandbox::with_two_sides(&FIVE, &slower);
+    assert_eq!(only_verdict(&judged(&sandbox, &[], 0))["verdict"], "suspect");
+    let verdict = only_verdict(&judged(&sandbox, &["--fdr", "0.05"], 1));
+    assert_eq!((&verdict["verdict"], &verdict["more_runs"]), (&"regressed".into(), &Value::Null));
+    let mut faster = side(0.8);
+    faster[0] = 10.05;
+    let sandbox = Sandbox::with_two_sides(&FIVE, &faster);
+    let document = judged(&sandbox, &["--fdr", "0.05"], 0);
+    assert_eq!(only_verdict(&document)["verdict"], "improved", "{document}");
+    assert_eq!(document["expected_false_alarms"], Value::Null, "q values promise something else");
 }
 
 #[test]

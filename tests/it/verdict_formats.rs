@@ -200,7 +200,8 @@ fn github_is_told_in_annotations_and_a_summary() {
     let output = regress(&sandbox, &["--format", "github"]).ends_with(1);
     let printed = stdout_of(&output);
     let commands: Vec<&str> = printed.lines().filter(|line| line.starts_with("::")).collect();
-    assert_eq!(commands.len(), 2, "{printed}");
+    assert_eq!(commands.len(), 3, "{printed}");
+    assert!(commands[2].starts_with("::warning title=missing%3A gone%2C "), "{}", commands[2]);
     assert!(commands[0].starts_with("::error title=regressed%3A slower%2C "), "{}", commands[0]);
     assert!(commands[0].contains("latency_p50_ms 10.20 -> 15.30 (cost +50 %25)"), "{}", commands[0]);
     assert!(commands[1].starts_with("::warning title=suspect%3A doubtful%2C "), "{}", commands[1]);

@@ -35,6 +35,11 @@ pub fn write_junit(report: &VerdictReport, out: &mut dyn Write) -> std::io::Resu
 
 fn status(judgement: &Judgement) -> TestCaseStatus {
     match judgement.verdict {
+        _ if judgement.broken => {
+            let mut error = TestCaseStatus::non_success(NonSuccessKind::Error);
+            error.set_type("broken").set_message(sentence(judgement));
+            error
+        }
         Verdict::Regressed => {
             let mut failure = TestCaseStatus::non_success(NonSuccessKind::Failure);
             failure.set_type("regressed").set_message(sentence(judgement));

@@ -116,12 +116,15 @@ pub fn summary(report: &VerdictReport) -> Vec<String> {
     if !common.is_empty() {
         lines.push(format!("The environments of the sides differ: {}.", common.join("; ")));
     }
-    if report.tested > 0 {
+    if let (true, Some(expected)) = (report.tested > 0, report.expected_false_alarms) {
         lines.push(format!(
             "{} judged by a test at p <= 0.01: if nothing had changed, at most {} of them would look regressed by chance.",
             report.tested,
-            crate::report::significant(report.expected_false_alarms)
+            crate::report::significant(expected)
         ));
+    }
+    if report.verdicts.iter().any(|judgement| judgement.absolute) {
+        lines.push("Proportions are judged by their difference and the metric's floor, not by the alert.".to_owned());
     }
     if report.by_threshold > 0 {
         lines.push(format!(

@@ -164,7 +164,8 @@ pub fn change_text(effect: f64, absolute: bool) -> String {
     if absolute {
         return format!("{effect:+.4}");
     }
-    let percent = relative_change(effect) * 100.0;
+    // No minus zero.
+    let percent = (relative_change(effect) * 1000.0).round() / 10.0 + 0.0;
     if percent.abs() < 9.95 { format!("{percent:+.1} %") } else { format!("{percent:+.0} %") }
 }
 
