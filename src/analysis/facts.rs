@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use crate::domain::metric::find_metric;
-use crate::domain::{Identity, Metric, Part, Series, Validity};
+use crate::domain::text::counted;
+use crate::domain::{Environment, Identity, Metric, Part, Series, Validity};
 use crate::stats::{median_interval, quantile, sorted};
 
 /// The metrics that answers are made of; the two latencies come first.
@@ -191,6 +192,30 @@ pub fn tell_devices_apart(facts: &mut [Facts]) {
             fact.identity.set(Part::Device, format!("{name} ({own} units)"));
         }
     }
+}
+
+/// What has to be said where configurations pool runs of several versions of an engine: those are no repetitions of each
+/// other.
+pub fn pooled_versions(facts: &[Facts], environments: &[Environment]) -> Option<String> {
+    let version = |index: &usize| {
+        let environment = environments.get(*index)?;
+        environment.engine_version.clone().or_else(|| environment.framework_version.clone())
+    };
+    let mixed: Vec<BTreeSet<String>> = facts
+        .iter()
+        .map(|fact| fact.environments.iter().filter_map(version).collect::<BTreeSet<_>>())
+        .filter(|versions| versions.len() > 1)
+        .collect();
+    if mixed.is_empty() {
+        return None;
+    }
+    let all: BTreeSet<&String> = mixed.iter().flatten().collect();
+    let shown: Vec<&str> = all.iter().rev().take(4).map(|version| version.as_str()).collect();
+    Some(format!(
+        "{} runs of several versions ({}); `--framework VERSION` or `--campaign last` parts them",
+        counted(mixed.len(), "configuration pools", "configurations pool"),
+        shown.join(", ")
+    ))
 }
 
 /// The runs that are the only ones of their configuration: what [`add_samples`] wants to see the iterations of.

@@ -164,7 +164,7 @@ impl<'h> History<'h> {
             points: self.points.len(),
             differences: environment(before)
                 .zip(environment(after))
-                .map(|(one, other)| super::judge::differences_between(one, other))
+                .map(|(one, other)| super::differences::differences_between(one, other))
                 .unwrap_or_default(),
         }
     }

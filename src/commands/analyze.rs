@@ -1,6 +1,5 @@
 //! `benchdb analyze`: what the record says of the selected runs, side by side; with `--compare-to`, verdicts.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -9,10 +8,11 @@ use super::sides::Against;
 use super::verdicts::{JudgeArgs, VerdictOutputArgs, judge_runs, publish};
 use super::{CommandError, Context, ExitStatus, SelectArgs};
 use crate::analysis::compare::{CONTENDER, Compared, Reference, SAME_WORK, compare, overall, runs_to_resample};
-use crate::analysis::facts::{Facts, add_samples, facts_of, metrics_of_facts, single_runs, tell_devices_apart};
+use crate::analysis::facts::{
+    Facts, add_samples, facts_of, metrics_of_facts, pooled_versions, single_runs, tell_devices_apart,
+};
 use crate::analysis::scaling::{KNEE, WORK, rankings, scaling, training_vs_inference};
-use crate::domain::text::counted;
-use crate::domain::{Cell, Environment, Identity, Part, Table};
+use crate::domain::{Cell, Identity, Part, Table};
 use crate::report::significant;
 use crate::report::verdicts::{BencherMeasure, VerdictFormat, write_bencher};
 use crate::store::list::Selection;
@@ -141,11 +141,8 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     if facts.is_empty() {
         return Ok(nothing(context));
     }
-    if let Some((count, versions)) = versions {
-        let configurations = counted(count, "configuration pools", "configurations pool");
-        context.note(&format!(
-            "{configurations} runs of several versions ({versions}); `--framework VERSION` or `--campaign last` parts them"
-        ));
+    if let Some(versions) = versions {
+        context.note(&versions);
     }
     if people && args.sections.is_empty() {
         explain(&facts, &args.relative_to, &wanted.same_work, context);
@@ -207,24 +204,8 @@ fn explain(facts: &[Facts], reference: &Reference, same_work: &[Part], context: 
 /// What was read, and what has to be said about it.
 struct Read {
     facts: Vec<Facts>,
-    /// Configurations whose runs are of several versions, and those versions.
-    versions: Option<(usize, String)>,
-}
-
-/// Runs of several versions of an engine are no repetitions of each other.
-fn mixed_versions(facts: &[Facts], environments: &[Environment]) -> Option<(usize, String)> {
-    let version = |index: &usize| {
-        let environment = environments.get(*index)?;
-        environment.engine_version.clone().or_else(|| environment.framework_version.clone())
-    };
-    let mixed: Vec<BTreeSet<String>> = facts
-        .iter()
-        .map(|fact| fact.environments.iter().filter_map(version).collect::<BTreeSet<_>>())
-        .filter(|versions| versions.len() > 1)
-        .collect();
-    let all: BTreeSet<&String> = mixed.iter().flatten().collect();
-    let shown: Vec<&str> = all.iter().rev().take(4).map(|version| version.as_str()).collect();
-    (!mixed.is_empty()).then(|| (mixed.len(), shown.join(", ")))
+    /// That runs of several versions were pooled, where they were.
+    versions: Option<String>,
 }
 
 fn read_facts(store: &Store, selection: &Selection) -> anyhow::Result<Read> {
@@ -236,7 +217,7 @@ fn read_facts(store: &Store, selection: &Selection) -> anyhow::Result<Read> {
     let iterations = store.read_iterations(&single_runs(&facts))?;
     add_samples(&mut facts, &iterations);
     tell_devices_apart(&mut facts);
-    let versions = mixed_versions(&facts, &environments);
+    let versions = pooled_versions(&facts, &environments);
     Ok(Read { facts, versions })
 }
 

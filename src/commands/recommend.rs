@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::{CommandError, Context, ExitStatus, OutputArgs, SelectArgs, unreadable};
-use crate::analysis::facts::{add_samples, facts_of, metrics_of_facts, single_runs, tell_devices_apart};
+use crate::analysis::facts::{
+    add_samples, facts_of, metrics_of_facts, pooled_versions, single_runs, tell_devices_apart,
+};
 use crate::analysis::prices::{Price, built_in_prices, find_price, read_prices};
 use crate::analysis::recommend::{Candidate, Constraints, Objective, Recommendation, recommend};
 use crate::analysis::scaling::WORK;
@@ -94,7 +96,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     };
     let store = context.open(Access::Read)?;
     let selection = args.select.selection(|wanted| store.find_campaign(wanted).map(|campaign| campaign.uuid))?;
-    let candidates = candidates(&store, &selection, &prices)?;
+    let candidates = candidates(&store, &selection, &prices, context)?;
     let constraints = Constraints {
         memory_mb: args.memory_constrained,
         latency_ms: args.max_latency_ms,
@@ -141,9 +143,14 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
 }
 
 /// Every configuration that was tried, with its numbers or the reason why it has none.
-fn candidates(store: &Store, selection: &Selection, prices: &[Price]) -> anyhow::Result<Vec<Candidate>> {
+fn candidates(
+    store: &Store,
+    selection: &Selection,
+    prices: &[Price],
+    context: &Context,
+) -> anyhow::Result<Vec<Candidate>> {
     let (mut measured, mut candidates) = (Vec::new(), Vec::new());
-    store.for_each_series(selection, &metrics_of_facts(), |series| {
+    let environments = store.for_each_series(selection, &metrics_of_facts(), |series| {
         match facts_of(&series) {
             Some(facts) => measured.push(facts),
             None => candidates.push(broken(&series)),
@@ -153,6 +160,9 @@ fn candidates(store: &Store, selection: &Selection, prices: &[Price]) -> anyhow:
     let iterations = store.read_iterations(&single_runs(&measured))?;
     add_samples(&mut measured, &iterations);
     tell_devices_apart(&mut measured);
+    if let Some(versions) = pooled_versions(&measured, &environments) {
+        context.note(&versions);
+    }
     candidates.extend(measured.iter().map(|facts| Candidate::measured(facts, prices)));
     Ok(candidates)
 }

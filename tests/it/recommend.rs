@@ -265,6 +265,16 @@ fn software_and_broken_runs_are_ruled_out_with_the_reason() {
 }
 
 #[test]
+fn pooled_versions_are_said() {
+    let sandbox = Sandbox::new();
+    sandbox.take(&[Made::taking(10.0), Made::taking(12.0).with("/environment/engine_version", "2.9.1")]);
+    for command in ["recommend", "analyze"] {
+        let output = sandbox.benchdb().args([command]).succeeds();
+        assert!(stderr_of(&output).contains("runs of several versions (2.9.1, 2.4.0)"), "{command}: {}", said(&output));
+    }
+}
+
+#[test]
 fn tokens_are_no_samples() {
     let sandbox = Sandbox::new();
     let of_tokens = Made::taking(10.0)
