@@ -147,21 +147,26 @@ pub fn speed_up(reference: &Facts, candidate: &Facts, by_rate: bool) -> Option<f
 /// contender that did one work in several ways (batch sizes, where they may differ) counts with the fastest.
 pub fn overall(facts: &[Facts], compared: &[Compared], same_work: &[Part], iterations: &Iterations) -> Vec<Overall> {
     let by_rate = !same_work.contains(&Part::BatchSize);
-    let mut contenders: BTreeMap<Identity, Vec<(usize, usize, f64)>> = BTreeMap::new();
+    // By contender, and within it by reference: a reference stands for one work.
+    let mut best: BTreeMap<Identity, BTreeMap<usize, (usize, f64)>> = BTreeMap::new();
     for row in compared {
         if let (Some(reference), Some(speed_up)) = (row.reference, row.speed_up)
             && reference != row.index
         {
             let contender = facts[row.index].identity.only(&CONTENDER);
-            let pairs: &mut Vec<(usize, usize, f64)> = contenders.entry(contender).or_default();
-            // The rows of one work stand one after the other.
-            match pairs.last_mut().filter(|(other, ..)| *other == reference) {
-                Some(best) if best.2 < speed_up => *best = (reference, row.index, speed_up),
-                Some(_) => {}
-                None => pairs.push((reference, row.index, speed_up)),
+            let known = best.entry(contender).or_default().entry(reference).or_insert((row.index, speed_up));
+            if known.1 < speed_up {
+                *known = (row.index, speed_up);
             }
         }
     }
+    let contenders: BTreeMap<Identity, Vec<(usize, usize, f64)>> = best
+        .into_iter()
+        .map(|(contender, works)| {
+            let pairs = works.into_iter().map(|(reference, (index, speed_up))| (reference, index, speed_up));
+            (contender, pairs.collect())
+        })
+        .collect();
     let draws = |side: usize| {
         let latencies = &facts[side].latencies;
         // Runs without iterations are drawn all at once.

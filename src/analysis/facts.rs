@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::domain::metric::find_metric;
+use crate::domain::metric::{PEAK_MEMORY, find_metric};
 use crate::domain::text::counted;
 use crate::domain::{Environment, Identity, Metric, Part, Series, Validity};
 use crate::stats::{median_interval, quantile, sorted};
 
-/// The metrics that answers are made of; the two latencies come first.
+/// The metrics that answers are made of. The two latencies come first; the first [`COMPARED`] stand in a comparison.
 const METRICS: [&str; 14] = [
     "latency_p50_ms",
     "latency_mean_ms",
@@ -17,13 +17,20 @@ const METRICS: [&str; 14] = [
     "memory_host_peak_mb",
     "energy_per_sample_j",
     "power_mean_w",
-    "power_peak_w",
     "accuracy_top1",
     "fidelity_relative_error",
+    "power_peak_w",
     "startup_ms",
     "first_inference_ms",
     "model_size_mb",
 ];
+
+const COMPARED: usize = 10;
+
+/// The metrics that a comparison shows of each configuration.
+pub fn compared_metrics() -> &'static [&'static str] {
+    &METRICS[..COMPARED]
+}
 
 /// Confidence of the intervals of medians.
 const CONFIDENCE: f64 = 0.95;
@@ -127,7 +134,7 @@ impl Facts {
 
     /// Peak memory: on the device where it is known, of the process otherwise.
     pub fn memory_mb(&self) -> Option<f64> {
-        self.median("memory_device_peak_mb").or(self.median("memory_host_peak_mb"))
+        PEAK_MEMORY.iter().find_map(|name| self.median(name))
     }
 
     /// Energy of a sample.

@@ -3,31 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use statrs::distribution::{ContinuousCDF as _, Normal};
-
 use super::differences::{differences_of, facts_of_all};
+use super::evidence::{Found, RUNS_FOR_TEST, SIGNIFICANCE, evidence_for, more_runs, smallest_effect};
 use super::metrics::{Cost, MetricChoice, iterations_needed};
 use crate::domain::metric::Better;
 use crate::domain::{
     Difference, Evidence, Identity, Judgement, Metric, MetricKind, Part, Series, SeriesSet, Side, Validity, Verdict,
 };
-use crate::stats::{
-    benjamini_hochberg, hodges_lehmann, mann_whitney, mean, mean_difference_interval, median, pooled_deviation,
-    prediction_interval, prediction_p_value, runs_for_shift, smallest_shift,
-};
+use crate::stats::{benjamini_hochberg, mann_whitney, median};
 
-/// A test is significant at this probability of a false alarm, and a prediction interval leaves this much outside.
-pub const SIGNIFICANCE: f64 = 0.01;
-/// Confidence of the interval of an effect.
-pub const CONFIDENCE: f64 = 0.95;
-/// The probability with which the smallest effect would have been found.
-pub const POWER: f64 = 0.8;
-/// Runs a side from which the two sides are tested against each other.
-pub const RUNS_FOR_TEST: usize = 5;
-/// Baseline runs from which fewer new runs than that are held against a prediction interval.
-pub const RUNS_FOR_PREDICTION: usize = 10;
-/// More runs than this nobody will make.
-const MOST_RUNS: u64 = 1_000;
 /// Room for rounding where a change is exactly the threshold.
 const ROUNDING: f64 = 1e-12;
 
@@ -297,11 +281,7 @@ impl Judge<'_> {
         let Some(effect) = cost.scale(is).zip(cost.scale(was)).map(|(after, before)| after - before) else { return };
         judgement.effect = Some(effect);
         judgement.absolute = cost.is_absolute();
-        let evidence = match (before.len(), after.len()) {
-            (old, new) if old >= RUNS_FOR_TEST && new >= RUNS_FOR_TEST => Evidence::TwoSamples,
-            (old, new) if old >= RUNS_FOR_PREDICTION && new < RUNS_FOR_TEST => Evidence::Prediction,
-            _ => Evidence::ThresholdOnly,
-        };
+        let evidence = evidence_for(before.len(), after.len());
         judgement.evidence = Some(evidence);
         let found = Found::by(evidence, &before, &after, effect);
         judgement.p_value = found.p_value;
@@ -316,11 +296,7 @@ impl Judge<'_> {
             self.options.noise.get(&(configuration, metric.name.clone())).copied()
         });
         judgement.smallest_effect = noise
-            .and_then(|noise| match evidence {
-                Evidence::Prediction => smallest_predicted_shift(noise, &before, after.len()),
-                Evidence::ThresholdOnly => Some(smallest_shift_by_noise(noise, before.len(), after.len())),
-                _ => smallest_shift(noise, before.len(), after.len(), SIGNIFICANCE, POWER),
-            })
+            .and_then(|noise| smallest_effect(evidence, noise, &before, after.len()))
             .map(|smallest| smallest.max(threshold));
         let past = effect.abs() >= threshold - ROUNDING;
         let above_floor = (is - was).abs() > metric.floor || cost.is_absolute() || !self.options.floors;
@@ -422,88 +398,6 @@ fn is_per_batch(metric: &Metric) -> bool {
         MetricKind::Size => metric.name != "model_size_mb",
         _ => false,
     }
-}
-
-/// What the evidence found.
-struct Found {
-    significant: bool,
-    p_value: Option<f64>,
-    /// 95 % interval of the effect.
-    interval: Option<(f64, f64)>,
-    /// Run-to-run standard deviation on the scale of the effect.
-    deviation: Option<f64>,
-}
-
-impl Found {
-    fn by(evidence: Evidence, before: &[f64], after: &[f64], effect: f64) -> Self {
-        match evidence {
-            Evidence::TwoSamples => {
-                let p_value = mann_whitney(before, after).map(|test| test.p_value);
-                Self {
-                    significant: p_value.is_some_and(|p_value| p_value <= SIGNIFICANCE),
-                    p_value,
-                    interval: hodges_lehmann(before, after, CONFIDENCE).map(|shift| (shift.low, shift.high)),
-                    deviation: pooled_deviation(before, after),
-                }
-            }
-            Evidence::Prediction => {
-                let interval = prediction_interval(before, 1.0 - SIGNIFICANCE);
-                let outside = |value: f64| {
-                    interval
-                        .as_ref()
-                        .is_some_and(|interval| if effect > 0.0 { value > interval.high } else { value < interval.low })
-                };
-                Self {
-                    significant: after.iter().all(|value| outside(*value)),
-                    // Runs on both sides of the old ones are no evidence of a change.
-                    p_value: if one_sided(before, after, effect) {
-                        prediction_p_value(before, after)
-                    } else {
-                        Some(1.0)
-                    },
-                    interval: mean_difference_interval(before, after, CONFIDENCE)
-                        .map(|interval| (interval.low, interval.high)),
-                    deviation: pooled_deviation(before, &[]),
-                }
-            }
-            Evidence::ThresholdOnly | Evidence::ChangePoints => {
-                Self { significant: true, p_value: None, interval: None, deviation: None }
-            }
-        }
-    }
-}
-
-/// Whether all new values lie on the side of the old ones' mean to which the effect points.
-fn one_sided(before: &[f64], after: &[f64], effect: f64) -> bool {
-    mean(before).is_some_and(|centre| after.iter().all(|value| (value - centre) * effect > 0.0))
-}
-
-/// The smallest shift with which all of `new` runs lie outside the prediction interval, with probability [`POWER`]: the
-/// half-width of the interval and what normal noise of that many runs adds.
-fn smallest_predicted_shift(deviation: f64, before: &[f64], new: usize) -> Option<f64> {
-    let interval = prediction_interval(before, 1.0 - SIGNIFICANCE)?;
-    let each = POWER.powf(1.0 / new.max(1) as f64);
-    Some((interval.high - interval.low) / 2.0 + Normal::standard().inverse_cdf(each) * deviation)
-}
-
-/// The smallest shift that stands out of a known noise with probability [`POWER`], by the normal test of two means: what
-/// a threshold alone should not be below.
-fn smallest_shift_by_noise(deviation: f64, before: usize, after: usize) -> f64 {
-    let normal = Normal::standard();
-    let reach = normal.inverse_cdf(1.0 - SIGNIFICANCE / 2.0) + normal.inverse_cdf(POWER);
-    reach * deviation * (1.0 / before.max(1) as f64 + 1.0 / after.max(1) as f64).sqrt()
-}
-
-/// How many more runs a side would decide: enough to make out the gap between the effect and what it is held against.
-fn more_runs(effect: f64, threshold: f64, deviation: Option<f64>, have: usize, past: bool) -> Option<u64> {
-    let few = (RUNS_FOR_TEST.saturating_sub(have)) as u64;
-    // Past the threshold the question is whether it is chance; before it, on which side of the threshold the truth is.
-    let gap = if past { effect.abs() } else { threshold - effect.abs() };
-    let needed = match deviation {
-        Some(deviation) if deviation > 0.0 => runs_for_shift(deviation, gap, SIGNIFICANCE, POWER)? as u64,
-        _ => RUNS_FOR_TEST as u64,
-    };
-    Some(needed.saturating_sub(have as u64).max(few).clamp(1, MOST_RUNS))
 }
 
 /// Fills in the q values, metric by metric, and lets them decide where that was asked for.

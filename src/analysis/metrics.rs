@@ -1,6 +1,6 @@
 //! Which metrics are asked about, by what names, and on which scale two values of one are compared.
 
-use crate::domain::metric::{Better, find_metric, standard_metrics};
+use crate::domain::metric::{Better, PEAK_MEMORY, find_metric, standard_metrics};
 use crate::domain::names::{folded, nearest};
 use crate::domain::{Metric, MetricKind, SeriesSet};
 use crate::stats::smallest_sample_for_quantile;
@@ -76,7 +76,7 @@ impl MetricChoice {
 
     /// Peak memory: on the device where it is known, of the process otherwise.
     pub fn memory() -> Self {
-        Self::of(&["memory_device_peak_mb", "memory_host_peak_mb"])
+        Self::of(&PEAK_MEMORY)
     }
 
     /// Energy of a sample.

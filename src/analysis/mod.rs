@@ -2,6 +2,7 @@
 
 pub mod compare;
 mod differences;
+mod evidence;
 pub mod facts;
 pub mod history;
 pub mod judge;

@@ -8,6 +8,7 @@ use super::facts::{Facts, IntervalOf, Spread};
 use super::prices::{Price, cost_per_million, find_price};
 use super::scaling::WORK;
 use crate::domain::label::display_as_label;
+use crate::domain::metric::PEAK_MEMORY;
 use crate::domain::{Identity, Part};
 
 /// What is to be best.
@@ -178,7 +179,7 @@ impl Candidate {
             throughput,
             tokens: over_runs(&["throughput_tokens_per_second"]),
             latency_ms: latency,
-            memory_mb: over_runs(&["memory_device_peak_mb", "memory_host_peak_mb"]),
+            memory_mb: over_runs(&PEAK_MEMORY),
             energy_j: over_runs(&["energy_per_sample_j"]),
             power_w: facts.median("power_peak_w").or(facts.median("power_mean_w")),
             accuracy: facts.median("accuracy_top1"),

@@ -9,7 +9,7 @@ use crate::analysis::facts::{
     add_samples, facts_of, metrics_of_facts, pooled_versions, single_runs, tell_devices_apart,
 };
 use crate::analysis::prices::{Price, built_in_prices, find_price, read_prices};
-use crate::analysis::recommend::{Candidate, Constraints, Objective, Recommendation, recommend};
+use crate::analysis::recommend::{Candidate, Constraints, Estimate, Objective, Recommendation, Source, recommend};
 use crate::analysis::scaling::WORK;
 use crate::domain::{Cell, Part, Platform, Series, Table, Validity};
 use crate::report::{Format, significant};
@@ -197,7 +197,6 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
     ]);
     columns.extend(["pareto", "certainty", "source", "runs", "run_id"]);
     let mut table = Table::new("Recommendations", &columns);
-    let number = |value: Option<f64>| if people { Cell::from(value.map(significant)) } else { Cell::from(value) };
     for recommendation in recommendations {
         // The Pareto set is shown whole: it is what to choose from when the objective is not all.
         let shown = recommendation
@@ -206,36 +205,7 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
             .enumerate()
             .filter(|(place, index)| !people || *place <= args.runners_up || recommendation.pareto.contains(index));
         for (place, &index) in shown {
-            let candidate = &candidates[index];
-            let estimate = candidate.estimate(args.objective);
-            let interval = estimate.and_then(|estimate| estimate.interval);
-            let value =
-                |estimate: Option<crate::analysis::recommend::Estimate>| number(estimate.map(|found| found.value));
-            let mut row: Vec<Cell> = WORK.iter().map(|part| Cell::from(recommendation.identity.get(*part))).collect();
-            row.extend([recommendation.work.clone().into(), ((place + 1) as u64).into()]);
-            row.extend(HOW.iter().map(|part| candidate.identity.cell(*part)));
-            row.extend([
-                value(estimate),
-                number(interval.map(|(low, _)| low)),
-                number(interval.map(|(_, high)| high)),
-                args.objective.unit().into(),
-                value(candidate.throughput),
-                value(candidate.tokens),
-                value(candidate.latency_ms),
-                value(candidate.memory_mb),
-                value(candidate.energy_j),
-                value(candidate.cost_usd),
-                number(candidate.accuracy),
-                if recommendation.pareto.contains(&index) { "yes" } else { "" }.into(),
-                (place == 0).then(|| recommendation.certainty.name()).into(),
-                candidate.source.name().into(),
-                match candidate.source {
-                    crate::analysis::recommend::Source::Measured { runs } => Cell::from(runs as u64),
-                    crate::analysis::recommend::Source::Predicted { .. } => Cell::Null,
-                },
-                candidate.run_id.into(),
-            ]);
-            table.push(row);
+            table.push(answer(recommendation, place, &candidates[index], index, args.objective, people));
         }
     }
     if people {
@@ -274,6 +244,46 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
         }
     }
     table
+}
+
+/// The cells of one place.
+fn answer(
+    recommendation: &Recommendation,
+    place: usize,
+    candidate: &Candidate,
+    index: usize,
+    objective: Objective,
+    people: bool,
+) -> Vec<Cell> {
+    let number = |value: Option<f64>| if people { Cell::from(value.map(significant)) } else { Cell::from(value) };
+    let value = |estimate: Option<Estimate>| number(estimate.map(|found| found.value));
+    let estimate = candidate.estimate(objective);
+    let interval = estimate.and_then(|estimate| estimate.interval);
+    let mut row: Vec<Cell> = WORK.iter().map(|part| Cell::from(recommendation.identity.get(*part))).collect();
+    row.extend([recommendation.work.clone().into(), ((place + 1) as u64).into()]);
+    row.extend(HOW.iter().map(|part| candidate.identity.cell(*part)));
+    row.extend([
+        value(estimate),
+        number(interval.map(|(low, _)| low)),
+        number(interval.map(|(_, high)| high)),
+        objective.unit().into(),
+        value(candidate.throughput),
+        value(candidate.tokens),
+        value(candidate.latency_ms),
+        value(candidate.memory_mb),
+        value(candidate.energy_j),
+        value(candidate.cost_usd),
+        number(candidate.accuracy),
+        if recommendation.pareto.contains(&index) { "yes" } else { "" }.into(),
+        (place == 0).then(|| recommendation.certainty.name()).into(),
+        candidate.source.name().into(),
+        match candidate.source {
+            Source::Measured { runs } => Cell::from(runs as u64),
+            Source::Predicted { .. } => Cell::Null,
+        },
+        candidate.run_id.into(),
+    ]);
+    row
 }
 
 fn ruled_out(recommendations: &[Recommendation], candidates: &[Candidate], people: bool) -> Table {

@@ -7,7 +7,7 @@ use std::io::BufRead;
 use csv::StringRecord;
 
 use super::head::{delimiter, lines_behind, pass_mark};
-use super::own_csv::unreadable;
+use super::own_csv::{IDENTITY, unreadable};
 use super::{ExchangeError, Head};
 use crate::domain::label::{Labelled, parse_label};
 use crate::domain::metric::{Metric, find_metric, standard_metrics};
@@ -20,36 +20,9 @@ use crate::domain::{
 /// Columns that tell several runs of one configuration apart.
 const TELL_RUNS_APART: [&str; 3] = ["run_uuid", "run_id", "repetition"];
 
-/// Columns of ours that are read over or used besides: they need no word.
-const UNDERSTOOD: [&str; 27] = [
-    "run_uuid",
-    "run_id",
-    "repetition",
-    "campaign_uuid",
-    "label",
-    "started_at",
-    "category",
-    "device_kind",
-    "software",
-    "engine_version",
-    "framework_version",
-    "driver_version",
-    "method",
-    "status",
-    "validity",
-    "host",
-    "git_commit",
-    "tool_version",
-    "iterations",
-    "error",
-    "runs",
-    "latency_low_ms",
-    "latency_high_ms",
-    "interval_of",
-    "speed_up",
-    "reference",
-    "newest_run",
-];
+/// Columns of `analysis.csv` that say nothing to a comparison, and need no word; those of an export neither.
+const OF_AN_ANALYSIS: [&str; 8] =
+    ["repetition", "runs", "latency_low_ms", "latency_high_ms", "interval_of", "speed_up", "reference", "newest_run"];
 
 /// What was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -168,7 +141,8 @@ struct Row {
 struct Columns {
     parts: Vec<(Part, usize)>,
     metrics: Vec<Option<usize>>,
-    others: HashMap<&'static str, usize>,
+    /// Every column by its name.
+    others: HashMap<String, usize>,
     count: usize,
     unknown: Vec<String>,
 }
@@ -202,15 +176,18 @@ impl Columns {
         let is_part = |name: &str| parts.iter().any(|(part, _)| part.to_string() == name);
         let unknown = names
             .iter()
-            .filter(|name| !is_part(name) && !UNDERSTOOD.contains(name) && find_metric(name).is_none())
+            .filter(|name| {
+                let of_ours = IDENTITY.contains(name) || OF_AN_ANALYSIS.contains(name);
+                !is_part(name) && !of_ours && find_metric(name).is_none()
+            })
             .map(|name| (*name).to_owned())
             .collect();
-        let others = UNDERSTOOD.into_iter().filter_map(|name| Some((name, at(name)?))).collect();
+        let others = names.iter().enumerate().map(|(index, name)| ((*name).to_owned(), index)).collect();
         Ok(Self { parts, metrics: found, others, count: names.len(), unknown })
     }
 
     fn tells_runs_apart(&self) -> bool {
-        TELL_RUNS_APART.iter().any(|name| self.others.contains_key(name))
+        TELL_RUNS_APART.iter().any(|name| self.others.contains_key(*name))
     }
 
     fn notes(&self) -> Vec<String> {

@@ -3,6 +3,7 @@
 use super::session::Session;
 use super::tables::describe;
 use crate::commands::{ExitStatus, OutputArgs};
+use crate::domain::metric::PEAK_MEMORY;
 use crate::domain::{PlannedRun, RunRecord, RunStatus, Table};
 use crate::engine::plan::Plan;
 use crate::report::significant;
@@ -34,7 +35,7 @@ fn fit(record: &RunRecord, limit: f64) -> Fit {
     match record.measurement.status {
         RunStatus::OutOfMemory => Fit::No,
         RunStatus::Ok => {
-            let memory = metrics.get("memory_device_peak_mb").or(metrics.get("memory_host_peak_mb"));
+            let memory = PEAK_MEMORY.iter().find_map(|name| metrics.get(name));
             match (memory, metrics.get("throughput_samples_per_second")) {
                 (Some(memory), _) if memory > limit => Fit::No,
                 (Some(memory_mb), Some(throughput)) => Fit::Yes { memory_mb, throughput },
