@@ -1,9 +1,11 @@
 //! `benchdb hardware`: what can be run here, and what is missing for the rest.
 
+use clap::ValueEnum as _;
+
 use super::{Context, ExitStatus, OutputArgs};
-use crate::domain::{Mode, Platform, Table};
+use crate::domain::{Cell, Mode, Platform, Precision, Table};
 use crate::engine::{Engine, EngineError, ProbedDevice, Runner, engines};
-use crate::report::{Format, bytes};
+use crate::report::bytes;
 
 /// Options of `benchdb hardware`.
 #[derive(Debug, clap::Args)]
@@ -18,62 +20,50 @@ pub struct Args {
 /// A worker that cannot be started, an output that cannot be written.
 pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let runner = Runner::for_this_program()?;
-    let people = matches!(args.output.format(), Format::Table | Format::Markdown);
+    let people = args.output.is_for_people();
     let mut found = Table::new(
         "Devices",
-        &[
-            "platform",
-            "index",
-            "device",
-            "kind",
-            "compute_units",
-            "memory",
-            "software",
-            "engine",
-            "engine_version",
-            "precisions",
-            "modes",
-        ],
+        &["platform", "index", "device", "kind", "compute_units", "memory", "software", "engine", "engine_version"],
     );
-    let mut missing = Table::new("Missing", &["platform", "engine", "reason", "way_out"]);
+    let mut support = Vec::new();
     for engine in engines().into_iter().filter(|engine| !engine.hidden()) {
         for &platform in engine.platforms() {
-            match devices(engine, platform, &runner) {
-                Ok(devices) => {
-                    for (index, probed) in devices.iter().enumerate() {
-                        let memory = probed.device.memory_bytes;
-                        found.push([
-                            platform.to_string().into(),
-                            (index as u64).into(),
-                            probed.device.name.clone().into(),
-                            probed.device.kind.to_string().into(),
-                            probed.device.compute_units.into(),
-                            if people { memory.map(bytes).into() } else { memory.into() },
-                            if probed.device.software { "yes" } else { "no" }.into(),
-                            engine.name().into(),
-                            engine.versions().engine.into(),
-                            precisions(engine, probed).into(),
-                            modes(engine).into(),
-                        ]);
-                    }
-                }
-                Err(error) => missing.push([
+            let devices = devices(engine, platform, &runner);
+            for (index, probed) in devices.iter().flatten().enumerate() {
+                let memory = probed.device.memory_bytes;
+                found.push([
                     platform.to_string().into(),
+                    (index as u64).into(),
+                    probed.device.name.clone().into(),
+                    probed.device.kind.to_string().into(),
+                    probed.device.compute_units.into(),
+                    if people { memory.map(bytes).into() } else { memory.into() },
+                    if probed.device.software { "yes" } else { "no" }.into(),
                     engine.name().into(),
-                    error.to_string().into(),
-                    error.hint().into(),
-                ]),
+                    engine.versions().engine.into(),
+                ]);
             }
+            support.extend(support_of(engine, platform, &devices));
         }
     }
-    for platform in <Platform as clap::ValueEnum>::value_variants() {
-        let served = engines().iter().any(|engine| engine.platforms().contains(platform));
-        if !served {
-            let error = EngineError::NoEngine { platform: *platform };
-            missing.push([platform.to_string().into(), "".into(), error.to_string().into(), error.hint().into()]);
+    for &platform in Platform::value_variants() {
+        if !engines().iter().any(|engine| engine.platforms().contains(&platform)) {
+            let gap = Gap::of(&EngineError::NoEngine { platform });
+            support.push(Support {
+                platform,
+                engine: "",
+                precision: None,
+                modes: Mode::value_variants().iter().map(|_| Err(gap.clone())).collect(),
+            });
         }
     }
-    context.print("hardware", &[found, missing], &args.output)?;
+    let mut tables = vec![found];
+    if people {
+        tables.extend(matrix(&support));
+    } else {
+        tables.push(list(&support));
+    }
+    context.print("hardware", &tables, &args.output)?;
     Ok(ExitStatus::Ok)
 }
 
@@ -89,27 +79,122 @@ fn devices(engine: &dyn Engine, platform: Platform, runner: &Runner) -> Result<V
     Ok(devices)
 }
 
-/// What the device reports and the engine really does.
-fn precisions(engine: &dyn Engine, probed: &ProbedDevice) -> String {
-    probed
-        .precisions
-        .iter()
-        .map(|&precision| {
-            if engine.supports(Mode::Training, precision).is_ok() {
-                precision.to_string()
-            } else {
-                format!("{precision} (inference)")
-            }
-        })
-        .collect::<Vec<_>>()
-        .join(", ")
+/// Why something cannot be run, and what closes the gap.
+#[derive(Clone, Debug, PartialEq)]
+struct Gap {
+    reason: String,
+    way_out: Option<String>,
 }
 
-fn modes(engine: &dyn Engine) -> String {
-    <Mode as clap::ValueEnum>::value_variants()
+impl Gap {
+    fn of(error: &EngineError) -> Self {
+        let reason = match error {
+            // The row names the engine.
+            EngineError::Unsupported { what, reason, .. } => format!("{what}: {reason}"),
+            _ => error.to_string(),
+        };
+        Self { reason, way_out: error.hint() }
+    }
+}
+
+/// What an engine does on a platform in one precision; without a precision where it does nothing at all.
+struct Support {
+    platform: Platform,
+    engine: &'static str,
+    precision: Option<Precision>,
+    /// One for each mode, in the order of [`Mode`].
+    modes: Vec<Result<(), Gap>>,
+}
+
+fn support_of(
+    engine: &'static dyn Engine,
+    platform: Platform,
+    devices: &Result<Vec<ProbedDevice>, EngineError>,
+) -> Vec<Support> {
+    let row = |precision, modes| Support { platform, engine: engine.name(), precision, modes };
+    let devices = match devices {
+        Ok(devices) => devices,
+        Err(error) => {
+            return vec![row(None, Mode::value_variants().iter().map(|_| Err(Gap::of(error))).collect())];
+        }
+    };
+    let on_device = |precision| {
+        if devices.iter().any(|probed| probed.precisions.contains(&precision)) {
+            return Ok(());
+        }
+        Err(Gap::of(&EngineError::Unsupported {
+            engine: engine.name(),
+            what: precision.to_string(),
+            reason: "no device reports the type",
+            nearest: Some("`--precision fp32`"),
+        }))
+    };
+    Precision::value_variants()
         .iter()
-        .filter(|&&mode| engine.supports(mode, crate::domain::Precision::Fp32).is_ok())
-        .map(Mode::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+        .map(|&precision| {
+            let modes = Mode::value_variants()
+                .iter()
+                .map(|&mode| {
+                    engine
+                        .supports(mode, precision)
+                        .map_err(|error| Gap::of(&error))
+                        .and_then(|()| on_device(precision))
+                })
+                .collect();
+            row(Some(precision), modes)
+        })
+        .collect()
+}
+
+/// The matrix for people: one row an engine and precision, one column a mode, gaps by their number.
+fn matrix(support: &[Support]) -> Vec<Table> {
+    let mut columns = vec!["platform".to_owned(), "engine".to_owned(), "precision".to_owned()];
+    columns.extend(Mode::value_variants().iter().map(Mode::to_string));
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let mut matrix = Table::new("Support", &columns);
+    let mut gaps: Vec<&Gap> = Vec::new();
+    for row in support {
+        let mut cells: Vec<Cell> = vec![
+            row.platform.to_string().into(),
+            row.engine.into(),
+            row.precision.map(|precision| precision.to_string()).into(),
+        ];
+        cells.extend(row.modes.iter().map(|mode| match mode {
+            Ok(()) => "yes".into(),
+            Err(gap) => {
+                let number = gaps.iter().position(|known| *known == gap).unwrap_or_else(|| {
+                    gaps.push(gap);
+                    gaps.len() - 1
+                });
+                format!("no ({})", number + 1).into()
+            }
+        }));
+        matrix.push(cells);
+    }
+    let mut reasons = Table::new("Gaps", &["no", "reason", "way_out"]);
+    for (number, gap) in gaps.into_iter().enumerate() {
+        reasons.push([(number as u64 + 1).into(), gap.reason.clone().into(), gap.way_out.clone().into()]);
+    }
+    vec![matrix, reasons]
+}
+
+/// The same for machines: one row a combination.
+fn list(support: &[Support]) -> Table {
+    let mut list =
+        Table::new("Support", &["platform", "engine", "precision", "mode", "supported", "reason", "way_out"]);
+    for row in support {
+        for (mode, outcome) in Mode::value_variants().iter().zip(&row.modes) {
+            let gap = outcome.as_ref().err();
+            list.push([
+                row.platform.to_string().into(),
+                row.engine.into(),
+                row.precision.map(|precision| precision.to_string()).into(),
+                mode.to_string().into(),
+                if gap.is_none() { "yes" } else { "no" }.into(),
+                gap.map(|gap| gap.reason.clone()).into(),
+                gap.and_then(|gap| gap.way_out.clone()).into(),
+            ]);
+        }
+    }
+    list
 }

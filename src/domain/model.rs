@@ -42,6 +42,13 @@ pub enum Task {
     ObjectDetection,
 }
 
+impl Task {
+    /// Whether such a model writes tokens one after another.
+    pub fn writes(self) -> bool {
+        matches!(self, Self::CausalLanguageModelling | Self::SequenceToSequence | Self::SpeechRecognition)
+    }
+}
+
 /// How the elements of an input are made when no real data is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -88,4 +88,7 @@ pub struct PlannedRun {
     pub optimizer: TrainingOptimizer,
     /// How long to sample.
     pub sampling: Sampling,
+    /// Tokens to write after the prompt, for models that write; a forward pass alone without.
+    #[serde(default)]
+    pub generate: Option<u32>,
 }

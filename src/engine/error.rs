@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::domain::{Platform, RunStatus};
+use crate::domain::{Platform, Precision, RunStatus};
 use crate::zoo::{WeightError, ZooError};
 
 /// An error of the engines.
@@ -84,6 +84,16 @@ pub enum EngineError {
         /// The nearest thing that works.
         nearest: Option<&'static str>,
     },
+    /// The model does not do such work, on whatever engine.
+    #[error("{model} does not {what}")]
+    Unsuited {
+        /// The model.
+        model: String,
+        /// What was asked for.
+        what: &'static str,
+        /// Who does.
+        hint: &'static str,
+    },
     /// The network refused.
     #[error(transparent)]
     Zoo(#[from] ZooError),
@@ -112,6 +122,25 @@ pub enum EngineError {
         message: String,
         /// Whether for want of memory.
         out_of_memory: bool,
+    },
+    /// The outputs that a run is compared with could not be kept.
+    #[error("cannot keep the reference outputs in `{}`", path.display())]
+    Reference {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A training step in a precision that does not hold its numbers.
+    #[error("{engine} does not train {model} in {precision}: the loss is not a number any more")]
+    LossDiverged {
+        /// The engine.
+        engine: &'static str,
+        /// The model.
+        model: String,
+        /// The precision.
+        precision: Precision,
     },
     /// A test script that cannot be used.
     #[error("the script `{path}` cannot be used: {reason}")]
@@ -152,6 +181,8 @@ impl EngineError {
             Self::Unsupported { nearest, .. } => {
                 nearest.map(|nearest| format!("the nearest thing that works is {nearest}"))
             }
+            Self::Unsuited { hint, .. } => Some((*hint).to_owned()),
+            Self::LossDiverged { .. } => Some("the nearest thing that works is `--precision bf16` or fp32".into()),
             Self::Zoo(error) => error.hint(),
             Self::Weights(error) => error.hint(),
             _ if self.status() == RunStatus::OutOfMemory => {
@@ -164,7 +195,7 @@ impl EngineError {
     /// The status of a run that ends with this error.
     pub fn status(&self) -> RunStatus {
         match self {
-            Self::Unsupported { .. } => RunStatus::Unsupported,
+            Self::Unsupported { .. } | Self::Unsuited { .. } | Self::LossDiverged { .. } => RunStatus::Unsupported,
             Self::Worker { out_of_memory: true, .. } => RunStatus::OutOfMemory,
             Self::Device { message } if is_out_of_memory(message) => RunStatus::OutOfMemory,
             _ => RunStatus::Failed,

@@ -5,6 +5,7 @@
 
 pub mod burn;
 mod error;
+pub mod fidelity;
 pub mod plan;
 mod protocol;
 mod record;
@@ -72,6 +73,14 @@ pub trait Engine: Sync {
     /// [`EngineError::Unsupported`] with the reason and the nearest thing that works.
     fn supports(&self, mode: Mode, precision: Precision) -> Result<(), EngineError>;
 
+    /// Whether it can do this very run, beyond what [`Self::supports`] says of its kind.
+    ///
+    /// # Errors
+    /// [`EngineError::Unsupported`] with the reason and the nearest thing that works.
+    fn accepts(&self, _plan: &PlannedRun) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Builds the model on the device, with its weights and inputs, ready to be run.
     ///
     /// # Errors
@@ -119,10 +128,39 @@ pub trait Workload {
         None
     }
 
+    /// What one iteration reads and writes, where it generates text; its phases are then `prefill` and `decode`.
+    fn generation(&self) -> Option<GenerationShape> {
+        None
+    }
+
+    /// The outputs of one forward pass of the measured network over other inputs, untimed; `None` where the network
+    /// was changed by what was measured.
+    ///
+    /// # Errors
+    /// Whatever went wrong.
+    fn outputs(&mut self, _inputs: &[HostTensor]) -> Result<Option<Vec<HostTensor>>, EngineError> {
+        Ok(None)
+    }
+
+    /// The loss of the last training step.
+    fn last_loss(&mut self) -> Option<f32> {
+        None
+    }
+
     /// Memory that the engine holds on the device now.
     fn device_memory(&self) -> Option<DeviceMemory> {
         None
     }
+}
+
+/// The tokens of one sample of a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GenerationShape {
+    /// Tokens that are read before the first one is written: those of the encoder, where there is one, and those that
+    /// the decoder starts with.
+    pub prompt_tokens: u64,
+    /// Tokens that are written.
+    pub new_tokens: u64,
 }
 
 /// Memory on a device, in bytes.

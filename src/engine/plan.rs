@@ -68,6 +68,8 @@ pub struct PlanRequest {
     pub include_software: bool,
     /// At most this many runs.
     pub limit: Option<usize>,
+    /// Tokens to write after the prompt.
+    pub generate: Option<u32>,
 }
 
 impl Default for PlanRequest {
@@ -88,6 +90,7 @@ impl Default for PlanRequest {
             device_index: None,
             include_software: false,
             limit: None,
+            generate: None,
         }
     }
 }
@@ -128,8 +131,9 @@ struct Target {
 /// A name that means nothing or more than one thing. What has no device here is left out, not an error.
 pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError> {
     let models = resolve_models(&request.models)?;
-    let chosen = request.engines.iter().map(|name| find_engine(name)).collect::<Result<Vec<_>, _>>()?;
     let mut plan = Plan::default();
+    let models = request.compatible(models, &mut plan);
+    let chosen = request.engines.iter().map(|name| find_engine(name)).collect::<Result<Vec<_>, _>>()?;
     let mut probes = Probes::new(runner);
     let targets = resolve_targets(request, &chosen, &mut probes, &mut plan);
     let mut once = Vec::new();
@@ -138,7 +142,7 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
             for &precision in &request.precisions {
                 for &batch_size in &request.batch_sizes {
                     let planned = request.planned_run(model, target, precision, batch_size);
-                    match target.supports(request.mode, precision) {
+                    match request.suits(model).and_then(|()| target.supports(&planned)) {
                         Ok(()) => once.push(planned),
                         Err(reason) => plan.unsupported.push((planned, reason)),
                     }
@@ -161,6 +165,36 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
 }
 
 impl PlanRequest {
+    /// The models that can do what is asked for. Who names a group asks for those of it that can; the others are left
+    /// out. Who names a model hears from the run itself.
+    fn compatible(&self, models: Vec<&'static ModelEntry>, plan: &mut Plan) -> Vec<&'static ModelEntry> {
+        if matches!(self.models, ModelChoice::Named(_)) {
+            return models;
+        }
+        let (able, unable): (Vec<_>, Vec<_>) =
+            models.into_iter().map(|model| (model, self.suits(model))).partition(|(_, suits)| suits.is_ok());
+        plan.left_out.extend(
+            unable
+                .into_iter()
+                .filter_map(|(model, suits)| suits.err().map(|reason| LeftOut { what: model.name.to_owned(), reason })),
+        );
+        able.into_iter().map(|(model, _)| model).collect()
+    }
+
+    /// Whether a model can do what is asked for, on whatever engine.
+    fn suits(&self, model: &ModelEntry) -> Result<(), EngineError> {
+        let cannot = |what: &'static str, hint: &'static str| {
+            Err(EngineError::Unsuited { model: model.name.to_owned(), what, hint })
+        };
+        if self.generate.is_some() && !model.task.writes() {
+            return cannot(
+                "write tokens",
+                "`--generate` is for models that write: gpt2, smollm2-135m, t5-small, whisper-tiny",
+            );
+        }
+        Ok(())
+    }
+
     /// The first repetition of one combination; its place in the plan is not known yet.
     fn planned_run(&self, model: &ModelEntry, target: &Target, precision: Precision, batch_size: u32) -> PlannedRun {
         let inputs = model.inputs();
@@ -189,6 +223,7 @@ impl PlanRequest {
             seed: self.seed,
             optimizer: self.optimizer,
             sampling: self.sampling.clone(),
+            generate: self.generate,
         }
     }
 
@@ -197,6 +232,9 @@ impl PlanRequest {
         let mut parameters = BTreeMap::new();
         if self.mode == Mode::Training {
             parameters.insert("optimizer".to_owned(), self.optimizer.to_string().into());
+        }
+        if let Some(tokens) = self.generate {
+            parameters.insert("generate".to_owned(), tokens.into());
         }
         if self.sampling.batches_in_flight > 1 {
             parameters.insert("batches_in_flight".to_owned(), self.sampling.batches_in_flight.into());
@@ -207,8 +245,10 @@ impl PlanRequest {
 
 impl Target {
     /// Whether the engine can do this, and the device too.
-    fn supports(&self, mode: Mode, precision: Precision) -> Result<(), EngineError> {
-        self.engine.supports(mode, precision)?;
+    fn supports(&self, planned: &PlannedRun) -> Result<(), EngineError> {
+        let precision = planned.configuration.precision;
+        self.engine.supports(planned.configuration.mode, precision)?;
+        self.engine.accepts(planned)?;
         if self.probed.precisions.contains(&precision) {
             return Ok(());
         }

@@ -1,6 +1,8 @@
 //! What a runner and its worker say to each other: one JSON document a line, each behind a mark, so that a driver that
 //! prints to the same pipe does no harm.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::ProbedDevice;
@@ -22,7 +24,19 @@ pub(super) enum Request {
         engine: String,
     },
     /// Measure this.
-    Measure(Box<PlannedRun>),
+    Measure {
+        /// The run.
+        plan: Box<PlannedRun>,
+        /// Where the reference outputs are that its own are compared with.
+        reference: Option<PathBuf>,
+    },
+    /// Compute the outputs of this and write them to a file.
+    Reference {
+        /// The run that gives the reference.
+        plan: Box<PlannedRun>,
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// What a worker answers.
@@ -42,4 +56,6 @@ pub(super) enum Answer {
     },
     /// The result.
     Measured(Box<Measurement>),
+    /// The reference is written, or why not.
+    Referred(Result<(), String>),
 }

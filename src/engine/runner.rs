@@ -2,7 +2,7 @@
 //! measurement.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -84,9 +84,41 @@ impl Runner {
         }
     }
 
-    /// Measures one run. However it ends, the answer is a measurement: `stop` makes it an interrupted one.
-    pub fn measure(&self, plan: &PlannedRun, stop: &AtomicBool, progress: &mut dyn FnMut(Progress)) -> Measurement {
-        let request = Request::Measure(Box::new(plan.clone()));
+    /// Writes the outputs of a run of [`fidelity::reference_plan`](super::fidelity::reference_plan) to a file.
+    ///
+    /// # Errors
+    /// The worker could not be started, crashed, ran out of memory, or the engine refused.
+    pub fn write_reference(&self, plan: &PlannedRun, path: &Path, stop: &AtomicBool) -> Result<(), EngineError> {
+        let request = Request::Reference { plan: Box::new(plan.clone()), path: path.to_owned() };
+        let mut talk = Talk::start(self, &request, plan.configuration.threads)?;
+        let started = Instant::now();
+        loop {
+            match talk.answers.recv_timeout(LOOK) {
+                Ok(Answer::Referred(done)) => {
+                    talk.finish();
+                    return done.map_err(|message| EngineError::Device { message });
+                }
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(talk.obituary()),
+            }
+            if stop.load(Ordering::Relaxed) || started.elapsed() > SILENCE {
+                talk.kill();
+                let message = "the reference was not finished".to_owned();
+                return Err(EngineError::Worker { message, out_of_memory: false });
+            }
+        }
+    }
+
+    /// Measures one run, and compares its outputs with those of a file where there is one. However it ends, the answer
+    /// is a measurement: `stop` makes it an interrupted one.
+    pub fn measure(
+        &self,
+        plan: &PlannedRun,
+        reference: Option<&Path>,
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Measurement {
+        let request = Request::Measure { plan: Box::new(plan.clone()), reference: reference.map(Path::to_path_buf) };
         let mut talk = match Talk::start(self, &request, plan.configuration.threads) {
             Ok(talk) => talk,
             Err(error) => return worker::failure(&error),
@@ -113,7 +145,7 @@ impl Runner {
                     last_report = Instant::now();
                     progress(state);
                 }
-                Ok(Answer::Devices(_)) => {}
+                Ok(Answer::Devices(_) | Answer::Referred(_)) => {}
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return worker::failure(&talk.obituary()),
             }

@@ -3,14 +3,18 @@
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::fidelity::{self, Fidelity};
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT};
-use super::{EngineError, Loaded, RunClock, Workload, find_engine};
+use super::{Engine, EngineError, GenerationShape, Loaded, RunClock, Workload, find_engine};
+use crate::domain::metric::Better;
+use crate::domain::run::ExtraMetric;
 use crate::domain::text::one_line;
-use crate::domain::{Measurement, PlannedRun, RunStatus, SampleSeries, StopReason, Validity};
+use crate::domain::{Measurement, MetricSet, PlannedRun, Precision, RunStatus, SampleSeries, StopReason, Validity};
 use crate::hardware::procfs;
 use crate::measure::{Laps, Sampled, SamplingEnd, sample, summarise};
 use crate::stats;
@@ -40,7 +44,8 @@ pub fn serve_if_asked() -> std::io::Result<bool> {
     watch_parent(Arc::clone(&stop));
     let answer = match request {
         Request::Probe { engine } => Answer::Devices(probe(&engine)),
-        Request::Measure(plan) => Answer::Measured(Box::new(measure(&plan, &stop))),
+        Request::Measure { plan, reference } => Answer::Measured(Box::new(measure(&plan, reference.as_deref(), &stop))),
+        Request::Reference { plan, path } => Answer::Referred(refer(&plan, &path)),
     };
     send(&answer)?;
     Ok(true)
@@ -76,8 +81,15 @@ fn probe(engine: &str) -> Result<Vec<super::ProbedDevice>, String> {
     }
 }
 
-fn measure(plan: &PlannedRun, stop: &AtomicBool) -> Measurement {
-    let outcome = catch_unwind(AssertUnwindSafe(|| run(plan, stop)));
+fn refer(plan: &PlannedRun, path: &Path) -> Result<(), String> {
+    match catch_unwind(AssertUnwindSafe(|| fidelity::write_reference(plan, path))) {
+        Ok(written) => written.map_err(|error| one_line(&error)),
+        Err(panic) => Err(panic_text(&*panic)),
+    }
+}
+
+fn measure(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Measurement {
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(plan, reference, stop)));
     let measured = match outcome {
         Ok(measured) => measured,
         Err(panic) => Err(EngineError::Device { message: panic_text(&*panic) }),
@@ -115,7 +127,7 @@ impl Sampled<RunClock> for Sampling<'_> {
     }
 }
 
-fn run(plan: &PlannedRun, stop: &AtomicBool) -> Result<Measurement, EngineError> {
+fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result<Measurement, EngineError> {
     let engine = find_engine(&plan.configuration.engine)?;
     let start = Instant::now();
     let Loaded { mut workload, mut clock, model_size_bytes } = engine.load(plan)?;
@@ -138,7 +150,21 @@ fn run(plan: &PlannedRun, stop: &AtomicBool) -> Result<Measurement, EngineError>
             nearest: Some("`--precision fp32`"),
         });
     }
+    let last_loss = workload.last_loss();
+    if last_loss.is_some_and(|loss| !loss.is_finite()) && plan.configuration.precision != Precision::Fp32 {
+        return Err(EngineError::LossDiverged {
+            engine: engine.name(),
+            model: plan.configuration.model.clone(),
+            precision: plan.configuration.precision,
+        });
+    }
     let mut measurement = describe(plan, &*workload, end);
+    measurement.extra_metrics.extend(last_loss.filter(|loss| loss.is_finite()).map(|loss| ExtraMetric {
+        name: "last_loss".to_owned(),
+        unit: String::new(),
+        better: Better::None,
+        value: f64::from(loss),
+    }));
     let metrics = &mut measurement.metrics;
     metrics.set("startup_ms", startup.as_secs_f64() * 1e3);
     metrics.set_optional("model_size_mb", model_size_bytes.map(|bytes| bytes as f64 / MB));
@@ -147,10 +173,74 @@ fn run(plan: &PlannedRun, stop: &AtomicBool) -> Result<Measurement, EngineError>
         metrics.set("memory_device_allocated_mb", memory.allocated as f64 / MB);
         metrics.set("memory_device_reserved_mb", memory.reserved as f64 / MB);
     }
+    // Memory was read; what is computed from here on counts no more.
+    if let (Some(path), RunStatus::Ok) = (reference, measurement.status) {
+        match compare(engine, plan, workload, path) {
+            Ok(fidelity) => fidelity.store(&mut measurement.metrics, &mut measurement.extra_metrics),
+            // What was measured stays measured.
+            Err(error) => measurement.hint = Some(format!("the fidelity is not known: {}", one_line(&error))),
+        }
+    }
     let versions = engine.versions();
     measurement.engine_version = Some(versions.engine);
     measurement.framework_version = Some(versions.framework);
     Ok(measurement)
+}
+
+/// Compares the outputs of what was measured with the reference.
+fn compare(
+    engine: &dyn Engine,
+    plan: &PlannedRun,
+    mut workload: Box<dyn Workload>,
+    reference: &Path,
+) -> Result<Fidelity, EngineError> {
+    let inputs = fidelity::inputs(plan);
+    let outputs = match workload.outputs(&inputs)? {
+        Some(outputs) => outputs,
+        None => {
+            // What was measured changed the network: a fresh one answers, once there is room for it.
+            drop(workload);
+            engine.infer(plan, &inputs)?
+        }
+    };
+    fidelity::against_file(&outputs, reference)
+}
+
+/// The metrics of a generation, from the nanoseconds of its phases: the time to the first token is the median of the
+/// prefill; the time of each further one the median of the decoding, shared by all of them. Tokens are counted over
+/// the whole batch.
+fn generation_metrics(
+    shape: GenerationShape,
+    batch: u64,
+    prefill: &[u64],
+    decode: &[u64],
+    metrics: &mut MetricSet,
+) -> Vec<ExtraMetric> {
+    let median = |nanoseconds: &[u64]| {
+        let ms: Vec<f64> = nanoseconds.iter().map(|&ns| ns as f64 / 1e6).collect();
+        stats::quantile(&stats::sorted(&ms), 0.5)
+    };
+    let first = median(prefill);
+    let later = shape.new_tokens - 1;
+    let each = median(decode).filter(|_| later > 0).map(|ms| ms / later as f64);
+    metrics.set_optional("time_to_first_token_ms", first);
+    metrics.set_optional("time_per_output_token_ms", each);
+    let rate = metrics.get("throughput_samples_per_second").map(|samples| samples * shape.new_tokens as f64);
+    metrics.set_optional("throughput_tokens_per_second", rate);
+    let rates = [
+        ("prefill_tokens_per_second", first.map(|ms| (batch * shape.prompt_tokens) as f64 / ms * 1e3)),
+        ("decode_tokens_per_second", each.map(|ms| batch as f64 / ms * 1e3)),
+    ];
+    rates
+        .into_iter()
+        .filter_map(|(name, rate)| rate.filter(|rate| rate.is_finite() && *rate > 0.0).map(|rate| (name, rate)))
+        .map(|(name, value)| ExtraMetric {
+            name: name.to_owned(),
+            unit: "tokens/s".to_owned(),
+            better: Better::Higher,
+            value,
+        })
+        .collect()
 }
 
 /// Turns what sampling brought into a measurement.
@@ -163,10 +253,18 @@ fn describe(plan: &PlannedRun, workload: &dyn Workload, end: SamplingEnd<EngineE
         metrics.set("success_rate", end.iterations.len() as f64 / tried as f64);
     }
     let phases: Vec<(&str, &Vec<u64>)> = workload.phases().iter().copied().zip(&end.phases).collect();
-    for (phase, nanoseconds) in &phases {
-        let ms: Vec<f64> = nanoseconds.iter().map(|&ns| ns as f64 / 1e6).collect();
-        metrics.set_optional(&format!("{phase}_ms"), stats::mean(&ms));
-    }
+    let extra_metrics = match (workload.generation(), &end.phases[..]) {
+        (Some(shape), [prefill, decode]) => {
+            generation_metrics(shape, workload.samples_per_iteration(), prefill, decode, &mut metrics)
+        }
+        _ => {
+            for (phase, nanoseconds) in &phases {
+                let ms: Vec<f64> = nanoseconds.iter().map(|&ns| ns as f64 / 1e6).collect();
+                metrics.set_optional(&format!("{phase}_ms"), stats::mean(&ms));
+            }
+            Vec::new()
+        }
+    };
     let status = match (&end.error, end.stop_reason) {
         (Some(error), _) => error.status(),
         (None, StopReason::Interrupted) => RunStatus::Interrupted,
@@ -191,7 +289,7 @@ fn describe(plan: &PlannedRun, workload: &dyn Workload, end: SamplingEnd<EngineE
         },
         hint: end.error.as_ref().and_then(EngineError::hint),
         metrics,
-        extra_metrics: Vec::new(),
+        extra_metrics,
         samples,
         telemetry: Vec::new(),
         operator_times: Vec::new(),

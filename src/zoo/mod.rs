@@ -20,6 +20,7 @@ pub mod gpt2;
 mod inventory;
 pub mod mobilenet_v2;
 pub mod network;
+pub mod quantize;
 pub mod registry;
 pub mod resnet;
 pub mod rule;

@@ -7,6 +7,7 @@ use super::batch::{Batch, Output};
 use super::error::{WeightError, ZooError};
 use super::generation::Writer;
 use super::inventory::{Entry, inventory};
+use super::quantize;
 use super::targets::Targets;
 use super::trainer::{BurnTrainer, Trainer};
 use super::weights::{self, Checkpoint, WeightSource};
@@ -41,6 +42,17 @@ pub trait Network: Send {
     ///
     /// An unreadable source, or one that differs from the network in any name, shape or element type.
     fn load(&mut self, source: &WeightSource) -> Result<(), WeightError>;
+
+    /// The same network, the weights of its linear layers and convolutions kept as 8-bit integers; products stay in
+    /// floating point. See [`quantize`].
+    ///
+    /// # Errors
+    ///
+    /// No weights yet.
+    fn with_integer_weights(self: Box<Self>) -> Result<Box<dyn Network>, ZooError>;
+
+    /// Whether any weight is kept as integers.
+    fn has_integer_weights(&self) -> bool;
 
     /// Copies every parameter and buffer to the host, by reference names and in the reference's layout.
     ///
@@ -126,7 +138,7 @@ pub trait Architecture: Module + 'static {
 
 /// Boxes a module as a [`Network`] without weights.
 pub fn boxed<A: Architecture>(module: A, device: &Device) -> Box<dyn Network> {
-    Box::new(BurnNetwork { module, device: device.clone(), loaded: false })
+    Box::new(BurnNetwork { module, device: device.clone(), loaded: false, integer_weights: 0 })
 }
 
 /// A Burn module, its device, and whether it has weights worth running.
@@ -134,6 +146,8 @@ pub(super) struct BurnNetwork<A> {
     pub(super) module: A,
     pub(super) device: Device,
     pub(super) loaded: bool,
+    /// How many tensors are kept as integers.
+    pub(super) integer_weights: usize,
 }
 
 impl<A: Architecture> BurnNetwork<A> {
@@ -173,9 +187,22 @@ impl<A: Architecture> Network for BurnNetwork<A> {
     fn load(&mut self, source: &WeightSource) -> Result<(), WeightError> {
         // A load that fails half-way leaves a mixture that must not run.
         self.loaded = false;
+        self.integer_weights = 0;
         weights::load(&mut self.module, &self.device, source)?;
         self.loaded = true;
         Ok(())
+    }
+
+    fn with_integer_weights(self: Box<Self>) -> Result<Box<dyn Network>, ZooError> {
+        if !self.loaded {
+            return Err(ZooError::NoWeights);
+        }
+        let (module, integer_weights) = quantize::to_integers(self.module, &self.device);
+        Ok(Box::new(Self { module, integer_weights, ..*self }))
+    }
+
+    fn has_integer_weights(&self) -> bool {
+        self.integer_weights > 0
     }
 
     fn weights(&self) -> Result<Vec<HostTensor>, WeightError> {

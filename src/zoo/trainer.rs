@@ -1,7 +1,7 @@
 //! Training steps, phase by phase, so that whoever measures can time each of them.
 
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig, momentum::MomentumConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::batch::Batch;
 use super::error::ZooError;
@@ -44,6 +44,9 @@ pub trait Trainer: Send {
     /// The loss of the last `loss` phase; waits for the device. `None` before the first one, or where the
     /// device fails to hand it over.
     fn last_loss(&mut self) -> Option<f32>;
+
+    /// The element type of the last loss: what the step really computed in.
+    fn last_loss_dtype(&self) -> Option<DType>;
 
     /// The network with what it learned so far, on the same device without gradients.
     ///
@@ -153,12 +156,17 @@ impl<A: Architecture> Trainer for BurnTrainer<A> {
         values.first().copied()
     }
 
+    fn last_loss_dtype(&self) -> Option<DType> {
+        self.last_loss.as_ref().map(Tensor::dtype)
+    }
+
     fn into_network(self: Box<Self>) -> Result<Box<dyn Network>, ZooError> {
         let module = self.module.ok_or(ZooError::NoWeights)?;
         Ok(Box::new(BurnNetwork {
             module: module.valid(),
             device: self.device.without_autodiff(),
             loaded: self.loaded,
+            integer_weights: 0,
         }))
     }
 }

@@ -345,12 +345,20 @@ fn hardware_names_what_is_here_and_what_is_missing() {
         let row = devices.iter().find(|row| row["engine"] == engine).unwrap();
         assert_eq!(row["platform"], "cpu");
         assert_eq!(row["software"], "no");
-        assert!(row["precisions"].as_str().unwrap().contains("fp32"));
     }
+    let support = hardware["support"].as_array().unwrap();
+    let find = |engine: &str, precision: &str, mode: &str| {
+        let fits =
+            |row: &&serde_json::Value| row["engine"] == engine && row["precision"] == precision && row["mode"] == mode;
+        support.iter().find(fits).unwrap()
+    };
+    assert_eq!(find("burn-flex", "int8w", "inference")["supported"], "yes");
+    let gap = find("burn-ndarray", "fp16", "inference");
+    assert_eq!(gap["supported"], "no");
+    assert!(gap["reason"].as_str().unwrap().contains("fp16") && gap["way_out"].as_str().unwrap().contains("fp32"));
     assert!(!devices.iter().any(|row| row["engine"] == "scripted"), "the test engine is hidden");
-    let missing = hardware["missing"].as_array().unwrap();
     for platform in ["openvino", "webgpu", "webnn", "tpu", "mps"] {
-        let row = missing.iter().find(|row| row["platform"] == platform).unwrap();
+        let row = support.iter().find(|row| row["platform"] == platform).unwrap();
         assert!(!row["reason"].as_str().unwrap().is_empty() && !row["way_out"].as_str().unwrap().is_empty());
     }
     assert!(sandbox.listing().is_empty());

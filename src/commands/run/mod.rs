@@ -1,5 +1,6 @@
 //! `benchdb run`: plan, measure each run in a worker process, store each as soon as it is measured, sum up.
 
+mod references;
 mod search;
 mod session;
 mod tables;
@@ -25,7 +26,7 @@ const BATCHES_IN_FLIGHT: u32 = 4;
 const MIN_TIME: Duration = Duration::from_secs(1);
 
 /// What a campaign's plan fixes; `--resume` goes on with the plan as it is.
-const PLAN_OPTIONS: [&str; 26] = [
+const PLAN_OPTIONS: [&str; 27] = [
     "models",
     "category",
     "all",
@@ -36,6 +37,7 @@ const PLAN_OPTIONS: [&str; 26] = [
     "mode",
     "training_mode",
     "optimizer",
+    "generate",
     "threads",
     "device_index",
     "include_software",
@@ -134,6 +136,10 @@ struct WhatArgs {
     /// The optimizer of training steps
     #[arg(long, value_enum, default_value = "adam")]
     optimizer: TrainingOptimizer,
+    /// Let models that write produce this many tokens, with a key-value cache: time to the first token and for each
+    /// further one
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    generate: Option<u32>,
     /// Threads on the host (all processors without)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     threads: Option<u32>,
@@ -315,6 +321,14 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
     if args.weights.is_some() && !matches!(&models, ModelChoice::Named(names) if names.len() == 1) {
         return Err(CommandError::new("`--weights` belongs to one model", "name one with `--model`").into());
     }
+    let mode = if what.training_mode { Mode::Training } else { what.mode };
+    if what.generate.is_some() && (mode != Mode::Inference || args.sampling.throughput_mode) {
+        return Err(CommandError::new(
+            "`--generate` measures inference, one batch at a time",
+            "leave out `--mode`, `--training-mode` and `--throughput-mode`",
+        )
+        .into());
+    }
     let min_time = args.sampling.min_time.unwrap_or(MIN_TIME.min(args.sampling.max_time));
     if args.sampling.max_time < min_time {
         return Err(CommandError::new(
@@ -329,7 +343,7 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         engines: what.engines.clone(),
         batch_sizes: without_repeats(&what.batch_sizes),
         precisions: without_repeats(&what.precisions),
-        mode: if what.training_mode { Mode::Training } else { what.mode },
+        mode,
         optimizer: what.optimizer,
         sampling: Sampling {
             warmup_iterations: args.sampling.warmup,
@@ -347,6 +361,7 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         device_index: what.device_index,
         include_software: what.include_software,
         limit: what.limit.map(|limit| limit as usize),
+        generate: what.generate,
     })
 }
 

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest as _, Sha256};
 
+use super::references::References;
 use super::tables::{describe, outcome, result_table};
 use crate::commands::analyze::campaign_tables;
 use crate::commands::{CommandError, Context, ExitStatus, OutputArgs, path_text, recovery, unreadable, write_to};
@@ -39,6 +40,7 @@ pub(super) struct Session<'s> {
     campaign: Campaign,
     environment: Environment,
     artifacts: HashMap<PathBuf, Artifact>,
+    references: References,
     stop: Arc<AtomicBool>,
     compares: bool,
     output_ci: Option<PathBuf>,
@@ -58,6 +60,7 @@ impl<'s> Session<'s> {
             campaign,
             environment: capture_environment(Path::new(".")),
             artifacts: HashMap::new(),
+            references: References::default(),
             stop: stop_on_signals()?,
             compares: false,
             output_ci: None,
@@ -171,7 +174,8 @@ impl<'s> Session<'s> {
         let what = describe(&open.plan);
         let mut last_beat = Instant::now();
         let store = &mut *self.store;
-        let measurement = self.runner.measure(&open.plan, &self.stop, &mut |progress| {
+        let reference = self.references.of(&open.plan, &self.runner, &self.stop, self.context);
+        let measurement = self.runner.measure(&open.plan, reference.as_deref(), &self.stop, &mut |progress| {
             bar.set_message(match progress {
                 Progress::Loading => format!("{what}: loading"),
                 Progress::WarmingUp => format!("{what}: warming up"),

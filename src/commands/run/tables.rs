@@ -60,17 +60,22 @@ pub(super) fn plan_tables(plan: &Plan, people: bool) -> Vec<Table> {
 }
 
 /// The metrics of the table that ends a campaign, with the short names that people read.
-const SHOWN: [(&str, &str); 10] = [
+const SHOWN: [(&str, &str); 15] = [
     ("latency_p50_ms", "p50 ms"),
     ("latency_p95_ms", "p95 ms"),
     ("latency_p99_ms", "p99 ms"),
     ("throughput_samples_per_second", "samples/s"),
+    ("time_to_first_token_ms", "first token ms"),
+    ("time_per_output_token_ms", "token ms"),
+    ("throughput_tokens_per_second", "tokens/s"),
     ("forward_ms", "forward ms"),
     ("loss_ms", "loss ms"),
     ("backward_ms", "backward ms"),
     ("optimizer_step_ms", "optimizer ms"),
     ("first_inference_ms", "first ms"),
     ("memory_host_peak_mb", "peak MB"),
+    ("fidelity_cosine", "cosine"),
+    ("fidelity_relative_error", "rel. error"),
 ];
 
 /// One row a run, with the metrics that any of them has. For people the names are short, what all runs share stands in

@@ -1,12 +1,18 @@
 //! The engines on Burn: one code for all of its backends.
 
+mod workloads;
+
 use burn::tensor::{DType, Device as BurnDevice, DeviceType, FloatDType};
 
-use super::{DeviceMemory, Engine, EngineError, Loaded, ProbedDevice, RunClock, Versions, Workload};
-use crate::domain::{Device, DeviceKind, HostTensor, Mode, PlannedRun, Platform, Precision, WeightChoice};
+use super::{Engine, EngineError, GenerationShape, Loaded, ProbedDevice, RunClock, Versions, Workload};
+use crate::domain::{
+    Device, DeviceKind, HostTensor, InputSpec, Mode, PlannedRun, Platform, Precision, TrainingOptimizer, WeightChoice,
+};
 use crate::hardware::{host_cpu, nvml};
 use crate::measure::MonotonicClock;
-use crate::zoo::{self, Batch, Network, Output, Targets, Trainer, WeightSource};
+use crate::zoo::quantize::keeps_integers;
+use crate::zoo::{self, Batch, Network, Targets, WeightSource};
+use workloads::{GenerationWorkload, InferenceWorkload, TrainingWorkload, forward_on_host, wait};
 
 /// The release of Burn that is built in; `Cargo.toml` pins it.
 const BURN_VERSION: &str = "0.22.1";
@@ -74,12 +80,9 @@ impl Engine for BurnEngine {
             .iter()
             .map(|device| ProbedDevice {
                 device: self.describe(device),
-                precisions: [Precision::Fp32, Precision::Fp16, Precision::Bf16]
+                precisions: [Precision::Fp32, Precision::Fp16, Precision::Bf16, Precision::Int8w]
                     .into_iter()
-                    .filter(|precision| {
-                        *precision == Precision::Fp32
-                            || float_type(*precision).is_some_and(|float| device.supports_dtype(DType::from(float)))
-                    })
+                    .filter(|&precision| precision == Precision::Fp32 || reports(device, precision))
                     .collect(),
             })
             .collect())
@@ -95,24 +98,36 @@ impl Engine for BurnEngine {
                 "attribution methods are not in this release",
                 Some("`--mode inference`"),
             ),
-            (_, Precision::Fp32) | (Mode::Inference, Precision::Fp16 | Precision::Bf16) => Ok(()),
-            (Mode::Training, Precision::Fp16 | Precision::Bf16) => unsupported(
-                format!("training in {precision}"),
-                "half-precision training was not yet shown to learn here",
-                Some("`--precision fp32`"),
-            ),
+            (_, Precision::Fp32 | Precision::Fp16 | Precision::Bf16) | (Mode::Inference, Precision::Int8w) => Ok(()),
+            (Mode::Training, Precision::Int8w) => {
+                unsupported("training in int8w".into(), "integers have no gradient", Some("`--precision bf16` or fp32"))
+            }
             (_, Precision::Tf32) => {
                 unsupported("tf32".into(), "Burn does not let a program choose it", Some("`--precision fp32`"))
             }
             (_, Precision::Amp) => {
                 unsupported("amp".into(), "Burn has no automatic mixed precision", Some("`--precision fp16`"))
             }
-            (_, Precision::Int8 | Precision::Int8w) => unsupported(
-                precision.to_string(),
-                "Burn computes quantised weights in floating point, and this release does not measure that yet",
-                Some("`--precision fp32`"),
+            (_, Precision::Int8) => unsupported(
+                "int8".into(),
+                "Burn multiplies quantised weights in floating point",
+                Some("`--precision int8w`, which keeps the weights alone as integers"),
             ),
         }
+    }
+
+    fn accepts(&self, plan: &PlannedRun) -> Result<(), EngineError> {
+        let configuration = &plan.configuration;
+        let training = configuration.mode == Mode::Training;
+        if training && configuration.precision == Precision::Fp16 && plan.optimizer == TrainingOptimizer::Adam {
+            return Err(EngineError::Unsupported {
+                engine: self.name(),
+                what: "training in fp16 with Adam".into(),
+                reason: "its epsilon of 1e-8 is 0 in fp16, and the second step divides by it",
+                nearest: Some("`--optimizer sgd`, or `--precision bf16`"),
+            });
+        }
+        Ok(())
     }
 
     fn load(&self, plan: &PlannedRun) -> Result<Loaded, EngineError> {
@@ -123,15 +138,14 @@ impl Engine for BurnEngine {
             Mode::Inference | Mode::Explanation => device,
         };
         let entry = zoo_entry(&configuration.model)?;
-        let mut network = entry.build(&device);
-        network.load(&weight_source(plan))?;
+        let network = self.loaded_network(plan, &device)?;
         let model_size_bytes = Some(network.size_bytes());
         let batch_size = configuration.batch_size as usize;
         let inputs = zoo::host_inputs(&plan.inputs, batch_size, plan.seed);
         let batch = Batch::from_host(&inputs, &device)?;
         let in_flight = plan.sampling.batches_in_flight.max(1);
-        let workload: Box<dyn Workload> = match configuration.mode {
-            Mode::Training => {
+        let workload: Box<dyn Workload> = match (configuration.mode, plan.generate) {
+            (Mode::Training, _) => {
                 let targets = zoo::host_targets(entry.task, &plan.inputs, entry.labels, batch_size, plan.seed);
                 Box::new(TrainingWorkload {
                     targets: Targets::from_host(entry.task, &targets, &device)?,
@@ -142,7 +156,22 @@ impl Engine for BurnEngine {
                     batch_size: configuration.batch_size,
                 })
             }
-            Mode::Inference | Mode::Explanation => Box::new(InferenceWorkload {
+            (Mode::Inference | Mode::Explanation, Some(new_tokens)) => {
+                network.writer()?;
+                Box::new(GenerationWorkload {
+                    network,
+                    batch,
+                    device: device.clone(),
+                    batch_size: configuration.batch_size,
+                    shape: GenerationShape {
+                        prompt_tokens: prompt_tokens(&plan.inputs),
+                        new_tokens: u64::from(new_tokens.max(1)),
+                    },
+                    logits: None,
+                    precision: None,
+                })
+            }
+            (Mode::Inference | Mode::Explanation, None) => Box::new(InferenceWorkload {
                 network,
                 batch,
                 device: device.clone(),
@@ -160,14 +189,31 @@ impl Engine for BurnEngine {
         let entry = zoo_entry(&plan.configuration.model)?;
         let device = self.open(plan)?;
         zoo::check_inputs(&entry.inputs(), inputs)?;
-        let mut network = entry.build(&device);
-        network.load(&weight_source(plan))?;
-        let outputs = network.forward(&Batch::from_host(inputs, &device)?)?;
-        Ok(outputs.iter().map(Output::to_host).collect::<Result<_, _>>()?)
+        let network = self.loaded_network(plan, &device)?;
+        forward_on_host(network.as_ref(), inputs)
     }
 }
 
 impl BurnEngine {
+    /// The network of a plan with its weights, as the plan's precision keeps them.
+    fn loaded_network(self, plan: &PlannedRun, device: &BurnDevice) -> Result<Box<dyn Network>, EngineError> {
+        let mut network = zoo_entry(&plan.configuration.model)?.build(device);
+        network.load(&weight_source(plan))?;
+        if plan.configuration.precision != Precision::Int8w {
+            return Ok(network);
+        }
+        let network = network.with_integer_weights()?;
+        if network.has_integer_weights() {
+            return Ok(network);
+        }
+        Err(EngineError::Unsupported {
+            engine: self.name(),
+            what: format!("int8w for {}", plan.configuration.model),
+            reason: "the network has no weights that are multiplied",
+            nearest: Some("`--precision fp32`"),
+        })
+    }
+
     /// Every device that the backend finds, in its order; empty where the driver is missing.
     fn devices(self) -> Result<Vec<BurnDevice>, EngineError> {
         let (feature, compiled) = self.feature();
@@ -219,16 +265,22 @@ impl BurnEngine {
             });
         }
         let mut device = devices.swap_remove(index);
-        if let (Some(float), true) = (float_type(configuration.precision), configuration.precision != Precision::Fp32) {
-            let refused = |reason| EngineError::Unsupported {
-                engine: self.name(),
-                what: format!("{} on this device", configuration.precision),
-                reason,
-                nearest: Some("`--precision fp32`"),
-            };
-            if !device.supports_dtype(DType::from(float)) {
-                return Err(refused("the device does not report the type"));
-            }
+        if configuration.precision == Precision::Fp32 {
+            return Ok(device);
+        }
+        let refused = |reason| EngineError::Unsupported {
+            engine: self.name(),
+            what: format!("{} on this device", configuration.precision),
+            reason,
+            nearest: Some("`--precision fp32`"),
+        };
+        if !reports(&device, configuration.precision) {
+            return Err(refused("the device does not report the type"));
+        }
+        if let Some(float) = float_type(configuration.precision)
+            && device.settings().float_dtype != float
+        {
+            // Burn takes this once a process, which is why each configuration has a process of its own.
             device.configure(float).map_err(|_| refused("the device's float type is already set"))?;
         }
         Ok(device)
@@ -282,21 +334,27 @@ fn vendor_of(name: &str) -> &'static str {
     VENDORS.iter().find(|(sign, _)| name.contains(sign)).map_or("", |(_, vendor)| vendor)
 }
 
+/// Whether a device says that it stores or computes what a precision needs.
+fn reports(device: &BurnDevice, precision: Precision) -> bool {
+    match precision {
+        // A device that only stores the type is enough: products are in floating point.
+        Precision::Int8w => keeps_integers(device),
+        _ => float_type(precision).is_some_and(|float| device.supports_dtype(DType::from(float))),
+    }
+}
+
+/// The tokens that a model reads before it writes.
+fn prompt_tokens(inputs: &[InputSpec]) -> u64 {
+    let tokens = inputs.iter().filter(|input| input.kind.vocabulary().is_some());
+    tokens.filter_map(|input| input.shape.first()).map(|&length| length as u64).sum()
+}
+
 fn float_type(precision: Precision) -> Option<FloatDType> {
     match precision {
         Precision::Fp32 => Some(FloatDType::F32),
         Precision::Fp16 => Some(FloatDType::F16),
         Precision::Bf16 => Some(FloatDType::BF16),
         Precision::Tf32 | Precision::Amp | Precision::Int8 | Precision::Int8w => None,
-    }
-}
-
-fn precision_of(dtype: DType) -> Option<Precision> {
-    match dtype {
-        DType::F32 => Some(Precision::Fp32),
-        DType::F16 => Some(Precision::Fp16),
-        DType::BF16 => Some(Precision::Bf16),
-        _ => None,
     }
 }
 
@@ -311,100 +369,6 @@ fn weight_source(plan: &PlannedRun) -> WeightSource {
     match &plan.weights {
         WeightChoice::Seeded(seed) => WeightSource::Seeded(*seed),
         WeightChoice::File(path) => WeightSource::File(path.clone()),
-    }
-}
-
-fn wait(device: &BurnDevice) -> Result<(), EngineError> {
-    device.sync().map_err(|error| EngineError::Device { message: error.to_string() })
-}
-
-fn memory_of(device: &BurnDevice) -> Option<DeviceMemory> {
-    let usage = device.memory_pool_usage()?;
-    Some(DeviceMemory { allocated: usage.bytes_in_use, reserved: usage.bytes_reserved })
-}
-
-struct InferenceWorkload {
-    network: Box<dyn Network>,
-    batch: Batch,
-    device: BurnDevice,
-    in_flight: u32,
-    batch_size: u32,
-    /// Kept until the device is done: what nobody holds, a lazy backend need not compute.
-    outputs: Vec<Output>,
-    precision: Option<Precision>,
-}
-
-impl Workload for InferenceWorkload {
-    fn iterate(&mut self, _: &mut dyn FnMut()) -> Result<(), EngineError> {
-        for _ in 0..self.in_flight {
-            self.outputs.extend(self.network.forward(&self.batch)?);
-        }
-        wait(&self.device)
-    }
-
-    fn between(&mut self) {
-        if self.precision.is_none() {
-            self.precision = self.outputs.first().and_then(|output| precision_of(output.dtype()));
-        }
-        self.outputs.clear();
-    }
-
-    fn samples_per_iteration(&self) -> u64 {
-        u64::from(self.batch_size) * u64::from(self.in_flight)
-    }
-
-    fn result_precision(&self) -> Option<Precision> {
-        self.precision
-    }
-
-    fn device_memory(&self) -> Option<DeviceMemory> {
-        memory_of(&self.device)
-    }
-}
-
-struct TrainingWorkload {
-    trainer: Box<dyn Trainer>,
-    batch: Batch,
-    targets: Targets,
-    device: BurnDevice,
-    in_flight: u32,
-    batch_size: u32,
-}
-
-impl Workload for TrainingWorkload {
-    fn iterate(&mut self, mark: &mut dyn FnMut()) -> Result<(), EngineError> {
-        if self.in_flight > 1 {
-            for _ in 0..self.in_flight {
-                self.trainer.forward(&self.batch)?;
-                self.trainer.loss(&self.batch, &self.targets)?;
-                self.trainer.backward()?;
-                self.trainer.step()?;
-            }
-            return wait(&self.device);
-        }
-        self.trainer.forward(&self.batch)?;
-        wait(&self.device)?;
-        mark();
-        self.trainer.loss(&self.batch, &self.targets)?;
-        wait(&self.device)?;
-        mark();
-        self.trainer.backward()?;
-        wait(&self.device)?;
-        mark();
-        self.trainer.step()?;
-        wait(&self.device)
-    }
-
-    fn phases(&self) -> &'static [&'static str] {
-        if self.in_flight > 1 { &[] } else { &["forward", "loss", "backward", "optimizer_step"] }
-    }
-
-    fn samples_per_iteration(&self) -> u64 {
-        u64::from(self.batch_size) * u64::from(self.in_flight)
-    }
-
-    fn device_memory(&self) -> Option<DeviceMemory> {
-        memory_of(&self.device)
     }
 }
 

@@ -1,0 +1,55 @@
+//! The reference outputs of a campaign: computed once for each model, weights and inputs, and removed at its end.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tempfile::TempDir;
+
+use crate::commands::Context;
+use crate::domain::PlannedRun;
+use crate::domain::text::one_line;
+use crate::engine::Runner;
+use crate::engine::fidelity::reference_plan;
+
+/// Files of reference outputs, by the plans that give them.
+#[derive(Default)]
+pub(super) struct References {
+    folder: Option<TempDir>,
+    /// `None` for one that could not be computed; it is not tried again.
+    known: HashMap<String, Option<PathBuf>>,
+}
+
+impl References {
+    /// The file that a run's outputs are compared with; `None` where there is nothing to compare, or the reference
+    /// could not be computed, which is said once.
+    pub fn of(&mut self, plan: &PlannedRun, runner: &Runner, stop: &AtomicBool, context: &Context) -> Option<PathBuf> {
+        let reference = reference_plan(plan)?;
+        let key = serde_json::to_string(&reference).ok()?;
+        if let Some(known) = self.known.get(&key) {
+            return known.clone();
+        }
+        let written = self.path().and_then(|path| {
+            runner.write_reference(&reference, &path, stop).map_err(|error| one_line(&error)).map(|()| path)
+        });
+        if let Err(reason) = &written
+            && !stop.load(Ordering::Relaxed)
+        {
+            context.note(&format!(
+                "no fidelity for {}: its reference (fp32 by {}) could not be computed: {reason}",
+                reference.configuration.model, reference.configuration.engine
+            ));
+        }
+        self.known.entry(key).or_insert(written.ok()).clone()
+    }
+
+    /// A new file in the campaign's folder.
+    fn path(&mut self) -> Result<PathBuf, String> {
+        let number = self.known.len();
+        let folder = match self.folder.take() {
+            Some(folder) => folder,
+            None => tempfile::tempdir().map_err(|error| error.to_string())?,
+        };
+        Ok(self.folder.insert(folder).path().join(format!("{number}.safetensors")))
+    }
+}

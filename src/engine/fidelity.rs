@@ -1,0 +1,246 @@
+//! How near the outputs of a run come to the reference: fp32 on the processor, by burn-flex, with the same weights and
+//! inputs.
+//!
+//! The reference is computed in a process of its own, so that it counts as nobody's memory, and travels as a file.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors, View};
+
+use super::EngineError;
+use super::burn::BurnEngine;
+use super::{Engine as _, find_engine};
+use crate::domain::metric::Better;
+use crate::domain::run::ExtraMetric;
+use crate::domain::{Configuration, HostData, HostTensor, MetricSet, Mode, PlannedRun, Platform, Precision, Sampling};
+use crate::hardware::host_cpu;
+use crate::zoo::host_inputs;
+
+/// The samples of a batch that are compared: its first ones. More would cost time and tell nothing new.
+const SAMPLES: usize = 4;
+
+/// The share of predictions that agree; see [`compare`].
+pub const TOP1_AGREEMENT: &str = "fidelity_top1_agreement";
+
+/// The run that gives the reference for `plan`; `None` where `plan` is that run itself, or its engine only pretends.
+pub fn reference_plan(plan: &PlannedRun) -> Option<PlannedRun> {
+    let configuration = &plan.configuration;
+    let reference = BurnEngine::Flex;
+    let hidden = find_engine(&configuration.engine).map_or(true, |engine| engine.hidden());
+    let is_reference = configuration.engine == reference.name() && configuration.precision == Precision::Fp32;
+    if hidden || is_reference || !reference.feature().1 {
+        return None;
+    }
+    Some(PlannedRun {
+        position: 0,
+        repetition: 1,
+        configuration: Configuration {
+            platform: Platform::Cpu,
+            device: host_cpu(),
+            engine: reference.name().to_owned(),
+            precision: Precision::Fp32,
+            mode: Mode::Inference,
+            // What is compared does not depend on these.
+            batch_size: (configuration.batch_size as usize).min(SAMPLES) as u32,
+            parameters: Default::default(),
+            ..configuration.clone()
+        },
+        device_index: 0,
+        sampling: Sampling::default(),
+        generate: None,
+        ..plan.clone()
+    })
+}
+
+/// The inputs that are compared: those of the first samples of the plan's batch.
+pub(super) fn inputs(plan: &PlannedRun) -> Vec<HostTensor> {
+    host_inputs(&plan.inputs, (plan.configuration.batch_size as usize).min(SAMPLES), plan.seed)
+}
+
+/// Computes the outputs of a reference plan and writes them to a file.
+pub(super) fn write_reference(plan: &PlannedRun, path: &Path) -> Result<(), EngineError> {
+    let outputs = find_engine(&plan.configuration.engine)?.infer(plan, &inputs(plan))?;
+    let views = outputs.iter().filter_map(|output| match &output.data {
+        HostData::F32(values) => Some((output.name.as_str(), Floats { shape: &output.shape, values })),
+        HostData::I64(_) => None,
+    });
+    safetensors::serialize_to_file(views, None, path)
+        .map_err(|source| EngineError::Reference { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// Reads what [`write_reference`] wrote.
+fn read_reference(path: &Path) -> Result<Vec<HostTensor>, EngineError> {
+    let failed =
+        |source: Box<dyn std::error::Error + Send + Sync>| EngineError::Reference { path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(|source| failed(source.into()))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|source| failed(source.into()))?;
+    Ok(file
+        .iter()
+        .map(|(name, tensor)| HostTensor {
+            name: name.to_owned(),
+            shape: tensor.shape().to_vec(),
+            data: HostData::F32(
+                tensor.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
+            ),
+        })
+        .collect())
+}
+
+struct Floats<'v> {
+    shape: &'v [usize],
+    values: &'v [f32],
+}
+
+impl View for Floats<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    fn data_len(&self) -> usize {
+        4 * self.values.len()
+    }
+}
+
+/// How two sets of outputs relate.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Fidelity {
+    cosine: Option<f64>,
+    relative_error: Option<f64>,
+    top1_agreement: Option<f64>,
+}
+
+impl Fidelity {
+    /// Stores what is known.
+    pub fn store(self, metrics: &mut MetricSet, extra: &mut Vec<ExtraMetric>) {
+        metrics.set_optional("fidelity_cosine", self.cosine);
+        metrics.set_optional("fidelity_relative_error", self.relative_error);
+        extra.extend(self.top1_agreement.filter(|share| share.is_finite()).map(|value| ExtraMetric {
+            name: TOP1_AGREEMENT.to_owned(),
+            unit: String::new(),
+            better: Better::Higher,
+            value,
+        }));
+    }
+}
+
+/// Compares outputs with those of the reference file.
+pub(super) fn against_file(outputs: &[HostTensor], path: &Path) -> Result<Fidelity, EngineError> {
+    Ok(compare(outputs, &read_reference(path)?))
+}
+
+/// Compares the outputs that both have, all of them taken as one vector: the cosine of the angle between the two, and
+/// the L2 norm of their difference over that of the reference. An output that is not finite agrees with nothing: the
+/// cosine is 0 and there is no relative error. The share of rows whose largest element is at the same place in both
+/// is taken over outputs of the name `logits`; `None` without one.
+fn compare(outputs: &[HostTensor], reference: &[HostTensor]) -> Fidelity {
+    let (mut product, mut own, mut theirs, mut difference) = (0.0, 0.0, 0.0, 0.0);
+    let (mut rows, mut agreeing) = (0_u64, 0_u64);
+    let mut compared = false;
+    for expected in reference {
+        let found = outputs.iter().find(|output| output.name == expected.name && output.shape == expected.shape);
+        let (Some(HostData::F32(found)), HostData::F32(wanted)) = (found.map(|output| &output.data), &expected.data)
+        else {
+            continue;
+        };
+        compared = true;
+        for (&a, &b) in found.iter().zip(wanted) {
+            let (a, b) = (f64::from(a), f64::from(b));
+            product += a * b;
+            own += a * a;
+            theirs += b * b;
+            difference += (a - b) * (a - b);
+        }
+        if let ("logits", Some(&classes @ 1..)) = (expected.name.as_str(), expected.shape.last()) {
+            for (a, b) in found.chunks_exact(classes).zip(wanted.chunks_exact(classes)) {
+                rows += 1;
+                agreeing += u64::from(largest(a).is_some() && largest(a) == largest(b));
+            }
+        }
+    }
+    if !compared {
+        return Fidelity::default();
+    }
+    let finite = own.is_finite();
+    let cosine = product / (own.sqrt() * theirs.sqrt());
+    Fidelity {
+        cosine: Some(if finite { cosine } else { 0.0 }).filter(|cosine| cosine.is_finite()),
+        relative_error: finite.then(|| (difference / theirs).sqrt()).filter(|error| error.is_finite()),
+        top1_agreement: (rows > 0).then(|| agreeing as f64 / rows as f64),
+    }
+}
+
+/// The place of the largest element, the first of equals; `None` where one is not a number.
+fn largest(row: &[f32]) -> Option<usize> {
+    let mut best = 0;
+    for (at, value) in row.iter().enumerate() {
+        if value.is_nan() {
+            return None;
+        }
+        if *value > row[best] {
+            best = at;
+        }
+    }
+    Some(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(name: &str, shape: &[usize], values: &[f32]) -> HostTensor {
+        HostTensor { name: name.into(), shape: shape.to_vec(), data: HostData::F32(values.to_vec()) }
+    }
+
+    #[test]
+    fn equal_outputs_agree_wholly() {
+        let outputs = [tensor("logits", &[2, 2], &[1.0, 2.0, 4.0, 3.0])];
+        let fidelity = compare(&outputs, &outputs);
+        assert_eq!(fidelity, Fidelity { cosine: Some(1.0), relative_error: Some(0.0), top1_agreement: Some(1.0) });
+    }
+
+    #[test]
+    fn error_and_cosine_are_those_of_the_whole_vector() {
+        let reference = [tensor("logits", &[1, 2], &[3.0, 4.0]), tensor("pooled", &[1, 1], &[0.0])];
+        let outputs = [tensor("pooled", &[1, 1], &[5.0]), tensor("logits", &[1, 2], &[3.0, 4.0])];
+        let fidelity = compare(&outputs, &reference);
+        assert_eq!(fidelity.relative_error, Some(1.0));
+        assert!((fidelity.cosine.unwrap() - 25.0 / (50.0_f64.sqrt() * 5.0)).abs() < 1e-12);
+        assert_eq!(fidelity.top1_agreement, Some(1.0));
+    }
+
+    #[test]
+    fn what_is_not_a_number_agrees_with_nothing() {
+        let reference = [tensor("logits", &[1, 2], &[3.0, 4.0])];
+        let fidelity = compare(&[tensor("logits", &[1, 2], &[f32::NAN, 4.0])], &reference);
+        assert_eq!(fidelity, Fidelity { cosine: Some(0.0), relative_error: None, top1_agreement: Some(0.0) });
+    }
+
+    #[test]
+    fn outputs_of_other_names_or_shapes_are_not_compared() {
+        let reference = [tensor("logits", &[1, 2], &[3.0, 4.0])];
+        assert_eq!(compare(&[tensor("logits", &[2, 1], &[3.0, 4.0])], &reference), Fidelity::default());
+        assert_eq!(compare(&[], &reference), Fidelity::default());
+    }
+
+    #[test]
+    fn a_reference_survives_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("reference.safetensors");
+        let outputs = [tensor("logits", &[1, 3], &[0.5, -0.0, f32::MAX])];
+        let views = outputs.iter().map(|output| match &output.data {
+            HostData::F32(values) => (output.name.as_str(), Floats { shape: &output.shape, values }),
+            HostData::I64(_) => panic!("floats"),
+        });
+        safetensors::serialize_to_file(views, None, &path).unwrap();
+        assert_eq!(read_reference(&path).unwrap(), outputs);
+    }
+}
