@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use benchdb::domain::Platform;
-use benchdb::engine::plan::{HardwareChoice, ModelChoice, PlanRequest, plan};
+use benchdb::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, plan};
 use benchdb::engine::{Runner, worker};
 use benchdb::stats::{median, median_interval, sorted};
 use benchdb::zoo::{Batch, WeightSource, find, host_inputs};
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn recorded(model: &str) -> Result<f64, Box<dyn std::error::Error>> {
     let mut request = PlanRequest {
-        models: ModelChoice::Named(vec![model.to_owned()]),
+        models: ModelChoice::Named(vec![NamedModel::plain(model)]),
         hardware: vec![HardwareChoice::Platform(Platform::Cpu)],
         ..PlanRequest::default()
     };

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use benchdb::engine::plan::{HardwareChoice, ModelChoice, PlanRequest, plan};
+use benchdb::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, plan};
 use benchdb::engine::{Runner, record, worker};
 use benchdb::hardware::capture_environment;
 use benchdb::store::list::{Detail, Selection};
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let database = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("example.sqlite"), PathBuf::from);
     let request = PlanRequest {
-        models: ModelChoice::Named(vec!["cifar_cnn".to_owned()]),
+        models: ModelChoice::Named(vec![NamedModel::plain("cifar_cnn")]),
         hardware: vec![HardwareChoice::Auto],
         batch_sizes: vec![1, 8],
         ..PlanRequest::default()

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{CommandError, Context, ExitStatus, path_text};
 use crate::domain::{HostTensor, Precision};
-use crate::engine::plan::{HardwareChoice, ModelChoice, PlanRequest, find_model, plan};
+use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, find_model, plan};
 use crate::engine::{Runner, find_engine};
 use crate::exchange::tensors::{read_tensors, write_tensors};
 
@@ -55,7 +55,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let first = entry.inputs().first().map(|input| input.name.clone()).unwrap_or_default();
     let inputs = read_tensors(&args.input, &first)?;
     let request = PlanRequest {
-        models: ModelChoice::Named(vec![entry.name.to_owned()]),
+        models: ModelChoice::Named(vec![NamedModel::plain(entry.name)]),
         hardware: vec![HardwareChoice::Platform(args.hardware)],
         engines: args.engine.iter().cloned().collect(),
         precisions: vec![args.precision],

@@ -27,12 +27,30 @@ pub enum HardwareChoice {
 /// Which models are meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelChoice {
-    /// These, by forgiving names.
-    Named(Vec<String>),
+    /// These.
+    Named(Vec<NamedModel>),
     /// All of a category.
     Category(Category),
     /// All.
     All,
+}
+
+/// A model that was named, with what belongs to it alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamedModel {
+    /// The user's label for this version of it; empty for the model as it is.
+    pub variant: String,
+    /// A forgiving name.
+    pub name: String,
+    /// Its weight file; that of the request without, or seeded weights.
+    pub weights: Option<PathBuf>,
+}
+
+impl NamedModel {
+    /// The model as it is.
+    pub fn plain(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
 }
 
 /// What somebody asked for.
@@ -142,7 +160,7 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
             for &precision in &request.precisions {
                 for &batch_size in &request.batch_sizes {
                     let planned = request.planned_run(model, target, precision, batch_size);
-                    match request.suits(model).and_then(|()| target.supports(&planned)) {
+                    match request.suits(model.entry).and_then(|()| target.supports(&planned)) {
                         Ok(()) => once.push(planned),
                         Err(reason) => plan.unsupported.push((planned, reason)),
                     }
@@ -167,17 +185,20 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
 impl PlanRequest {
     /// The models that can do what is asked for. Who names a group asks for those of it that can; the others are left
     /// out. Who names a model hears from the run itself.
-    fn compatible(&self, models: Vec<&'static ModelEntry>, plan: &mut Plan) -> Vec<&'static ModelEntry> {
+    fn compatible(&self, models: Vec<Chosen>, plan: &mut Plan) -> Vec<Chosen> {
         if matches!(self.models, ModelChoice::Named(_)) {
             return models;
         }
-        let (able, unable): (Vec<_>, Vec<_>) =
-            models.into_iter().map(|model| (model, self.suits(model))).partition(|(_, suits)| suits.is_ok());
-        plan.left_out.extend(
-            unable
-                .into_iter()
-                .filter_map(|(model, suits)| suits.err().map(|reason| LeftOut { what: model.name.to_owned(), reason })),
-        );
+        let (able, unable): (Vec<_>, Vec<_>) = models
+            .into_iter()
+            .map(|model| {
+                let suits = self.suits(model.entry);
+                (model, suits)
+            })
+            .partition(|(_, suits)| suits.is_ok());
+        plan.left_out.extend(unable.into_iter().filter_map(|(model, suits)| {
+            suits.err().map(|reason| LeftOut { what: model.entry.name.to_owned(), reason })
+        }));
         able.into_iter().map(|(model, _)| model).collect()
     }
 
@@ -196,14 +217,14 @@ impl PlanRequest {
     }
 
     /// The first repetition of one combination; its place in the plan is not known yet.
-    fn planned_run(&self, model: &ModelEntry, target: &Target, precision: Precision, batch_size: u32) -> PlannedRun {
-        let inputs = model.inputs();
+    fn planned_run(&self, model: &Chosen, target: &Target, precision: Precision, batch_size: u32) -> PlannedRun {
+        let inputs = model.entry.inputs();
         PlannedRun {
             position: 0,
             repetition: 1,
             configuration: Configuration {
-                model: model.name.to_owned(),
-                variant: String::new(),
+                model: model.entry.name.to_owned(),
+                variant: model.variant.clone(),
                 platform: target.platform,
                 device: target.probed.device.clone(),
                 engine: target.engine.name().to_owned(),
@@ -216,7 +237,7 @@ impl PlanRequest {
             },
             device_index: target.device_index,
             inputs,
-            weights: match &self.weights {
+            weights: match model.weights.as_ref().or(self.weights.as_ref()) {
                 Some(path) => WeightChoice::File(path.clone()),
                 None => WeightChoice::Seeded(self.seed),
             },
@@ -273,11 +294,25 @@ pub fn input_shape(inputs: &[InputSpec]) -> String {
     }
 }
 
-fn resolve_models(choice: &ModelChoice) -> Result<Vec<&'static ModelEntry>, EngineError> {
+/// A model that is going to be planned.
+struct Chosen {
+    entry: &'static ModelEntry,
+    variant: String,
+    weights: Option<PathBuf>,
+}
+
+impl Chosen {
+    fn plain(entry: &'static ModelEntry) -> Self {
+        Self { entry, variant: String::new(), weights: None }
+    }
+}
+
+fn resolve_models(choice: &ModelChoice) -> Result<Vec<Chosen>, EngineError> {
     match choice {
-        ModelChoice::All => Ok(zoo::models().iter().collect()),
+        ModelChoice::All => Ok(zoo::models().iter().map(Chosen::plain).collect()),
         ModelChoice::Category(category) => {
-            let models: Vec<_> = zoo::models().iter().filter(|entry| entry.category == *category).collect();
+            let of_category = zoo::models().iter().filter(|entry| entry.category == *category);
+            let models: Vec<_> = of_category.map(Chosen::plain).collect();
             if models.is_empty() {
                 return Err(EngineError::UnknownModel {
                     name: format!("of category {category}"),
@@ -287,10 +322,15 @@ fn resolve_models(choice: &ModelChoice) -> Result<Vec<&'static ModelEntry>, Engi
             Ok(models)
         }
         ModelChoice::Named(wanted) => {
-            let mut models: Vec<&ModelEntry> = Vec::new();
-            for name in wanted {
-                let model = find_model(name)?;
-                if !models.iter().any(|known| known.name == model.name) {
+            let mut models: Vec<Chosen> = Vec::new();
+            for NamedModel { variant, name, weights } in wanted {
+                let model = Chosen { entry: find_model(name)?, variant: variant.clone(), weights: weights.clone() };
+                let same = |known: &Chosen| {
+                    known.entry.name == model.entry.name
+                        && known.variant == model.variant
+                        && known.weights == model.weights
+                };
+                if !models.iter().any(same) {
                     models.push(model);
                 }
             }

@@ -4,6 +4,7 @@ mod references;
 mod search;
 mod session;
 mod tables;
+mod variants;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use anyhow::Context as _;
 
 use super::{CommandError, Context, ExitStatus, OutputArgs, unreadable};
 use crate::domain::{Campaign, Category, Mode, Platform, Precision, Sampling, TrainingOptimizer};
-use crate::engine::plan::{HardwareChoice, ModelChoice, PlanRequest, plan};
+use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, plan};
 use crate::engine::{EngineError, Runner};
 use crate::store::{Access, now_text};
 use session::Session;
@@ -21,6 +22,10 @@ use tables::{describe, plan_tables};
 
 /// Batches in flight that `--throughput-mode` keeps, if nobody says how many.
 const BATCHES_IN_FLIGHT: u32 = 4;
+
+/// Metrics of a run's weights that belong to no table of standard ones.
+const PARAMETER_COUNT: &str = "parameter_count";
+const NONZERO_SHARE: &str = "nonzero_share";
 
 /// How long to sample at least, if nobody says.
 const MIN_TIME: Duration = Duration::from_secs(1);
@@ -105,9 +110,10 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What to measure")]
 struct WhatArgs {
-    /// Models, by forgiving names (`bert` is `bert-base-uncased`)
-    #[arg(long = "model", value_name = "MODEL", value_delimiter = ',')]
-    models: Vec<String>,
+    /// Models, by forgiving names (`bert` is `bert-base-uncased`); a version of one with its weights is
+    /// `VARIANT=MODEL:FILE`, as in `original=resnet50:a.safetensors,pruned=resnet50:b.safetensors`
+    #[arg(long = "model", value_name = "MODEL", value_delimiter = ',', value_parser = variants::named_model)]
+    models: Vec<NamedModel>,
     /// All models of a category
     #[arg(long, value_enum, conflicts_with = "models")]
     category: Option<Category>,
@@ -302,7 +308,7 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
     let models = match (what.all, what.category, what.models.is_empty()) {
         (true, _, _) => ModelChoice::All,
         (_, Some(category), _) => ModelChoice::Category(category),
-        (_, _, false) => ModelChoice::Named(what.models.clone()),
+        (_, _, false) => ModelChoice::Named(variants::with_whole_paths(&what.models)?),
         _ => {
             return Err(CommandError::new(
                 "no model was named",
@@ -318,8 +324,18 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         )
         .into());
     }
-    if args.weights.is_some() && !matches!(&models, ModelChoice::Named(names) if names.len() == 1) {
-        return Err(CommandError::new("`--weights` belongs to one model", "name one with `--model`").into());
+    let compares_variants = matches!(&models, ModelChoice::Named(named) if variants::are_named(named));
+    if args.weights.is_some() && !matches!(&models, ModelChoice::Named(named) if named.len() == 1) {
+        return Err(CommandError::new(
+            "`--weights` belongs to one model",
+            "name one with `--model`, or give each its file: `--model a=resnet50:a.safetensors,b=resnet50:b.safetensors`",
+        )
+        .into());
+    }
+    let mut batch_sizes = without_repeats(&what.batch_sizes);
+    if compares_variants && args.memory_constrained.is_none() && !batch_sizes.contains(&1) {
+        // Versions of a model are compared by what one sample takes, too.
+        batch_sizes.insert(0, 1);
     }
     let mode = if what.training_mode { Mode::Training } else { what.mode };
     if what.generate.is_some() && (mode != Mode::Inference || args.sampling.throughput_mode) {
@@ -341,7 +357,7 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         models,
         hardware: what.hardware.clone(),
         engines: what.engines.clone(),
-        batch_sizes: without_repeats(&what.batch_sizes),
+        batch_sizes,
         precisions: without_repeats(&what.precisions),
         mode,
         optimizer: what.optimizer,

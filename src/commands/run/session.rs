@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::references::References;
 use super::tables::{describe, outcome, result_table};
+use super::variants::variant_table;
 use crate::commands::analyze::campaign_tables;
 use crate::commands::{CommandError, Context, ExitStatus, OutputArgs, path_text, recovery, unreadable, write_to};
 use crate::domain::configuration::hex;
@@ -265,7 +266,9 @@ impl<'s> Session<'s> {
             if people || alone { table } else { Table { title: "Runs".to_owned(), ..table } }
         };
         let mut tables = found.clone();
-        tables.push(named(result_table(&runs, people), found.is_empty() && compared.is_empty()));
+        tables.extend(variant_table(&runs, people));
+        let alone = tables.is_empty() && compared.is_empty();
+        tables.push(named(result_table(&runs, people), alone));
         tables.extend(compared);
         if output.format() == Format::Csv {
             // A CSV is one table: the answer that was asked for.

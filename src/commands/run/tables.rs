@@ -9,8 +9,12 @@ use crate::report::significant;
 pub(super) fn describe(plan: &PlannedRun) -> String {
     let configuration = &plan.configuration;
     let repetition = if plan.repetition > 1 { format!(", repetition {}", plan.repetition) } else { String::new() };
+    let variant = match configuration.variant.as_str() {
+        "" => String::new(),
+        variant => format!(" ({variant})"),
+    };
     format!(
-        "{} on {} by {}, {}, {}, batch {}{repetition}",
+        "{}{variant} on {} by {}, {}, {}, batch {}{repetition}",
         configuration.model,
         configuration.platform,
         configuration.engine,
@@ -84,6 +88,7 @@ pub(in crate::commands) fn result_table(runs: &[(i64, RunRecord)], people: bool)
     let mut columns: Vec<Column> = vec![
         Column::new("run_id", "run", |id, _| id.into()),
         Column::new("model", "model", |_, run| run.configuration.model.clone().into()),
+        Column::new("variant", "variant", |_, run| run.configuration.variant.clone().into()),
         Column::shared("platform", |_, run| run.configuration.platform.to_string().into()),
         Column::shared("engine", |_, run| run.configuration.engine.clone().into()),
         Column::shared("precision", |_, run| run.configuration.precision.to_string().into()),
@@ -91,12 +96,15 @@ pub(in crate::commands) fn result_table(runs: &[(i64, RunRecord)], people: bool)
         Column::new("batch_size", "batch", |_, run| run.configuration.batch_size.into()),
     ];
     if people && runs.iter().any(|(_, run)| run.configuration.device.software) {
-        columns[2].cell = |_, run| {
+        columns[3].cell = |_, run| {
             let mark = if run.configuration.device.software { " (software)" } else { "" };
             format!("{}{mark}", run.configuration.platform).into()
         };
     }
     let mut title = Vec::new();
+    if people && runs.iter().all(|(_, run)| run.configuration.variant.is_empty()) {
+        columns.retain(|column| column.name != "variant");
+    }
     if people {
         columns.retain(|column| match column.common_value(runs) {
             Some(value) if column.may_be_shared => {
