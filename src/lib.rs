@@ -10,6 +10,7 @@
 pub mod analysis;
 pub mod cli;
 pub mod commands;
+pub mod dataset;
 pub mod domain;
 pub mod engine;
 pub mod exchange;

@@ -59,7 +59,7 @@ impl TensorFileError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Format { .. } => Some("write it with numpy.save (.npy) or numpy.savez (.npz)".to_owned()),
-            Self::ElementType { .. } => Some("float32, float64, int32 and int64 are read: use `.astype`".to_owned()),
+            Self::ElementType { .. } => Some("float32, float64 and integers are read: use `.astype`".to_owned()),
             Self::TooMany { .. } => Some("name a file that ends in .npz".to_owned()),
             Self::Read { .. } => Some("check the path, its permissions and that the file is whole".to_owned()),
             Self::Archive { .. } => Some("write it with numpy.savez".to_owned()),
@@ -76,7 +76,7 @@ pub fn read_tensors(path: &Path, single: &str) -> Result<Vec<HostTensor>, Tensor
     let unreadable = |source| TensorFileError::Read { path: text.clone(), source };
     let bytes = std::fs::read(path).map_err(unreadable)?;
     if bytes.starts_with(b"\x93NUMPY") {
-        return Ok(vec![tensor(&text, single, &bytes)?]);
+        return Ok(vec![read_npy(&text, single, &bytes)?]);
     }
     if !bytes.starts_with(b"PK") {
         return Err(TensorFileError::Format { path: text });
@@ -89,12 +89,16 @@ pub fn read_tensors(path: &Path, single: &str) -> Result<Vec<HostTensor>, Tensor
         let name = entry.name().map_err(broken)?.trim_end_matches(".npy").to_owned();
         let mut content = Vec::new();
         entry.read_to_end(&mut content).map_err(unreadable)?;
-        tensors.push(tensor(&text, &name, &content)?);
+        tensors.push(read_npy(&text, &name, &content)?);
     }
     Ok(tensors)
 }
 
-fn tensor(path: &str, name: &str, bytes: &[u8]) -> Result<HostTensor, TensorFileError> {
+/// The tensor in the `bytes` of a .npy, under the name `name`. `path` is for messages.
+///
+/// # Errors
+/// Bytes that are no .npy, too few of them, elements that are neither floats nor integers of at most 64 bits.
+pub fn read_npy(path: &str, name: &str, bytes: &[u8]) -> Result<HostTensor, TensorFileError> {
     let unreadable = |source| TensorFileError::Read { path: path.to_owned(), source };
     let file = NpyFile::new(bytes).map_err(unreadable)?;
     let shape: Vec<usize> = file.shape().iter().map(|&extent| extent as usize).collect();
@@ -119,10 +123,13 @@ fn tensor(path: &str, name: &str, bytes: &[u8]) -> Result<HostTensor, TensorFile
             HostData::F32(wide.into_iter().map(|value| value as f32).collect())
         }
         (TypeChar::Int, 8) => HostData::I64(file.into_vec().map_err(unreadable)?),
-        (TypeChar::Int, 4) => {
-            let narrow: Vec<i32> = file.into_vec().map_err(unreadable)?;
-            HostData::I64(narrow.into_iter().map(i64::from).collect())
-        }
+        (TypeChar::Int, 4) => widened::<i32>(file).map_err(unreadable)?,
+        (TypeChar::Int, 2) => widened::<i16>(file).map_err(unreadable)?,
+        (TypeChar::Int, 1) => widened::<i8>(file).map_err(unreadable)?,
+        (TypeChar::Uint, 8) => widened::<u64>(file).map_err(unreadable)?,
+        (TypeChar::Uint, 4) => widened::<u32>(file).map_err(unreadable)?,
+        (TypeChar::Uint, 2) => widened::<u16>(file).map_err(unreadable)?,
+        (TypeChar::Uint, 1) => widened::<u8>(file).map_err(unreadable)?,
         _ => {
             return Err(TensorFileError::ElementType {
                 path: path.to_owned(),
@@ -132,6 +139,15 @@ fn tensor(path: &str, name: &str, bytes: &[u8]) -> Result<HostTensor, TensorFile
         }
     };
     Ok(HostTensor { name: name.to_owned(), data: if fortran { row_major(&shape, data) } else { data }, shape })
+}
+
+/// Integers of another type.
+fn widened<T: npyz::Deserialize + TryInto<i64>>(file: NpyFile<&[u8]>) -> std::io::Result<HostData> {
+    let too_large = || std::io::Error::new(std::io::ErrorKind::InvalidData, "an integer does not fit into 64 bits");
+    let values: Vec<T> = file.into_vec()?;
+    let values: Result<Vec<i64>, _> =
+        values.into_iter().map(|value| value.try_into().map_err(|_| too_large())).collect();
+    values.map(HostData::I64)
 }
 
 /// Elements in column-major order, put into row-major order.
@@ -232,6 +248,26 @@ mod tests {
         let path = folder.path().join("x.npz");
         write_tensors(&mut std::fs::File::create(&path).unwrap(), &tensors(), true, "x.npz").unwrap();
         assert_eq!(read_tensors(&path, "image").unwrap(), tensors());
+    }
+
+    #[test]
+    fn integers_of_every_width_are_read() {
+        fn npy<T: npyz::Serialize + npyz::AutoSerialize + Copy>(values: &[T]) -> Vec<u8> {
+            let mut bytes = Vec::new();
+            let options = npyz::WriteOptions::new().default_dtype().shape(&[values.len() as u64]);
+            let mut writer = options.writer(&mut bytes).begin_nd().unwrap();
+            writer.extend(values.iter().copied()).unwrap();
+            writer.finish().unwrap();
+            bytes
+        }
+        let read = |bytes: Vec<u8>| read_npy("x.npy", "x", &bytes).map(|tensor| tensor.data);
+        assert_eq!(read(npy(&[-1_i8, 7])).unwrap(), HostData::I64(vec![-1, 7]));
+        assert_eq!(read(npy(&[-300_i16, 7])).unwrap(), HostData::I64(vec![-300, 7]));
+        assert_eq!(read(npy(&[255_u8, 7])).unwrap(), HostData::I64(vec![255, 7]));
+        assert_eq!(read(npy(&[65_535_u16])).unwrap(), HostData::I64(vec![65_535]));
+        assert_eq!(read(npy(&[u32::MAX])).unwrap(), HostData::I64(vec![i64::from(u32::MAX)]));
+        assert_eq!(read(npy(&[7_u64])).unwrap(), HostData::I64(vec![7]));
+        assert!(read(npy(&[u64::MAX])).is_err());
     }
 
     #[test]
