@@ -80,9 +80,15 @@ impl Batch {
         tokens(IDS, self.ids.clone(), longest)
     }
 
-    /// The token ids of the decoder, `[batch, sequence]`, checked for the longest sequence.
+    /// The token ids of the decoder, `[batch, sequence]`, checked for the longest sequence, and for as many samples as
+    /// the encoder's input has.
     pub(super) fn decoder_ids(&self, longest: usize) -> Result<Tensor<2, Int>, ZooError> {
-        tokens(DECODER_IDS, self.decoder_ids.clone(), longest)
+        let ids = tokens(DECODER_IDS, self.decoder_ids.clone(), longest)?;
+        let encoder_samples = [self.ids.as_ref().map(|ids| ids.dims()[0]), self.mel.as_ref().map(|mel| mel.dims()[0])];
+        match encoder_samples.into_iter().flatten().find(|&samples| samples != ids.dims()[0]) {
+            Some(samples) => Err(wrong_shape(DECODER_IDS, &ids.dims(), format!("{samples} x at most {longest}"))),
+            None => Ok(ids),
+        }
     }
 
     /// The spectrograms, `[batch, bins, frames]`, checked for exactly these extents.
@@ -273,7 +279,7 @@ fn wrong_kind(name: &str, expected: &'static str) -> ZooError {
     ZooError::InputKind { name: name.to_owned(), expected }
 }
 
-fn wrong_shape(name: &str, found: &[usize], expected: String) -> ZooError {
+pub(super) fn wrong_shape(name: &str, found: &[usize], expected: String) -> ZooError {
     ZooError::InputShape { name: name.to_owned(), expected, found: readable_shape(found) }
 }
 

@@ -8,16 +8,16 @@
 
 use crate::domain::model::{InputSpec, ModelCost};
 
-/// A square convolution with padding `kernel / 2`, as every network here uses (patches aside).
+/// A convolution with padding `kernel / 2`, as every network here uses (patches aside); square where it is 2D.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvShape {
     /// Channels read.
     pub channels_in: usize,
     /// Channels written.
     pub channels_out: usize,
-    /// Height and width of the kernel.
+    /// Extent of the kernel, in every direction.
     pub kernel: usize,
-    /// Step, in both directions.
+    /// Step, in every direction.
     pub stride: usize,
     /// Zeros added on every side.
     pub padding: usize,
@@ -49,8 +49,8 @@ impl ConvShape {
     }
 }
 
-/// The size that a window of `kernel`, `stride` and `padding` leaves of `[height, width]`.
-pub fn window_output(size: [usize; 2], kernel: usize, stride: usize, padding: usize) -> [usize; 2] {
+/// The size that a window of `kernel`, `stride` and `padding` leaves of `[length]` or `[height, width]`.
+pub fn window_output<const D: usize>(size: [usize; D], kernel: usize, stride: usize, padding: usize) -> [usize; D] {
     size.map(|extent| {
         let padded = extent + 2 * padding;
         if extent == 0 || padded < kernel { 0 } else { (padded - kernel) / stride + 1 }
@@ -79,11 +79,21 @@ impl CostCounter {
         self.cost.parameter_count += count as u64;
     }
 
+    /// A convolution over `length` positions; returns how many it writes.
+    pub fn conv1d(&mut self, conv: ConvShape, length: usize) -> usize {
+        let [written] = self.convolution(conv, [length]);
+        written
+    }
+
     /// A convolution over `[height, width]`; returns the size it writes.
     pub fn conv2d(&mut self, conv: ConvShape, size: [usize; 2]) -> [usize; 2] {
+        self.convolution(conv, size)
+    }
+
+    fn convolution<const D: usize>(&mut self, conv: ConvShape, size: [usize; D]) -> [usize; D] {
         let output = window_output(size, conv.kernel, conv.stride, conv.padding);
-        let fan_in = conv.channels_in / conv.groups * conv.kernel * conv.kernel;
-        let written = conv.channels_out * output[0] * output[1];
+        let fan_in = conv.channels_in / conv.groups * size.map(|_| conv.kernel).iter().product::<usize>();
+        let written = conv.channels_out * output.iter().product::<usize>();
         self.parameters(conv.channels_out * fan_in);
         if conv.bias {
             self.parameters(conv.channels_out);
@@ -105,6 +115,12 @@ impl CostCounter {
         self.matmul(rows, features_in, features_out);
     }
 
+    /// A linear layer without bias on `rows` rows.
+    pub fn projection(&mut self, rows: usize, features_in: usize, features_out: usize) {
+        self.parameters(features_in * features_out);
+        self.matmul(rows, features_in, features_out);
+    }
+
     /// A product `[m, k] x [k, n]` without parameters of its own (attention, tied weights).
     pub fn matmul(&mut self, m: usize, k: usize, n: usize) {
         self.product(m * n, k);
@@ -112,9 +128,14 @@ impl CostCounter {
 
     /// The two products of self-attention, QKᵗ and the weighted sum of V, for `sequence` tokens.
     pub fn attention(&mut self, sequence: usize, width: usize, heads: usize) {
-        let head_width = width / heads;
-        self.product(heads * sequence * sequence, head_width);
-        self.product(sequence * width, sequence);
+        self.cross_attention(sequence, sequence, width, heads);
+    }
+
+    /// The same of attention from `queries` tokens to `keys` others. A causal mask saves nothing, and heads that share
+    /// their keys and values do the work of heads that do not. `width` is that of all heads together.
+    pub fn cross_attention(&mut self, queries: usize, keys: usize, width: usize, heads: usize) {
+        self.product(heads * queries * keys, width / heads);
+        self.product(queries * width, keys);
     }
 
     /// A transformer layer over `sequence` tokens: query, key and value (in one projection or three, which is the same
@@ -156,7 +177,24 @@ pub fn image_size(inputs: &[InputSpec]) -> [usize; 2] {
 
 /// The length of the input `ids`; zero where there is none, which then costs nothing.
 pub fn sequence_length(inputs: &[InputSpec]) -> usize {
-    match shape_of(inputs, "ids") {
+    token_count(inputs, "ids")
+}
+
+/// The length of the input `decoder_ids`; zero where there is none, which then costs nothing.
+pub fn decoder_length(inputs: &[InputSpec]) -> usize {
+    token_count(inputs, "decoder_ids")
+}
+
+/// The frames of the input `mel`; zero where there is none, which then costs nothing.
+pub fn frame_count(inputs: &[InputSpec]) -> usize {
+    match shape_of(inputs, "mel") {
+        Some([_, frames]) => *frames,
+        _ => 0,
+    }
+}
+
+fn token_count(inputs: &[InputSpec], name: &str) -> usize {
+    match shape_of(inputs, name) {
         Some([length]) => *length,
         _ => 0,
     }
@@ -191,6 +229,22 @@ mod tests {
         assert_eq!(
             counter.finish(),
             ModelCost { parameter_count: 8 * 27 + 8, multiply_adds: 72 * 27, activation_count: 72 }
+        );
+    }
+
+    // The sums by hand: 4 x 3 x 3 weights and 4 biases, 5 positions of 10 at stride 2, 4 channels each; two heads of
+    // width 3 with 4 queries and 7 keys.
+    #[test]
+    fn sound_and_cross_attention_are_counted_by_hand() {
+        let mut counter = CostCounter::new();
+        assert_eq!(counter.conv1d(ConvShape::new(3, 4, 3, 2).with_bias(), 10), 5);
+        assert_eq!(counter.finish(), ModelCost { parameter_count: 40, multiply_adds: 20 * 9, activation_count: 20 });
+        let mut counter = CostCounter::new();
+        counter.cross_attention(4, 7, 6, 2);
+        let (scores, sums) = (2 * 4 * 7, 4 * 6);
+        assert_eq!(
+            counter.finish(),
+            ModelCost { parameter_count: 0, multiply_adds: scores * 3 + sums * 7, activation_count: scores + sums }
         );
     }
 

@@ -3,7 +3,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::batch::Batch;
+use super::batch::{Batch, wrong_shape};
 use super::error::ZooError;
 
 /// A network that writes: a decoder, with or without an encoder before it.
@@ -33,6 +33,23 @@ pub struct Memory {
     pub layers: Vec<LayerMemory>,
 }
 
+impl Memory {
+    /// Checks what [`Writer::append`] is given: one token for each sample that was read, and a position left of the
+    /// network's `positions`.
+    pub(super) fn check_append(&self, tokens: &Tensor<2, Int>, positions: usize) -> Result<(), ZooError> {
+        let written = self.layers.first().and_then(|layer| layer.own.get());
+        let (key, _) = written.ok_or(ZooError::PhaseOrder { phase: "append", needed: "read" })?;
+        let [samples, ..] = key.dims();
+        if tokens.dims() != [samples, 1] {
+            return Err(wrong_shape("decoder_ids", &tokens.dims(), format!("{samples} x 1")));
+        }
+        if self.length >= positions {
+            return Err(ZooError::NoPosition { positions });
+        }
+        Ok(())
+    }
+}
+
 /// What one layer of a decoder has read.
 #[derive(Clone, Debug, Default)]
 pub struct LayerMemory {
@@ -47,9 +64,10 @@ pub struct LayerMemory {
 pub struct KeyValue(Option<Box<(Tensor<4>, Tensor<4>)>>);
 
 impl KeyValue {
-    /// Keys and values of all positions.
+    /// Keys and values of all positions, which are read once for every token to come: they are laid out in memory as
+    /// attention reads them, where it would otherwise copy them each time.
     pub fn new(key: Tensor<4>, value: Tensor<4>) -> Self {
-        Self(Some(Box::new((key, value))))
+        Self(Some(Box::new((laid_out(key), laid_out(value)))))
     }
 
     /// Both; `None` before the first.
@@ -69,6 +87,13 @@ impl KeyValue {
         self.0 = Some(Box::new(whole.clone()));
         whole
     }
+}
+
+/// The same values without the strides that splitting the heads leaves behind.
+fn laid_out(x: Tensor<4>) -> Tensor<4> {
+    let shape = x.dims();
+    // No strided view has a single dimension, so that this reshape copies.
+    x.reshape([shape.iter().product::<usize>()]).reshape(shape)
 }
 
 /// A text that is being written, every sample of a batch at the same pace. Nothing ends it early: the work is the same

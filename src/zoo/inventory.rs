@@ -41,7 +41,11 @@ pub(super) fn inventory<A: Architecture>(module: &A, device: &Device) -> Vec<Ent
         entries: Vec::new(),
         default_dtype: device.settings().float_dtype.into(),
         reference_name: A::reference_name,
-        is_buffer: A::is_buffer,
+        kind_of: |name| match (A::is_buffer(name), A::is_frozen(name)) {
+            (true, _) => ParameterKind::Buffer,
+            (false, true) => ParameterKind::Frozen,
+            (false, false) => ParameterKind::Trainable,
+        },
     };
     module.visit(&mut visitor);
     visitor.entries
@@ -53,7 +57,7 @@ struct Visitor {
     entries: Vec<Entry>,
     default_dtype: DType,
     reference_name: fn(&str) -> String,
-    is_buffer: fn(&str) -> bool,
+    kind_of: fn(&str) -> ParameterKind,
 }
 
 /// The variant of an enum is part of Burn's path, but of no reference's.
@@ -86,13 +90,7 @@ impl ModuleVisitor for Visitor {
         });
         let adapted = BurnToPyTorchAdapter.adapt(probe, ModuleContext::new(&self.containers));
         let name = (self.reference_name)(&adapted.name);
-        let buffer = (self.is_buffer)(&name);
-        self.entries.push(Entry {
-            path,
-            name,
-            shape: adapted.shape.iter().copied().collect(),
-            kind: if buffer { ParameterKind::Buffer } else { ParameterKind::Trainable },
-            bytes,
-        });
+        let kind = (self.kind_of)(&name);
+        self.entries.push(Entry { path, name, shape: adapted.shape.iter().copied().collect(), kind, bytes });
     }
 }

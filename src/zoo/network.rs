@@ -30,7 +30,7 @@ pub trait Network: Send {
     /// Every parameter and buffer, by reference names and in the reference's layout, in the order of the module.
     fn parameters(&self) -> Vec<ParameterInfo>;
 
-    /// The number of trainable elements; shared ones count once.
+    /// The number of parameters, frozen ones included, buffers not; shared ones count once.
     fn parameter_count(&self) -> u64;
 
     /// What the parameters and buffers take at their element type, in bytes.
@@ -93,6 +93,8 @@ pub struct ParameterInfo {
 pub enum ParameterKind {
     /// Moved by the optimizer.
     Trainable,
+    /// A parameter that the reference keeps as it is, such as fixed positions.
+    Frozen,
     /// Carried along: running statistics.
     Buffer,
 }
@@ -127,6 +129,12 @@ pub trait Architecture: Module + 'static {
     /// Whether a tensor of this reference name is a buffer, which no training step moves.
     fn is_buffer(name: &str) -> bool {
         name.ends_with("running_mean") || name.ends_with("running_var")
+    }
+
+    /// Whether a tensor of this reference name is a parameter that no training step moves: one whose gradient was
+    /// switched off when the module was made.
+    fn is_frozen(_name: &str) -> bool {
+        false
     }
 
     /// The reference's name of a path, after Burn's PyTorch adapter (`weight` and `bias` of normalisations).
@@ -177,7 +185,7 @@ impl<A: Architecture> Network for BurnNetwork<A> {
     }
 
     fn parameter_count(&self) -> u64 {
-        self.entries().iter().filter(|entry| entry.kind == ParameterKind::Trainable).map(Entry::elements).sum()
+        self.entries().iter().filter(|entry| entry.kind != ParameterKind::Buffer).map(Entry::elements).sum()
     }
 
     fn size_bytes(&self) -> u64 {

@@ -4,13 +4,14 @@ use burn::tensor::Device;
 
 use super::bert::BertConfig;
 use super::cifar_cnn::CifarCnnConfig;
-use super::cost::{image_size, sequence_length};
+use super::cost::{decoder_length, frame_count, image_size, sequence_length};
 use super::distilbert::DistilBertConfig;
 use super::gpt2::Gpt2Config;
 use super::mobilenet_v2::MobileNetV2Config;
 use super::network::{Network, boxed};
 use super::resnet::ResNetConfig;
 use super::vit::VitConfig;
+use super::whisper::WhisperConfig;
 use crate::domain::model::{Category, InputKind, InputSpec, ModelCost, Task};
 
 /// A model by name: what it takes, what it costs, how it is built.
@@ -71,7 +72,7 @@ fn ids(length: usize, vocabulary: usize) -> Vec<InputSpec> {
     vec![InputSpec { name: "ids".to_owned(), kind: InputKind::Tokens { vocabulary }, shape: vec![length] }]
 }
 
-static MODELS: [ModelEntry; 8] = [
+static MODELS: [ModelEntry; 9] = [
     ModelEntry {
         name: "cifar_cnn",
         aliases: &["cifar", "cifar-cnn", "small-cnn"],
@@ -167,6 +168,25 @@ static MODELS: [ModelEntry; 8] = [
         inputs: || ids(128, 50257),
         cost: |inputs| Gpt2Config::small().cost(sequence_length(inputs)),
         build: |device| boxed(Gpt2Config::small().init(device), device),
+    },
+    ModelEntry {
+        name: "whisper-tiny",
+        aliases: &["whisper", "whisper_tiny", "openai/whisper-tiny"],
+        family: "whisper",
+        category: Category::Audio,
+        task: Task::SpeechRecognition,
+        labels: 51865,
+        source_note: "Radford et al. 2022; transformers `WhisperForConditionalGeneration`",
+        inputs: || {
+            // The special tokens follow the ordinary ones.
+            let text = InputKind::Words { vocabulary: 51865, words: 50257, end: None };
+            vec![
+                InputSpec { name: "mel".to_owned(), kind: InputKind::Float, shape: vec![80, 3000] },
+                InputSpec { name: "decoder_ids".to_owned(), kind: text, shape: vec![8] },
+            ]
+        },
+        cost: |inputs| WhisperConfig::tiny().cost(frame_count(inputs), decoder_length(inputs)),
+        build: |device| boxed(WhisperConfig::tiny().init(device), device),
     },
 ];
 

@@ -6,3 +6,4 @@ mod golden;
 mod support;
 mod training;
 mod weights;
+mod whisper;

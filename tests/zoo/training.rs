@@ -88,6 +88,9 @@ fn every_parameter_moves(model: &str, shape: &[usize], samples: usize, frozen: f
     for ((before, after), info) in before.iter().zip(&after).zip(&kinds) {
         assert_eq!((&before.name, &after.name), (&info.name, &info.name));
         assert!(f32_values(after).iter().all(|v| v.is_finite()), "{}", info.name);
+        if info.kind == ParameterKind::Frozen {
+            assert!(before == after && frozen(&info.name), "{} is frozen", info.name);
+        }
         if before == after && !frozen(&info.name) {
             unmoved.push((info.name.clone(), info.kind == ParameterKind::Trainable));
         }
@@ -148,6 +151,12 @@ fn every_parameter_of_distilbert_moves() {
 #[test]
 fn every_parameter_of_gpt2_moves() {
     every_parameter_moves("gpt2", &[8], 2, none);
+}
+
+/// The positions of the encoder are fixed.
+#[test]
+fn every_parameter_of_whisper_tiny_moves() {
+    every_parameter_moves("whisper-tiny", &[80, 3000], 1, |name| name == "model.encoder.embed_positions.weight");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use benchdb::zoo::distilbert::DistilBertConfig;
 use benchdb::zoo::gpt2::Gpt2Config;
 use benchdb::zoo::network::boxed;
 use benchdb::zoo::vit::VitConfig;
+use benchdb::zoo::whisper::WhisperConfig;
 use benchdb::zoo::{
     Batch, Misshapen, Network, WeightError, WeightMismatch, WeightSource, ZooError, find, host_inputs, rule,
 };
@@ -227,6 +228,34 @@ fn gpt2_files_come_with_and_without_prefix() {
             tensors.push((format!("{prefix}{extra}"), extra.into(), vec![1, 1, 6, 6]));
         }
         tensors.push(("lm_head.weight".into(), "transformer.wte.weight".into(), vec![11, 8]));
+        let (_folder, source) = written(tensors);
+        network.load(&source).unwrap();
+        assert_by_rule(network.as_ref());
+    }
+}
+
+#[test]
+fn whisper_files_come_with_and_without_prefix() {
+    let device = Device::flex();
+    let config = WhisperConfig {
+        vocabulary: 11,
+        bins: 4,
+        encoder_positions: 6,
+        decoder_positions: 5,
+        width: 8,
+        heads: 2,
+        layers: 1,
+        hidden: 12,
+    };
+    for prefix in ["model.", ""] {
+        let mut network = boxed(config.init(&device), &device);
+        let mut tensors: Listed = listed(network.as_ref())
+            .into_iter()
+            .map(|(name, rule_name, shape)| {
+                (format!("{prefix}{}", name.strip_prefix("model.").unwrap()), rule_name, shape)
+            })
+            .collect();
+        tensors.push(("proj_out.weight".into(), "model.decoder.embed_tokens.weight".into(), vec![11, 8]));
         let (_folder, source) = written(tensors);
         network.load(&source).unwrap();
         assert_by_rule(network.as_ref());
