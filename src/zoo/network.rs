@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::batch::{Batch, Output};
+use super::channels::Shapes;
 use super::error::{WeightError, ZooError};
 use super::generation::Writer;
 use super::inventory::{Entry, inventory};
@@ -41,6 +42,14 @@ pub trait Network: Send {
     ///
     /// An unreadable source, or one that differs from the network in any name, shape or element type.
     fn load(&mut self, source: &WeightSource) -> Result<(), WeightError>;
+
+    /// The shapes of those tensors of a source that the network knows by name, whether they fit or not; nothing is
+    /// loaded. [`ModelEntry::build_like`](super::ModelEntry::build_like) takes them.
+    ///
+    /// # Errors
+    ///
+    /// An unreadable source.
+    fn shapes_in(&self, source: &WeightSource) -> Result<Shapes, WeightError>;
 
     /// Copies every parameter and buffer to the host, by reference names and in the reference's layout.
     ///
@@ -176,6 +185,10 @@ impl<A: Architecture> Network for BurnNetwork<A> {
         weights::load(&mut self.module, &self.device, source)?;
         self.loaded = true;
         Ok(())
+    }
+
+    fn shapes_in(&self, source: &WeightSource) -> Result<Shapes, WeightError> {
+        weights::shapes(&self.module, &self.device, source)
     }
 
     fn weights(&self) -> Result<Vec<HostTensor>, WeightError> {
