@@ -16,6 +16,7 @@ pub mod engine;
 pub mod exchange;
 pub mod hardware;
 pub mod measure;
+pub mod optimize;
 pub mod report;
 pub mod stats;
 pub mod store;

@@ -239,7 +239,7 @@ pub fn check_inputs(specs: &[InputSpec], tensors: &[HostTensor]) -> Result<(), Z
     Ok(())
 }
 
-fn float_tensor<const D: usize>(tensor: &HostTensor, device: &Device) -> Result<Tensor<D>, ZooError> {
+pub(super) fn float_tensor<const D: usize>(tensor: &HostTensor, device: &Device) -> Result<Tensor<D>, ZooError> {
     check_rank::<D>(tensor)?;
     match &tensor.data {
         HostData::F32(values) => Ok(Tensor::from_data(TensorData::new(values.clone(), tensor.shape.clone()), device)),

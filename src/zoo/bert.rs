@@ -10,12 +10,13 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::batch::{Batch, Output};
 use super::blocks::{dense, layer_norm, leading_positions, masked_language_loss, multi_head_attention};
-use super::cost::CostCounter;
+use super::channels::{ChannelGroup, Flexible, Widths};
+use super::cost::{CostCounter, sequence_length};
 use super::error::ZooError;
-use super::network::Architecture;
+use super::network::{Architecture, Network, boxed};
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern, Prefix};
-use crate::domain::model::ModelCost;
+use crate::domain::model::{InputSpec, ModelCost};
 
 /// Of all layer norms.
 const EPSILON: f64 = 1e-12;
@@ -47,27 +48,34 @@ impl BertConfig {
 
     /// The network, its weights not initialised yet.
     pub fn init(&self, device: &Device) -> Bert {
-        let (width, hidden) = (self.width, self.hidden);
+        self.init_with(Widths::default(), device)
+    }
+
+    fn init_with(&self, widths: Widths<'_>, device: &Device) -> Bert {
+        let width = self.width;
         let table = |rows| EmbeddingConfig::new(rows, width).init(device);
         let layer = (0..self.layers)
-            .map(|_| BertLayer {
-                attention: BertAttention {
-                    self_attention: BertSelfAttention {
-                        query: dense(width, width, device),
-                        key: dense(width, width, device),
-                        value: dense(width, width, device),
-                        heads: self.heads,
+            .map(|index| {
+                let hidden = widths.of(index, self.hidden);
+                BertLayer {
+                    attention: BertAttention {
+                        self_attention: BertSelfAttention {
+                            query: dense(width, width, device),
+                            key: dense(width, width, device),
+                            value: dense(width, width, device),
+                            heads: self.heads,
+                        },
+                        output: BertOutput {
+                            dense: dense(width, width, device),
+                            layer_norm: layer_norm(width, EPSILON, device),
+                        },
                     },
+                    intermediate: BertDense { dense: dense(width, hidden, device) },
                     output: BertOutput {
-                        dense: dense(width, width, device),
+                        dense: dense(hidden, width, device),
                         layer_norm: layer_norm(width, EPSILON, device),
                     },
-                },
-                intermediate: BertDense { dense: dense(width, hidden, device) },
-                output: BertOutput {
-                    dense: dense(hidden, width, device),
-                    layer_norm: layer_norm(width, EPSILON, device),
-                },
+                }
             })
             .collect();
         Bert {
@@ -85,16 +93,45 @@ impl BertConfig {
 
     /// The cost for a sequence of this length, the pooler included.
     pub fn cost(&self, sequence: usize) -> ModelCost {
+        self.cost_with(Widths::default(), sequence)
+    }
+
+    fn cost_with(&self, widths: Widths<'_>, sequence: usize) -> ModelCost {
         let mut counter = CostCounter::new();
         counter.embedding(self.vocabulary, self.width);
         counter.embedding(self.positions, self.width);
         counter.embedding(self.token_types, self.width);
         counter.norm(self.width);
-        for _ in 0..self.layers {
-            counter.encoder_layer(sequence, self.width, self.heads, self.hidden);
+        for index in 0..self.layers {
+            let hidden = widths.of(index, self.hidden);
+            counter.encoder_layer(sequence, self.width, self.heads, hidden);
         }
         counter.linear(1, self.width, self.width); // pooler
         counter.finish()
+    }
+}
+
+impl Flexible for BertConfig {
+    /// The inside of every feed-forward part.
+    fn groups(&self) -> Vec<ChannelGroup> {
+        (0..self.layers)
+            .map(|index| {
+                let layer = format!("encoder.layer.{index}");
+                ChannelGroup::feed_forward(
+                    self.hidden,
+                    &format!("{layer}.intermediate.dense"),
+                    &format!("{layer}.output.dense"),
+                )
+            })
+            .collect()
+    }
+
+    fn narrowed(&self, widths: Widths<'_>, device: &Device) -> Box<dyn Network> {
+        boxed(self.init_with(widths, device), device)
+    }
+
+    fn narrowed_cost(&self, widths: Widths<'_>, inputs: &[InputSpec]) -> ModelCost {
+        self.cost_with(widths, sequence_length(inputs))
     }
 }
 

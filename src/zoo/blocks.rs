@@ -7,14 +7,14 @@ use burn::nn::{
     BatchNorm, BatchNormConfig, Embedding, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig1d,
     PaddingConfig2d,
 };
-use burn::tensor::activation::sigmoid;
+use burn::tensor::activation::{log_softmax, sigmoid};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::cost::ConvShape;
 use super::error::ZooError;
-use super::targets::Targets;
+use super::targets::{Distilled, Targets};
 
 /// A 1D convolution of this shape.
 pub fn conv1d(shape: ConvShape, device: &Device) -> Conv1d {
@@ -37,9 +37,12 @@ pub fn conv2d(shape: ConvShape, device: &Device) -> Conv2d {
         .init(device)
 }
 
+/// What every batch normalisation adds to the variance: PyTorch's default.
+pub const BATCH_NORM_EPSILON: f64 = 1e-5;
+
 /// A batch normalisation as PyTorch's defaults have it: epsilon 1e-5, momentum 0.1.
 pub fn batch_norm(channels: usize, device: &Device) -> BatchNorm {
-    BatchNormConfig::new(channels).with_epsilon(1e-5).with_momentum(0.1).init(device)
+    BatchNormConfig::new(channels).with_epsilon(BATCH_NORM_EPSILON).with_momentum(0.1).init(device)
 }
 
 /// A layer normalisation over the last dimension.
@@ -152,15 +155,34 @@ pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
     CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, labels)
 }
 
-/// The loss of an image classifier: cross-entropy of `[batch, classes]` logits.
+/// The loss of knowledge distillation (Hinton et al. 2015) of `[batch, classes]` logits `z`, with the teacher's `t`:
+/// `alpha * T^2 * KL(softmax(t / T) || softmax(z / T)) + (1 - alpha) * cross-entropy(z, classes)`, both the mean over
+/// the batch. The square keeps the gradients of the first part as large as those of the second whatever T is.
+pub fn distillation_loss(logits: Tensor<2>, targets: &Distilled) -> Tensor<1> {
+    let Distilled { classes, teacher, temperature, alpha } = targets;
+    let [batch, _] = logits.dims();
+    let expected = log_softmax(teacher.clone() / *temperature, 1);
+    let found = log_softmax(logits.clone() / *temperature, 1);
+    // The logarithms are finite where a probability is too small for its type, so no 0 * infinity comes up.
+    let divergence = (expected.clone().exp() * (expected - found)).sum() / batch as f64;
+    divergence * (alpha * temperature * temperature) + cross_entropy(logits, classes.clone()) * (1.0 - alpha)
+}
+
+/// The loss of an image classifier, of `[batch, classes]` logits: cross-entropy, or that of distillation.
 ///
 /// # Errors
 ///
-/// Targets that are no classes, or of another batch size.
+/// Targets that are no classes, of another batch size, or a teacher of other classes.
 pub fn classification_loss(logits: Tensor<2>, targets: &Targets) -> Result<Tensor<1>, ZooError> {
     match targets {
         Targets::Classes(classes) if classes.dims()[0] == logits.dims()[0] => {
             Ok(cross_entropy(logits, (**classes).clone()))
+        }
+        Targets::Distilled(distilled) if distilled.teacher.dims() != logits.dims() => {
+            Err(ZooError::Targets { expected: "a teacher of as many classes" })
+        }
+        Targets::Distilled(distilled) if distilled.classes.dims()[0] == logits.dims()[0] => {
+            Ok(distillation_loss(logits, distilled))
         }
         _ => Err(ZooError::Targets { expected: "one class for every sample" }),
     }
@@ -249,5 +271,48 @@ mod tests {
         let classes = Targets::Classes(Box::new(Tensor::zeros([2], &device)));
         let loss = classification_loss(logits, &classes).unwrap();
         assert!((loss.into_scalar::<f32>() - 10_f32.ln()).abs() < 1e-5);
+    }
+
+    // Two classes, T = 2, teacher logits (2 ln 3, 0): p = (3/4, 1/4). Student logits (0, 0): q = (1/2, 1/2).
+    // KL = 3/4 ln(3/2) + 1/4 ln(1/2); its gradient is T^2 * (q - p) / T = 2 * (-1/4, 1/4), that of the cross-entropy
+    // with class 1 is (1/2, -1/2).
+    #[test]
+    fn distillation_equals_its_definition_and_gradient() {
+        let device = Device::flex().autodiff();
+        for (alpha, gradient) in [(1.0, [-0.5, 0.5]), (0.0, [0.5, -0.5]), (0.5, [0.0, 0.0])] {
+            let logits = Tensor::<2>::zeros([1, 2], &device).require_grad();
+            let targets = Targets::Distilled(Box::new(Distilled {
+                classes: Tensor::from_ints([1], &device),
+                teacher: Tensor::from_floats([[2.0 * 3_f32.ln(), 0.0]], &device),
+                temperature: 2.0,
+                alpha,
+            }));
+            let loss = classification_loss(logits.clone(), &targets).unwrap();
+            let divergence = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
+            let expected = alpha * 4.0 * divergence + (1.0 - alpha) * 2_f64.ln();
+            assert!((f64::from(loss.clone().into_scalar::<f32>()) - expected).abs() < 1e-6);
+            let found = logits.grad(&loss.backward()).unwrap().try_to_vec_as::<f32>().unwrap();
+            for (found, expected) in found.iter().zip(gradient) {
+                assert!((found - expected).abs() < 1e-6, "alpha {alpha}: {found} is not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_sure_teacher_gives_a_finite_loss_and_one_of_other_classes_none() {
+        let device = Device::flex();
+        let distilled = |teacher| {
+            Targets::Distilled(Box::new(Distilled {
+                classes: Tensor::from_ints([0], &device),
+                teacher,
+                temperature: 1.0,
+                alpha: 1.0,
+            }))
+        };
+        let logits = Tensor::<2>::zeros([1, 2], &device);
+        let sure = distilled(Tensor::from_floats([[500.0, -500.0]], &device));
+        let loss = classification_loss(logits.clone(), &sure).unwrap().into_scalar::<f32>();
+        assert!((loss - 2_f32.ln()).abs() < 1e-6, "{loss}");
+        assert!(classification_loss(logits, &distilled(Tensor::zeros([1, 3], &device))).is_err());
     }
 }

@@ -11,15 +11,18 @@ use burn::tensor::{Device, Tensor};
 
 use super::batch::{Batch, Output};
 use super::blocks::{classification_loss, conv2d, dense};
-use super::cost::{ConvShape, CostCounter, window_output};
+use super::channels::{ChannelGroup, Flexible, Widths};
+use super::cost::{ConvShape, CostCounter, image_size, window_output};
 use super::error::ZooError;
-use super::network::Architecture;
+use super::network::{Architecture, Network, boxed};
 use super::targets::Targets;
 use super::weights::Checkpoint;
-use crate::domain::model::ModelCost;
+use crate::domain::model::{InputSpec, ModelCost};
 
 /// Height and width of the images; the first linear layer fixes them.
 const IMAGE: usize = 32;
+/// Pixels that the convolutions leave: three poolings halve height and width.
+const PIXELS_LEFT: usize = (IMAGE / 8) * (IMAGE / 8);
 
 /// Sizes of a [`CifarCnn`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,19 +42,38 @@ impl Default for CifarCnnConfig {
 }
 
 impl CifarCnnConfig {
-    fn convolutions(&self) -> [ConvShape; 6] {
+    /// Channels that each convolution writes.
+    fn written(&self) -> [usize; 6] {
         let [a, b, c] = self.channels;
-        [(3, a), (a, a), (a, b), (b, b), (b, c), (c, c)].map(|(from, to)| ConvShape::new(from, to, 3, 1).with_bias())
+        [a, a, b, b, c, c]
     }
 
-    /// Elements that the convolutions leave: three poolings halve the image.
-    fn flat(&self) -> usize {
-        self.channels[2] * (IMAGE / 8) * (IMAGE / 8)
+    fn convolutions(&self, widths: Widths<'_>) -> [ConvShape; 6] {
+        let full = self.written();
+        let mut channels_in = 3;
+        [0, 1, 2, 3, 4, 5].map(|index| {
+            let channels_out = widths.of(index, full[index]);
+            let shape = ConvShape::new(channels_in, channels_out, 3, 1).with_bias();
+            channels_in = channels_out;
+            shape
+        })
+    }
+
+    /// The two linear layers, `[in, out]` each.
+    fn linears(&self, widths: Widths<'_>) -> [[usize; 2]; 2] {
+        let flat = widths.of(5, self.channels[2]) * PIXELS_LEFT;
+        let hidden = widths.of(6, self.hidden);
+        [[flat, hidden], [hidden, self.classes]]
     }
 
     /// The network, its weights not initialised yet.
     pub fn init(&self, device: &Device) -> CifarCnn {
-        let [conv1, conv2, conv3, conv4, conv5, conv6] = self.convolutions().map(|shape| conv2d(shape, device));
+        self.init_with(Widths::default(), device)
+    }
+
+    fn init_with(&self, widths: Widths<'_>, device: &Device) -> CifarCnn {
+        let [conv1, conv2, conv3, conv4, conv5, conv6] = self.convolutions(widths).map(|shape| conv2d(shape, device));
+        let [fc1, fc2] = self.linears(widths).map(|[from, to]| dense(from, to, device));
         CifarCnn {
             conv1,
             conv2,
@@ -60,24 +82,53 @@ impl CifarCnnConfig {
             conv5,
             conv6,
             pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
-            fc1: dense(self.flat(), self.hidden, device),
-            fc2: dense(self.hidden, self.classes, device),
+            fc1,
+            fc2,
         }
     }
 
     /// The cost for an image of `[height, width]`; only 32 x 32 can be run.
     pub fn cost(&self, image: [usize; 2]) -> ModelCost {
+        self.cost_with(Widths::default(), image)
+    }
+
+    fn cost_with(&self, widths: Widths<'_>, image: [usize; 2]) -> ModelCost {
         let mut counter = CostCounter::new();
         let mut size = image;
-        for pair in self.convolutions().chunks(2) {
+        for pair in self.convolutions(widths).chunks(2) {
             for &conv in pair {
                 size = counter.conv2d(conv, size);
             }
             size = window_output(size, 2, 2, 0);
         }
-        counter.linear(1, self.flat(), self.hidden);
-        counter.linear(1, self.hidden, self.classes);
+        for [from, to] in self.linears(widths) {
+            counter.linear(1, from, to);
+        }
         counter.finish()
+    }
+}
+
+impl Flexible for CifarCnnConfig {
+    /// What every convolution writes, and the features between the linear layers.
+    fn groups(&self) -> Vec<ChannelGroup> {
+        let full = self.written();
+        let group = |index: usize| {
+            let (layer, next) = (format!("conv{}", index + 1), format!("conv{}", index + 2));
+            match full.get(index + 1) {
+                Some(_) => ChannelGroup::new(full[index], &layer, &next).with_bias(&layer),
+                None => ChannelGroup::new(full[index], &layer, "fc1").with_bias(&layer).flattened(PIXELS_LEFT),
+            }
+        };
+        let hidden = ChannelGroup::feed_forward(self.hidden, "fc1", "fc2");
+        (0..full.len()).map(group).chain([hidden]).collect()
+    }
+
+    fn narrowed(&self, widths: Widths<'_>, device: &Device) -> Box<dyn Network> {
+        boxed(self.init_with(widths, device), device)
+    }
+
+    fn narrowed_cost(&self, widths: Widths<'_>, inputs: &[InputSpec]) -> ModelCost {
+        self.cost_with(widths, image_size(inputs))
     }
 }
 

@@ -10,12 +10,13 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::batch::{Batch, Output};
 use super::blocks::{dense, layer_norm, leading_positions, masked_language_loss, multi_head_attention};
-use super::cost::CostCounter;
+use super::channels::{ChannelGroup, Flexible, Widths};
+use super::cost::{CostCounter, sequence_length};
 use super::error::ZooError;
-use super::network::Architecture;
+use super::network::{Architecture, Network, boxed};
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern, Prefix};
-use crate::domain::model::ModelCost;
+use crate::domain::model::{InputSpec, ModelCost};
 
 /// Of all layer norms.
 const EPSILON: f64 = 1e-12;
@@ -45,20 +46,27 @@ impl DistilBertConfig {
 
     /// The network, its weights not initialised yet.
     pub fn init(&self, device: &Device) -> DistilBert {
-        let (width, hidden) = (self.width, self.hidden);
+        self.init_with(Widths::default(), device)
+    }
+
+    fn init_with(&self, widths: Widths<'_>, device: &Device) -> DistilBert {
+        let width = self.width;
         let table = |rows| EmbeddingConfig::new(rows, width).init(device);
         let layer = (0..self.layers)
-            .map(|_| DistilBertLayer {
-                attention: DistilBertAttention {
-                    q_lin: dense(width, width, device),
-                    k_lin: dense(width, width, device),
-                    v_lin: dense(width, width, device),
-                    out_lin: dense(width, width, device),
-                    heads: self.heads,
-                },
-                sa_layer_norm: layer_norm(width, EPSILON, device),
-                ffn: FeedForward { lin1: dense(width, hidden, device), lin2: dense(hidden, width, device) },
-                output_layer_norm: layer_norm(width, EPSILON, device),
+            .map(|index| {
+                let hidden = widths.of(index, self.hidden);
+                DistilBertLayer {
+                    attention: DistilBertAttention {
+                        q_lin: dense(width, width, device),
+                        k_lin: dense(width, width, device),
+                        v_lin: dense(width, width, device),
+                        out_lin: dense(width, width, device),
+                        heads: self.heads,
+                    },
+                    sa_layer_norm: layer_norm(width, EPSILON, device),
+                    ffn: FeedForward { lin1: dense(width, hidden, device), lin2: dense(hidden, width, device) },
+                    output_layer_norm: layer_norm(width, EPSILON, device),
+                }
             })
             .collect();
         DistilBert {
@@ -74,14 +82,39 @@ impl DistilBertConfig {
 
     /// The cost for a sequence of this length.
     pub fn cost(&self, sequence: usize) -> ModelCost {
+        self.cost_with(Widths::default(), sequence)
+    }
+
+    fn cost_with(&self, widths: Widths<'_>, sequence: usize) -> ModelCost {
         let mut counter = CostCounter::new();
         counter.embedding(self.vocabulary, self.width);
         counter.embedding(self.positions, self.width);
         counter.norm(self.width);
-        for _ in 0..self.layers {
-            counter.encoder_layer(sequence, self.width, self.heads, self.hidden);
+        for index in 0..self.layers {
+            let hidden = widths.of(index, self.hidden);
+            counter.encoder_layer(sequence, self.width, self.heads, hidden);
         }
         counter.finish()
+    }
+}
+
+impl Flexible for DistilBertConfig {
+    /// The inside of every feed-forward part.
+    fn groups(&self) -> Vec<ChannelGroup> {
+        (0..self.layers)
+            .map(|index| {
+                let layer = format!("transformer.layer.{index}.ffn");
+                ChannelGroup::feed_forward(self.hidden, &format!("{layer}.lin1"), &format!("{layer}.lin2"))
+            })
+            .collect()
+    }
+
+    fn narrowed(&self, widths: Widths<'_>, device: &Device) -> Box<dyn Network> {
+        boxed(self.init_with(widths, device), device)
+    }
+
+    fn narrowed_cost(&self, widths: Widths<'_>, inputs: &[InputSpec]) -> ModelCost {
+        self.cost_with(widths, sequence_length(inputs))
     }
 }
 

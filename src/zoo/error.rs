@@ -166,6 +166,14 @@ pub enum WeightError {
     /// Names, shapes or element types differ from the network's.
     #[error("the weights do not fit the network: {0}")]
     Mismatch(Box<WeightMismatch>),
+    /// An int8 tensor without the scale that makes it a weight again, or with one that does not fit it.
+    #[error("the int8 tensor `{name}` {problem}")]
+    Scale {
+        /// The tensor, as the file names it.
+        name: String,
+        /// What is wrong with its scale.
+        problem: String,
+    },
     /// A tensor that fits by name and shape could not be put into the network.
     #[error("cannot load the tensor `{name}`")]
     Apply {
@@ -198,6 +206,10 @@ impl WeightError {
         let text = match self {
             Self::Extension { .. } => "name the file `.safetensors`, `.pt`, `.pth` or `.bin`, after what it holds",
             Self::Malformed { .. } => "a file of a few hundred bytes is often a Git LFS pointer: fetch the real one",
+            Self::Scale { .. } => {
+                "int8 files hold an F32 `NAME.scale` beside every I8 `NAME`, of as many dimensions, \
+                 each 1 or that of the weight"
+            }
             Self::Mismatch(found) if found.missing.is_empty() && found.misshapen.is_empty() => {
                 "the file holds more than the network: is it of another variant?"
             }

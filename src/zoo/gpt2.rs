@@ -12,12 +12,13 @@ use super::batch::{Batch, Output};
 use super::blocks::{
     cross_entropy, gelu_tanh, layer_norm, leading_positions, multi_head_attention, split_projection, tied_logits,
 };
-use super::cost::CostCounter;
+use super::channels::{ChannelGroup, Flexible, Widths};
+use super::cost::{CostCounter, sequence_length};
 use super::error::ZooError;
-use super::network::Architecture;
+use super::network::{Architecture, Network, boxed};
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern, Prefix};
-use crate::domain::model::ModelCost;
+use crate::domain::model::{InputSpec, ModelCost};
 
 /// Of all layer norms.
 const EPSILON: f64 = 1e-5;
@@ -52,18 +53,28 @@ impl Gpt2Config {
 
     /// The network, its weights not initialised yet.
     pub fn init(&self, device: &Device) -> Gpt2 {
-        let (width, hidden) = (self.width, self.hidden());
+        self.init_with(Widths::default(), device)
+    }
+
+    fn init_with(&self, widths: Widths<'_>, device: &Device) -> Gpt2 {
+        let width = self.width;
         let table = |rows| EmbeddingConfig::new(rows, width).init(device);
         let h = (0..self.layers)
-            .map(|_| Gpt2Layer {
-                ln_1: layer_norm(width, EPSILON, device),
-                attn: Gpt2Attention {
-                    c_attn: Conv1D::new(width, 3 * width, device),
-                    c_proj: Conv1D::new(width, width, device),
-                    heads: self.heads,
-                },
-                ln_2: layer_norm(width, EPSILON, device),
-                mlp: Gpt2Mlp { c_fc: Conv1D::new(width, hidden, device), c_proj: Conv1D::new(hidden, width, device) },
+            .map(|index| {
+                let hidden = widths.of(index, self.hidden());
+                Gpt2Layer {
+                    ln_1: layer_norm(width, EPSILON, device),
+                    attn: Gpt2Attention {
+                        c_attn: Conv1D::new(width, 3 * width, device),
+                        c_proj: Conv1D::new(width, width, device),
+                        heads: self.heads,
+                    },
+                    ln_2: layer_norm(width, EPSILON, device),
+                    mlp: Gpt2Mlp {
+                        c_fc: Conv1D::new(width, hidden, device),
+                        c_proj: Conv1D::new(hidden, width, device),
+                    },
+                }
             })
             .collect();
         Gpt2 {
@@ -77,15 +88,41 @@ impl Gpt2Config {
 
     /// The cost for a sequence of this length, with logits at every position.
     pub fn cost(&self, sequence: usize) -> ModelCost {
+        self.cost_with(Widths::default(), sequence)
+    }
+
+    fn cost_with(&self, widths: Widths<'_>, sequence: usize) -> ModelCost {
         let mut counter = CostCounter::new();
         counter.embedding(self.vocabulary, self.width);
         counter.embedding(self.positions, self.width);
-        for _ in 0..self.layers {
-            counter.encoder_layer(sequence, self.width, self.heads, self.hidden());
+        for index in 0..self.layers {
+            let hidden = widths.of(index, self.hidden());
+            counter.encoder_layer(sequence, self.width, self.heads, hidden);
         }
         counter.norm(self.width);
         counter.matmul(sequence, self.width, self.vocabulary); // the head, its weights tied
         counter.finish()
+    }
+}
+
+impl Flexible for Gpt2Config {
+    /// The inside of every feed-forward part.
+    fn groups(&self) -> Vec<ChannelGroup> {
+        (0..self.layers)
+            .map(|index| {
+                let layer = format!("transformer.h.{index}.mlp");
+                ChannelGroup::feed_forward(self.hidden(), &format!("{layer}.c_fc"), &format!("{layer}.c_proj"))
+                    .transposed()
+            })
+            .collect()
+    }
+
+    fn narrowed(&self, widths: Widths<'_>, device: &Device) -> Box<dyn Network> {
+        boxed(self.init_with(widths, device), device)
+    }
+
+    fn narrowed_cost(&self, widths: Widths<'_>, inputs: &[InputSpec]) -> ModelCost {
+        self.cost_with(widths, sequence_length(inputs))
     }
 }
 

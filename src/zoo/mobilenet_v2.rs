@@ -8,12 +8,13 @@ use burn::tensor::{Device, Tensor};
 
 use super::batch::{Batch, Output};
 use super::blocks::{ConvBn, classification_loss, dense, global_average_pool};
-use super::cost::{ConvShape, CostCounter};
+use super::channels::{ChannelGroup, Flexible, Widths};
+use super::cost::{ConvShape, CostCounter, image_size};
 use super::error::ZooError;
-use super::network::Architecture;
+use super::network::{Architecture, Network, boxed};
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern};
-use crate::domain::model::ModelCost;
+use crate::domain::model::{InputSpec, ModelCost};
 
 /// Channels that the stem writes.
 const STEM_CHANNELS: usize = 32;
@@ -56,25 +57,23 @@ impl Default for MobileNetV2Config {
 struct BlockShape {
     channels_in: usize,
     channels_out: usize,
-    expansion: usize,
+    /// Whether a convolution makes the hidden channels; otherwise they are those that come in.
+    expands: bool,
+    hidden: usize,
     stride: usize,
 }
 
 impl BlockShape {
-    fn hidden(self) -> usize {
-        self.channels_in * self.expansion
-    }
-
     fn expand(self) -> Option<ConvShape> {
-        (self.expansion != 1).then(|| ConvShape::new(self.channels_in, self.hidden(), 1, 1))
+        self.expands.then(|| ConvShape::new(self.channels_in, self.hidden, 1, 1))
     }
 
     fn depthwise(self) -> ConvShape {
-        ConvShape::depthwise(self.hidden(), 3, self.stride)
+        ConvShape::depthwise(self.hidden, 3, self.stride)
     }
 
     fn project(self) -> ConvShape {
-        ConvShape::new(self.hidden(), self.channels_out, 1, 1)
+        ConvShape::new(self.hidden, self.channels_out, 1, 1)
     }
 }
 
@@ -83,17 +82,22 @@ impl MobileNetV2Config {
         ConvShape::new(3, STEM_CHANNELS, 3, 2)
     }
 
-    fn blocks(&self) -> Vec<BlockShape> {
+    fn blocks(&self, widths: Widths<'_>) -> Vec<BlockShape> {
         let mut channels_in = STEM_CHANNELS;
         let mut shapes = Vec::new();
+        let mut group = 0;
         for stage in &self.stages {
             for index in 0..stage.blocks {
+                let full = channels_in * stage.expansion;
+                let expands = stage.expansion != 1;
                 shapes.push(BlockShape {
                     channels_in,
                     channels_out: stage.channels,
-                    expansion: stage.expansion,
+                    expands,
+                    hidden: if expands { widths.of(group, full) } else { full },
                     stride: if index == 0 { stage.stride } else { 1 },
                 });
+                group += usize::from(expands);
                 channels_in = stage.channels;
             }
         }
@@ -107,9 +111,13 @@ impl MobileNetV2Config {
 
     /// The network, its weights not initialised yet.
     pub fn init(&self, device: &Device) -> MobileNetV2 {
+        self.init_with(Widths::default(), device)
+    }
+
+    fn init_with(&self, widths: Widths<'_>, device: &Device) -> MobileNetV2 {
         MobileNetV2 {
             stem: ConvBn::new(self.stem(), device),
-            blocks: self.blocks().into_iter().map(|shape| InvertedResidual::new(shape, device)).collect(),
+            blocks: self.blocks(widths).into_iter().map(|shape| InvertedResidual::new(shape, device)).collect(),
             head: ConvBn::new(self.head(), device),
             classifier: dense(HEAD_CHANNELS, self.classes, device),
         }
@@ -117,9 +125,13 @@ impl MobileNetV2Config {
 
     /// The cost for an image of `[height, width]`.
     pub fn cost(&self, image: [usize; 2]) -> ModelCost {
+        self.cost_with(Widths::default(), image)
+    }
+
+    fn cost_with(&self, widths: Widths<'_>, image: [usize; 2]) -> ModelCost {
         let mut counter = CostCounter::new();
         let mut size = counter.conv_bn(self.stem(), image);
-        for shape in self.blocks() {
+        for shape in self.blocks(widths) {
             if let Some(expand) = shape.expand() {
                 size = counter.conv_bn(expand, size);
             }
@@ -129,6 +141,31 @@ impl MobileNetV2Config {
         counter.conv_bn(self.head(), size);
         counter.linear(1, HEAD_CHANNELS, self.classes);
         counter.finish()
+    }
+}
+
+impl Flexible for MobileNetV2Config {
+    /// The hidden channels of every inverted residual that makes its own; what leaves a block stays, as most are
+    /// added to a shortcut.
+    fn groups(&self) -> Vec<ChannelGroup> {
+        let blocks = self.blocks(Widths::default()).into_iter().zip(1..);
+        blocks
+            .filter(|(shape, _)| shape.expands)
+            .map(|(shape, number)| {
+                let layer = |place: &str| format!("features.{number}.conv.{place}");
+                ChannelGroup::new(shape.hidden, &layer("0.0"), &layer("2"))
+                    .with_norm(&layer("0.1"))
+                    .with_depthwise(&layer("1.0"), &layer("1.1"))
+            })
+            .collect()
+    }
+
+    fn narrowed(&self, widths: Widths<'_>, device: &Device) -> Box<dyn Network> {
+        boxed(self.init_with(widths, device), device)
+    }
+
+    fn narrowed_cost(&self, widths: Widths<'_>, inputs: &[InputSpec]) -> ModelCost {
+        self.cost_with(widths, image_size(inputs))
     }
 }
 

@@ -11,6 +11,7 @@
 pub mod batch;
 pub mod bert;
 pub mod blocks;
+pub mod channels;
 pub mod cifar_cnn;
 pub mod cost;
 pub mod decoder;
@@ -18,6 +19,7 @@ pub mod distilbert;
 pub mod error;
 pub mod generation;
 pub mod gpt2;
+pub mod int8;
 mod inventory;
 pub mod mobilenet_v2;
 pub mod network;
@@ -32,10 +34,11 @@ pub mod weights;
 pub mod whisper;
 
 pub use batch::{Batch, Output, OutputTensor, check_inputs, host_inputs};
+pub use channels::{ChannelGroup, Flexible, Shapes, Slice, Widths};
 pub use error::{Misshapen, Mistyped, WeightError, WeightMismatch, ZooError};
 pub use generation::{Generation, Writer};
 pub use network::{Architecture, Network, ParameterInfo, ParameterKind};
 pub use registry::{ModelEntry, find, models};
-pub use targets::{MaskedTokens, Targets, host_targets};
+pub use targets::{Distilled, MaskedTokens, Targets, host_targets};
 pub use trainer::{Trainer, learning_rate};
 pub use weights::{WeightSource, weight_format};

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::batch::{Batch, Output};
+use super::channels::Shapes;
 use super::error::{WeightError, ZooError};
 use super::generation::Writer;
 use super::inventory::{Entry, inventory};
@@ -53,6 +54,14 @@ pub trait Network: Send {
 
     /// Whether any weight is kept as integers.
     fn has_integer_weights(&self) -> bool;
+
+    /// The shapes of those tensors of a source that the network knows by name, whether they fit or not; nothing is
+    /// loaded. [`ModelEntry::build_like`](super::ModelEntry::build_like) takes them.
+    ///
+    /// # Errors
+    ///
+    /// An unreadable source.
+    fn shapes_in(&self, source: &WeightSource) -> Result<Shapes, WeightError>;
 
     /// Copies every parameter and buffer to the host, by reference names and in the reference's layout.
     ///
@@ -211,6 +220,10 @@ impl<A: Architecture> Network for BurnNetwork<A> {
 
     fn has_integer_weights(&self) -> bool {
         self.integer_weights > 0
+    }
+
+    fn shapes_in(&self, source: &WeightSource) -> Result<Shapes, WeightError> {
+        weights::shapes(&self.module, &self.device, source)
     }
 
     fn weights(&self) -> Result<Vec<HostTensor>, WeightError> {

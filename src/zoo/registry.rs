@@ -3,14 +3,17 @@
 use burn::tensor::Device;
 
 use super::bert::BertConfig;
+use super::channels::{ChannelGroup, Flexible, Shapes, Widths};
 use super::cifar_cnn::CifarCnnConfig;
 use super::cost::{decoder_length, frame_count, image_size, sequence_length};
 use super::distilbert::DistilBertConfig;
+use super::error::WeightError;
 use super::gpt2::Gpt2Config;
 use super::mobilenet_v2::MobileNetV2Config;
 use super::network::{Network, boxed};
 use super::resnet::ResNetConfig;
 use super::vit::VitConfig;
+use super::weights::WeightSource;
 use super::whisper::WhisperConfig;
 use crate::domain::model::{Category, InputKind, InputSpec, ModelCost, Task};
 
@@ -34,6 +37,8 @@ pub struct ModelEntry {
     inputs: fn() -> Vec<InputSpec>,
     cost: fn(&[InputSpec]) -> ModelCost,
     build: fn(&Device) -> Box<dyn Network>,
+    /// Where a weight file may be narrower; `None` where every width is fixed.
+    flexible: Option<fn() -> Box<dyn Flexible>>,
 }
 
 impl ModelEntry {
@@ -51,6 +56,49 @@ impl ModelEntry {
     /// [`Network::load`].
     pub fn build(&self, device: &Device) -> Box<dyn Network> {
         (self.build)(device)
+    }
+
+    /// The inner channels that pruning may take out; none where every width is fixed.
+    pub fn channel_groups(&self) -> Vec<ChannelGroup> {
+        self.flexible.map(|config| config().groups()).unwrap_or_default()
+    }
+
+    /// The network that tensors of these shapes describe, without weights: inner channels are as many as the shapes
+    /// agree on, all else is as [`build`](Self::build) has it. Shapes that do not fit change nothing, so that
+    /// [`Network::load`] can say what differs.
+    pub fn build_like(&self, shapes: &Shapes, device: &Device) -> Box<dyn Network> {
+        match self.flexible {
+            Some(config) => {
+                let config = config();
+                config.narrowed(Widths(&config.widths_in(shapes)), device)
+            }
+            None => self.build(device),
+        }
+    }
+
+    /// The cost of one sample in the network that [`build_like`](Self::build_like) makes of these shapes.
+    pub fn cost_like(&self, shapes: &Shapes, inputs: &[InputSpec]) -> ModelCost {
+        match self.flexible {
+            Some(config) => {
+                let config = config();
+                config.narrowed_cost(Widths(&config.widths_in(shapes)), inputs)
+            }
+            None => self.cost(inputs),
+        }
+    }
+
+    /// The network with these weights, as wide as they are.
+    ///
+    /// # Errors
+    ///
+    /// See [`Network::load`].
+    pub fn build_loaded(&self, source: &WeightSource, device: &Device) -> Result<Box<dyn Network>, WeightError> {
+        let mut network = self.build(device);
+        if self.flexible.is_some() && matches!(source, WeightSource::File(_)) {
+            network = self.build_like(&network.shapes_in(source)?, device);
+        }
+        network.load(source)?;
+        Ok(network)
     }
 }
 
@@ -84,6 +132,7 @@ static MODELS: [ModelEntry; 9] = [
         inputs: || image(32),
         cost: |inputs| CifarCnnConfig::default().cost(image_size(inputs)),
         build: |device| boxed(CifarCnnConfig::default().init(device), device),
+        flexible: Some(|| Box::new(CifarCnnConfig::default())),
     },
     ModelEntry {
         name: "mobilenet_v2",
@@ -96,6 +145,7 @@ static MODELS: [ModelEntry; 9] = [
         inputs: || image(224),
         cost: |inputs| MobileNetV2Config::default().cost(image_size(inputs)),
         build: |device| boxed(MobileNetV2Config::default().init(device), device),
+        flexible: Some(|| Box::new(MobileNetV2Config::default())),
     },
     ModelEntry {
         name: "resnet18",
@@ -108,6 +158,7 @@ static MODELS: [ModelEntry; 9] = [
         inputs: || image(224),
         cost: |inputs| ResNetConfig::resnet18().cost(image_size(inputs)),
         build: |device| boxed(ResNetConfig::resnet18().init(device), device),
+        flexible: Some(|| Box::new(ResNetConfig::resnet18())),
     },
     ModelEntry {
         name: "resnet50",
@@ -120,6 +171,7 @@ static MODELS: [ModelEntry; 9] = [
         inputs: || image(224),
         cost: |inputs| ResNetConfig::resnet50().cost(image_size(inputs)),
         build: |device| boxed(ResNetConfig::resnet50().init(device), device),
+        flexible: Some(|| Box::new(ResNetConfig::resnet50())),
     },
     ModelEntry {
         name: "vit_b_16",
@@ -132,6 +184,7 @@ static MODELS: [ModelEntry; 9] = [
         inputs: || image(224),
         cost: |inputs| VitConfig::vit_b_16().cost(image_size(inputs)),
         build: |device| boxed(VitConfig::vit_b_16().init(device), device),
+        flexible: Some(|| Box::new(VitConfig::vit_b_16())),
     },
     ModelEntry {
         name: "distilbert-base-uncased",
@@ -144,6 +197,7 @@ static MODELS: [ModelEntry; 9] = [
         inputs: || ids(128, 30522),
         cost: |inputs| DistilBertConfig::base_uncased().cost(sequence_length(inputs)),
         build: |device| boxed(DistilBertConfig::base_uncased().init(device), device),
+        flexible: Some(|| Box::new(DistilBertConfig::base_uncased())),
     },
     ModelEntry {
         name: "bert-base-uncased",
@@ -156,6 +210,7 @@ static MODELS: [ModelEntry; 9] = [
         inputs: || ids(128, 30522),
         cost: |inputs| BertConfig::base_uncased().cost(sequence_length(inputs)),
         build: |device| boxed(BertConfig::base_uncased().init(device), device),
+        flexible: Some(|| Box::new(BertConfig::base_uncased())),
     },
     ModelEntry {
         name: "gpt2",
@@ -168,6 +223,7 @@ static MODELS: [ModelEntry; 9] = [
         inputs: || ids(128, 50257),
         cost: |inputs| Gpt2Config::small().cost(sequence_length(inputs)),
         build: |device| boxed(Gpt2Config::small().init(device), device),
+        flexible: Some(|| Box::new(Gpt2Config::small())),
     },
     ModelEntry {
         name: "whisper-tiny",
@@ -187,6 +243,7 @@ static MODELS: [ModelEntry; 9] = [
         },
         cost: |inputs| WhisperConfig::tiny().cost(frame_count(inputs), decoder_length(inputs)),
         build: |device| boxed(WhisperConfig::tiny().init(device), device),
+        flexible: None,
     },
 ];
 

@@ -12,12 +12,13 @@ use burn::tensor::{Device, Tensor};
 
 use super::batch::{Batch, Output};
 use super::blocks::{ConvBn, batch_norm, classification_loss, conv2d, dense, global_average_pool};
-use super::cost::{ConvShape, CostCounter, window_output};
+use super::channels::{ChannelGroup, Flexible, Widths};
+use super::cost::{ConvShape, CostCounter, image_size, window_output};
 use super::error::ZooError;
-use super::network::Architecture;
+use super::network::{Architecture, Network, boxed};
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern};
-use crate::domain::model::ModelCost;
+use crate::domain::model::{InputSpec, ModelCost};
 
 /// The stem: 7x7, stride 2.
 const STEM: ConvShape =
@@ -42,6 +43,14 @@ impl BlockKind {
             Self::Bottleneck => 4,
         }
     }
+
+    /// How many inner widths a block has: the convolutions but the last.
+    fn inner(self) -> usize {
+        match self {
+            Self::Basic => 1,
+            Self::Bottleneck => 2,
+        }
+    }
 }
 
 /// Sizes of a [`ResNet`].
@@ -60,35 +69,35 @@ pub struct ResNetConfig {
 struct BlockShape {
     kind: BlockKind,
     channels_in: usize,
-    width: usize,
+    /// Channels that the convolutions but the last write; a basic block has the first alone.
+    inner: [usize; 2],
+    channels_out: usize,
     stride: usize,
 }
 
 impl BlockShape {
-    fn channels_out(self) -> usize {
-        self.width * self.kind.expansion()
-    }
-
     /// The two convolutions that both kinds have.
     fn main_path(self) -> [ConvShape; 2] {
-        let Self { channels_in, width, stride, .. } = self;
+        let Self { channels_in, inner: [first, second], channels_out, stride, .. } = self;
         match self.kind {
-            BlockKind::Basic => [ConvShape::new(channels_in, width, 3, stride), ConvShape::new(width, width, 3, 1)],
+            BlockKind::Basic => {
+                [ConvShape::new(channels_in, first, 3, stride), ConvShape::new(first, channels_out, 3, 1)]
+            }
             BlockKind::Bottleneck => {
-                [ConvShape::new(channels_in, width, 1, 1), ConvShape::new(width, width, 3, stride)]
+                [ConvShape::new(channels_in, first, 1, 1), ConvShape::new(first, second, 3, stride)]
             }
         }
     }
 
     /// The third convolution, of a bottleneck.
     fn expand(self) -> Option<ConvShape> {
-        (self.kind == BlockKind::Bottleneck).then(|| ConvShape::new(self.width, self.channels_out(), 1, 1))
+        (self.kind == BlockKind::Bottleneck).then(|| ConvShape::new(self.inner[1], self.channels_out, 1, 1))
     }
 
     /// The projection of the shortcut, where the shape changes.
     fn downsample(self) -> Option<ConvShape> {
-        (self.stride != 1 || self.channels_in != self.channels_out())
-            .then(|| ConvShape::new(self.channels_in, self.channels_out(), 1, self.stride))
+        (self.stride != 1 || self.channels_in != self.channels_out)
+            .then(|| ConvShape::new(self.channels_in, self.channels_out, 1, self.stride))
     }
 }
 
@@ -107,18 +116,22 @@ impl ResNetConfig {
         STAGE_WIDTHS[3] * self.kind.expansion()
     }
 
-    fn stages(&self) -> [Vec<BlockShape>; 4] {
+    fn stages(&self, widths: Widths<'_>) -> [Vec<BlockShape>; 4] {
         let mut channels_in = STEM.channels_out;
+        let mut group = 0;
         [0, 1, 2, 3].map(|stage| {
+            let full = STAGE_WIDTHS[stage];
             (0..self.blocks[stage])
                 .map(|index| {
                     let shape = BlockShape {
                         kind: self.kind,
                         channels_in,
-                        width: STAGE_WIDTHS[stage],
+                        inner: [widths.of(group, full), widths.of(group + 1, full)],
+                        channels_out: full * self.kind.expansion(),
                         stride: if stage > 0 && index == 0 { 2 } else { 1 },
                     };
-                    channels_in = shape.channels_out();
+                    group += self.kind.inner();
+                    channels_in = shape.channels_out;
                     shape
                 })
                 .collect()
@@ -127,8 +140,12 @@ impl ResNetConfig {
 
     /// The network, its weights not initialised yet.
     pub fn init(&self, device: &Device) -> ResNet {
+        self.init_with(Widths::default(), device)
+    }
+
+    fn init_with(&self, widths: Widths<'_>, device: &Device) -> ResNet {
         let [layer1, layer2, layer3, layer4] =
-            self.stages().map(|stage| stage.into_iter().map(|shape| Block::new(shape, device)).collect());
+            self.stages(widths).map(|stage| stage.into_iter().map(|shape| Block::new(shape, device)).collect());
         ResNet {
             conv1: conv2d(STEM, device),
             bn1: batch_norm(STEM.channels_out, device),
@@ -146,10 +163,14 @@ impl ResNetConfig {
 
     /// The cost for an image of `[height, width]`.
     pub fn cost(&self, image: [usize; 2]) -> ModelCost {
+        self.cost_with(Widths::default(), image)
+    }
+
+    fn cost_with(&self, widths: Widths<'_>, image: [usize; 2]) -> ModelCost {
         let mut counter = CostCounter::new();
         let mut size = counter.conv_bn(STEM, image);
         size = window_output(size, 3, 2, 1);
-        for shape in self.stages().into_iter().flatten() {
+        for shape in self.stages(widths).into_iter().flatten() {
             if let Some(shortcut) = shape.downsample() {
                 counter.conv_bn(shortcut, size);
             }
@@ -159,6 +180,31 @@ impl ResNetConfig {
         }
         counter.linear(1, self.features(), self.classes);
         counter.finish()
+    }
+}
+
+impl Flexible for ResNetConfig {
+    /// What the convolutions of a block but the last write; what leaves a block is added to its shortcut.
+    fn groups(&self) -> Vec<ChannelGroup> {
+        let mut groups = Vec::new();
+        for (stage, full) in STAGE_WIDTHS.into_iter().enumerate() {
+            for block in 0..self.blocks[stage] {
+                for inner in 1..=self.kind.inner() {
+                    let layer = |name: &str, number| format!("layer{}.{block}.{name}{number}", stage + 1);
+                    let group = ChannelGroup::new(full, &layer("conv", inner), &layer("conv", inner + 1));
+                    groups.push(group.with_norm(&layer("bn", inner)));
+                }
+            }
+        }
+        groups
+    }
+
+    fn narrowed(&self, widths: Widths<'_>, device: &Device) -> Box<dyn Network> {
+        boxed(self.init_with(widths, device), device)
+    }
+
+    fn narrowed_cost(&self, widths: Widths<'_>, inputs: &[InputSpec]) -> ModelCost {
+        self.cost_with(widths, image_size(inputs))
     }
 }
 

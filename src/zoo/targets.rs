@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Int, Tensor};
 
-use super::batch::{int_tensor, missing};
+use super::batch::{float_tensor, int_tensor, missing};
 use super::cost::sequence_length;
 use super::error::ZooError;
 use super::rule;
@@ -23,12 +23,27 @@ const MASKED_PERCENT: usize = 15;
 pub enum Targets {
     /// The right class of every sample: `[batch]`.
     Classes(Box<Tensor<1, Int>>),
+    /// The right class of every sample, and what a teacher thinks of all classes.
+    Distilled(Box<Distilled>),
     /// Tokens to be guessed by a masked language model.
     MaskedTokens(Box<MaskedTokens>),
     /// The input (of the decoder, where there is one) itself, shifted by one: nothing more is needed.
     NextTokens,
     /// The i-th text belongs to the i-th image: nothing more is needed.
     Pairs,
+}
+
+/// The targets of knowledge distillation (Hinton et al., "Distilling the knowledge in a neural network", 2015).
+#[derive(Clone, Debug)]
+pub struct Distilled {
+    /// The right class of every sample: `[batch]`.
+    pub classes: Tensor<1, Int>,
+    /// The teacher's logits, which no gradient reaches: `[batch, classes]`.
+    pub teacher: Tensor<2>,
+    /// Divides the logits of both before the softmax; above 0. High ones show how classes that are wrong compare.
+    pub temperature: f64,
+    /// The share of the teacher in the loss, from 0 (labels alone) to 1 (teacher alone).
+    pub alpha: f64,
 }
 
 /// Where tokens are to be guessed, and which ones are right.
@@ -41,6 +56,23 @@ pub struct MaskedTokens {
 }
 
 impl Targets {
+    /// The targets of distillation, copied to `device`, which must be that of the student: `classes` `[batch]` and the
+    /// `teacher`'s logits `[batch, classes]`.
+    ///
+    /// # Errors
+    ///
+    /// Other ranks or element types.
+    pub fn distilled(
+        classes: &HostTensor,
+        teacher: &HostTensor,
+        temperature: f64,
+        alpha: f64,
+        device: &Device,
+    ) -> Result<Self, ZooError> {
+        let (classes, teacher) = (int_tensor(classes, device)?, float_tensor(teacher, device)?);
+        Ok(Self::Distilled(Box::new(Distilled { classes, teacher, temperature, alpha })))
+    }
+
     /// Copies what [`host_targets`] made to `device`, which must be that of the network.
     ///
     /// # Errors

@@ -41,6 +41,9 @@ pub trait Trainer: Send {
     /// Called before `backward`.
     fn step(&mut self) -> Result<(), ZooError>;
 
+    /// Steps are this long from now on, instead of [`learning_rate`]; above 0.
+    fn set_learning_rate(&mut self, learning_rate: f64);
+
     /// The loss of the last `loss` phase; waits for the device. `None` before the first one, or where the
     /// device fails to hand it over.
     fn last_loss(&mut self) -> Option<f32>;
@@ -149,6 +152,10 @@ impl<A: Architecture> Trainer for BurnTrainer<A> {
         let module = self.module.take().ok_or(ZooError::NoWeights)?;
         self.module = Some(self.optimizer.step(self.learning_rate, module, gradients));
         Ok(())
+    }
+
+    fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.learning_rate = learning_rate;
     }
 
     fn last_loss(&mut self) -> Option<f32> {

@@ -10,12 +10,13 @@ use burn::tensor::{Device, Tensor};
 
 use super::batch::{Batch, Output};
 use super::blocks::{classification_loss, conv2d, dense, layer_norm, multi_head_attention, split_projection};
-use super::cost::{ConvShape, CostCounter};
+use super::channels::{ChannelGroup, Flexible, Widths};
+use super::cost::{ConvShape, CostCounter, image_size};
 use super::error::ZooError;
-use super::network::Architecture;
+use super::network::{Architecture, Network, boxed};
 use super::targets::Targets;
 use super::weights::Checkpoint;
-use crate::domain::model::ModelCost;
+use crate::domain::model::{InputSpec, ModelCost};
 
 /// Of all layer norms.
 const EPSILON: f64 = 1e-6;
@@ -56,17 +57,24 @@ impl VitConfig {
 
     /// The network, its weights not initialised yet.
     pub fn init(&self, device: &Device) -> VisionTransformer {
-        let (width, hidden) = (self.width, self.hidden);
+        self.init_with(Widths::default(), device)
+    }
+
+    fn init_with(&self, widths: Widths<'_>, device: &Device) -> VisionTransformer {
+        let width = self.width;
         let layers = (0..self.layers)
-            .map(|_| EncoderLayer {
-                ln_1: layer_norm(width, EPSILON, device),
-                self_attention: SelfAttention {
-                    in_proj: dense(width, 3 * width, device),
-                    out_proj: dense(width, width, device),
-                    heads: self.heads,
-                },
-                ln_2: layer_norm(width, EPSILON, device),
-                mlp: Mlp { linear_1: dense(width, hidden, device), linear_2: dense(hidden, width, device) },
+            .map(|index| {
+                let hidden = widths.of(index, self.hidden);
+                EncoderLayer {
+                    ln_1: layer_norm(width, EPSILON, device),
+                    self_attention: SelfAttention {
+                        in_proj: dense(width, 3 * width, device),
+                        out_proj: dense(width, width, device),
+                        heads: self.heads,
+                    },
+                    ln_2: layer_norm(width, EPSILON, device),
+                    mlp: Mlp { linear_1: dense(width, hidden, device), linear_2: dense(hidden, width, device) },
+                }
             })
             .collect();
         VisionTransformer {
@@ -84,17 +92,42 @@ impl VitConfig {
 
     /// The cost for an image of `[height, width]`; only the configured size can be run.
     pub fn cost(&self, image: [usize; 2]) -> ModelCost {
+        self.cost_with(Widths::default(), image)
+    }
+
+    fn cost_with(&self, widths: Widths<'_>, image: [usize; 2]) -> ModelCost {
         let mut counter = CostCounter::new();
         let [rows, columns] = counter.conv2d(self.patches(), image);
         let tokens = rows * columns + 1;
         counter.parameters(self.width); // class token
         counter.embedding(self.tokens(), self.width);
-        for _ in 0..self.layers {
-            counter.encoder_layer(tokens, self.width, self.heads, self.hidden);
+        for index in 0..self.layers {
+            let hidden = widths.of(index, self.hidden);
+            counter.encoder_layer(tokens, self.width, self.heads, hidden);
         }
         counter.norm(self.width);
         counter.linear(1, self.width, self.classes);
         counter.finish()
+    }
+}
+
+impl Flexible for VitConfig {
+    /// The inside of every feed-forward part.
+    fn groups(&self) -> Vec<ChannelGroup> {
+        (0..self.layers)
+            .map(|index| {
+                let layer = format!("encoder.layers.encoder_layer_{index}.mlp");
+                ChannelGroup::feed_forward(self.hidden, &format!("{layer}.0"), &format!("{layer}.3"))
+            })
+            .collect()
+    }
+
+    fn narrowed(&self, widths: Widths<'_>, device: &Device) -> Box<dyn Network> {
+        boxed(self.init_with(widths, device), device)
+    }
+
+    fn narrowed_cost(&self, widths: Widths<'_>, inputs: &[InputSpec]) -> ModelCost {
+        self.cost_with(widths, image_size(inputs))
     }
 }
 

@@ -16,7 +16,9 @@ use burn::store::{
 };
 use burn::tensor::{DType, Device, Shape, TensorData};
 
+use super::channels::Shapes;
 use super::error::{Cause, Misshapen, Mistyped, WeightError, WeightMismatch};
+use super::int8;
 use super::inventory::{Entry, inventory};
 use super::network::Architecture;
 use super::rule;
@@ -25,7 +27,8 @@ use crate::domain::model::{HostData, HostTensor};
 /// Where weights come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WeightSource {
-    /// A `.safetensors` file, or one that PyTorch wrote (`.pt`, `.pth`, `.bin`), in the reference's naming.
+    /// A `.safetensors` file, or one that PyTorch wrote (`.pt`, `.pth`, `.bin`), in the reference's naming. Weights
+    /// may be int8 beside their scales, see [`int8`].
     File(PathBuf),
     /// Made by the rule of [`rule`] with this seed, so that every engine gets the same; seed 0 is that of the
     /// golden files.
@@ -105,12 +108,23 @@ impl Checkpoint {
 /// See [`WeightError`]. The module is untouched by all of them but `Apply` and `NotApplied`.
 pub(super) fn load<A: Architecture>(module: &mut A, device: &Device, source: &WeightSource) -> Result<(), WeightError> {
     let entries = inventory(module, device);
-    let supply = match source {
-        WeightSource::File(path) => from_file(path, &A::checkpoint(), &entries)?,
-        WeightSource::Seeded(seed) => by_rule(*seed, &entries),
-    };
-    let fitting = fit(supply, &entries)?;
+    let fitting = fit(supply::<A>(source, &entries)?, &entries)?;
     apply(module, device, &entries, fitting)
+}
+
+/// The shapes of those tensors of the source that `module`, which lives on `device`, knows by name.
+///
+/// # Errors
+///
+/// An unreadable source.
+pub(super) fn shapes<A: Architecture>(
+    module: &A,
+    device: &Device,
+    source: &WeightSource,
+) -> Result<Shapes, WeightError> {
+    let supply = supply::<A>(source, &inventory(module, device))?;
+    let shape = |tensor: PackTensor| tensor.shape.iter().copied().collect();
+    Ok(supply.tensors.into_iter().map(|(name, tensor)| (name, shape(tensor))).collect())
 }
 
 /// Copies every parameter and buffer of `module` to the host as f32, in the reference's naming and layout.
@@ -130,7 +144,7 @@ pub(super) fn read<A: Architecture>(module: &A) -> Result<Vec<HostTensor>, Weigh
 }
 
 /// Tensors by name.
-type Tensors = BTreeMap<String, PackTensor>;
+pub(super) type Tensors = BTreeMap<String, PackTensor>;
 
 /// What a source has, compared to what the network knows.
 #[derive(Default)]
@@ -139,6 +153,13 @@ struct Supply {
     tensors: Tensors,
     /// Tensors that nobody asked for, and second spellings of one name, as the file spells them.
     strangers: Vec<String>,
+}
+
+fn supply<A: Architecture>(source: &WeightSource, entries: &[Entry]) -> Result<Supply, WeightError> {
+    match source {
+        WeightSource::File(path) => from_file(path, &A::checkpoint(), entries),
+        WeightSource::Seeded(seed) => Ok(by_rule(*seed, entries)),
+    }
 }
 
 fn by_rule(seed: u64, entries: &[Entry]) -> Supply {
@@ -160,9 +181,16 @@ fn by_rule(seed: u64, entries: &[Entry]) -> Supply {
 fn from_file(path: &Path, checkpoint: &Checkpoint, entries: &[Entry]) -> Result<Supply, WeightError> {
     let is_known = |name: &str| entries.iter().any(|entry| entry.name == name);
     let mut supply = Supply::default();
-    for (file_name, tensor) in open(path)? {
+    let mut tensors = open(path)?;
+    let scales = int8::take_scales(&mut tensors);
+    for (file_name, tensor) in tensors {
         let name = checkpoint.reference_name(&file_name, is_known);
         if is_known(&name) && !supply.tensors.contains_key(&name) {
+            let tensor = if tensor.dtype == DType::I8 {
+                int8::dequantized(tensor, scales.get(&file_name), &file_name)?
+            } else {
+                tensor
+            };
             supply.tensors.insert(name, tensor);
         } else if is_known(&name) || !checkpoint.is_ignored(&name) {
             supply.strangers.push(file_name);
