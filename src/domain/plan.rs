@@ -67,6 +67,15 @@ pub enum WeightChoice {
     File(PathBuf),
 }
 
+/// A labelled set of pictures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataChoice {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether the timed batches are made of it, too; of inputs by the rule otherwise.
+    pub feeds_batches: bool,
+}
+
 /// One run of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedRun {
@@ -91,4 +100,7 @@ pub struct PlannedRun {
     /// Tokens to write after the prompt, for models that write; a forward pass alone without.
     #[serde(default)]
     pub generate: Option<u32>,
+    /// The test set that the accuracy is measured on.
+    #[serde(default)]
+    pub data: Option<DataChoice>,
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::dataset::DatasetError;
 use crate::domain::{Platform, Precision, RunStatus};
 use crate::zoo::{WeightError, ZooError};
 
@@ -100,6 +101,9 @@ pub enum EngineError {
     /// The weights do not fit.
     #[error(transparent)]
     Weights(#[from] WeightError),
+    /// The pictures do not fit, or cannot be read.
+    #[error(transparent)]
+    Data(#[from] DatasetError),
     /// The device failed.
     #[error("the device failed: {message}")]
     Device {
@@ -185,6 +189,7 @@ impl EngineError {
             Self::LossDiverged { .. } => Some("the nearest thing that works is `--precision bf16` or fp32".into()),
             Self::Zoo(error) => error.hint(),
             Self::Weights(error) => error.hint(),
+            Self::Data(error) => error.hint(),
             _ if self.status() == RunStatus::OutOfMemory => {
                 Some("take a smaller batch (`--batch-sizes`) or a smaller model".into())
             }

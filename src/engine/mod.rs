@@ -5,6 +5,7 @@
 
 pub mod burn;
 mod error;
+pub mod evaluation;
 pub mod fidelity;
 pub mod plan;
 mod protocol;

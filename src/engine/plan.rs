@@ -1,14 +1,16 @@
 //! From what somebody asked for to the list of runs that does it, with a reason for everything that is left out.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::evaluation::open_set;
 use super::registry::engines;
 use super::{Engine, EngineError, ProbedDevice, Runner, find_engine};
+use crate::dataset::Split;
 use crate::domain::model::shape_text;
 use crate::domain::{
-    Category, Configuration, InputSpec, Mode, PlannedRun, Platform, Precision, Sampling, TrainingOptimizer,
-    WeightChoice, names,
+    Category, Configuration, DataChoice, InputSpec, Mode, PlannedRun, Platform, Precision, Sampling, Task,
+    TrainingOptimizer, WeightChoice, names,
 };
 use crate::hardware::logical_cpus;
 use crate::zoo::{self, ModelEntry};
@@ -88,6 +90,8 @@ pub struct PlanRequest {
     pub limit: Option<usize>,
     /// Tokens to write after the prompt.
     pub generate: Option<u32>,
+    /// The test set of image classifiers.
+    pub data: Option<DataChoice>,
 }
 
 impl Default for PlanRequest {
@@ -109,6 +113,7 @@ impl Default for PlanRequest {
             include_software: false,
             limit: None,
             generate: None,
+            data: None,
         }
     }
 }
@@ -156,10 +161,11 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
     let targets = resolve_targets(request, &chosen, &mut probes, &mut plan);
     let mut once = Vec::new();
     for model in &models {
+        let parameters = request.parameters(model.entry);
         for target in &targets {
             for &precision in &request.precisions {
                 for &batch_size in &request.batch_sizes {
-                    let planned = request.planned_run(model, target, precision, batch_size);
+                    let planned = request.planned_run(model, target, precision, batch_size, &parameters);
                     match request.suits(model.entry).and_then(|()| target.supports(&planned)) {
                         Ok(()) => once.push(planned),
                         Err(reason) => plan.unsupported.push((planned, reason)),
@@ -177,7 +183,11 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
     plan.runs = in_turns
         .take(kept)
         .zip(0..)
-        .map(|((repetition, run), position)| PlannedRun { position, repetition, ..run.clone() })
+        .map(|((repetition, run), position)| {
+            // The accuracy of the same weights on the same pictures does not change; timed batches stay the same.
+            let data = run.data.clone().filter(|data| repetition == 1 || data.feeds_batches);
+            PlannedRun { position, repetition, data, ..run.clone() }
+        })
         .collect();
     Ok(plan)
 }
@@ -213,11 +223,24 @@ impl PlanRequest {
                 "`--generate` is for models that write: gpt2, smollm2-135m, t5-small, whisper-tiny",
             );
         }
+        if self.data.is_some() && model.task != Task::ImageClassification {
+            return cannot(
+                "sort pictures into classes",
+                "`--data` is for image classifiers: `benchdb models --category vision`",
+            );
+        }
         Ok(())
     }
 
     /// The first repetition of one combination; its place in the plan is not known yet.
-    fn planned_run(&self, model: &Chosen, target: &Target, precision: Precision, batch_size: u32) -> PlannedRun {
+    fn planned_run(
+        &self,
+        model: &Chosen,
+        target: &Target,
+        precision: Precision,
+        batch_size: u32,
+        parameters: &BTreeMap<String, serde_json::Value>,
+    ) -> PlannedRun {
         let inputs = model.entry.inputs();
         PlannedRun {
             position: 0,
@@ -233,7 +256,7 @@ impl PlanRequest {
                 batch_size,
                 input_shape: input_shape(&inputs),
                 threads: self.threads.unwrap_or_else(logical_cpus),
-                parameters: self.parameters(),
+                parameters: parameters.clone(),
             },
             device_index: target.device_index,
             inputs,
@@ -245,14 +268,22 @@ impl PlanRequest {
             optimizer: self.optimizer,
             sampling: self.sampling.clone(),
             generate: self.generate,
+            data: self.data.clone(),
         }
     }
 
     /// What changes the work and has no field of its own in a configuration.
-    fn parameters(&self) -> BTreeMap<String, serde_json::Value> {
+    fn parameters(&self, model: &ModelEntry) -> BTreeMap<String, serde_json::Value> {
         let mut parameters = BTreeMap::new();
         if self.mode == Mode::Training {
             parameters.insert("optimizer".to_owned(), self.optimizer.to_string().into());
+        }
+        if let Some(data) = &self.data {
+            // Two accuracies can be compared on the same pictures alone, and pictures are other input than noise.
+            parameters.insert("data".to_owned(), data_identity(model, &data.path).into());
+            if data.feeds_batches {
+                parameters.insert("input".to_owned(), "data".into());
+            }
         }
         if let Some(tokens) = self.generate {
             parameters.insert("generate".to_owned(), tokens.into());
@@ -291,6 +322,17 @@ pub fn input_shape(inputs: &[InputSpec]) -> String {
             .map(|input| format!("{}={}", input.name, shape_text(&input.shape)))
             .collect::<Vec<_>>()
             .join(","),
+    }
+}
+
+/// What a set is called in a configuration: the name of its folder or file, and the beginning of its digest; the name
+/// alone where it cannot be read, which the run will say.
+fn data_identity(model: &ModelEntry, path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let digest = open_set(model, path, Split::Test).ok().and_then(|set| set.digest().ok());
+    match digest {
+        Some(digest) => format!("{name}@{}", &digest[..12]),
+        None => name.into_owned(),
     }
 }
 

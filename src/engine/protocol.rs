@@ -54,6 +54,13 @@ pub(super) enum Answer {
         /// Still warming up.
         warming_up: bool,
     },
+    /// The samples are taken; the accuracy is measured.
+    Evaluating {
+        /// Pictures classified.
+        done: u64,
+        /// Pictures in the set.
+        total: u64,
+    },
     /// The result.
     Measured(Box<Measurement>),
     /// The reference is written, or why not.

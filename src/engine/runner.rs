@@ -46,6 +46,13 @@ pub enum Progress {
         /// Time since sampling started.
         elapsed: Duration,
     },
+    /// It measures the accuracy on a test set.
+    Evaluating {
+        /// Pictures classified.
+        done: u64,
+        /// Pictures in the set.
+        total: u64,
+    },
 }
 
 /// Starts workers.
@@ -142,6 +149,12 @@ impl Runner {
                     } else {
                         Progress::Sampling { iterations, elapsed: Duration::from_nanos(elapsed_ns) }
                     };
+                    last_report = Instant::now();
+                    progress(state);
+                }
+                Ok(Answer::Evaluating { done, total }) => {
+                    last_word = Instant::now();
+                    state = Progress::Evaluating { done, total };
                     last_report = Instant::now();
                     progress(state);
                 }

@@ -8,13 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::evaluation::Evaluation;
 use super::fidelity::{self, Fidelity};
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT};
 use super::{Engine, EngineError, GenerationShape, Loaded, RunClock, Workload, find_engine};
 use crate::domain::metric::Better;
 use crate::domain::run::ExtraMetric;
 use crate::domain::text::one_line;
-use crate::domain::{Measurement, MetricSet, PlannedRun, Precision, RunStatus, SampleSeries, StopReason, Validity};
+use crate::domain::{
+    HostTensor, Measurement, MetricSet, PlannedRun, Precision, RunStatus, SampleSeries, StopReason, Validity,
+};
 use crate::hardware::procfs;
 use crate::measure::{Laps, Sampled, SamplingEnd, sample, summarise};
 use crate::stats;
@@ -129,6 +132,8 @@ impl Sampled<RunClock> for Sampling<'_> {
 
 fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result<Measurement, EngineError> {
     let engine = find_engine(&plan.configuration.engine)?;
+    // A set that does not fit is no reason to measure first.
+    let evaluation = Evaluation::open(plan)?;
     let start = Instant::now();
     let Loaded { mut workload, mut clock, model_size_bytes } = engine.load(plan)?;
     let startup = start.elapsed();
@@ -174,6 +179,13 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
         metrics.set("memory_device_reserved_mb", memory.reserved as f64 / MB);
     }
     // Memory was read; what is computed from here on counts no more.
+    if let (Some(evaluation), RunStatus::Ok) = (evaluation, measurement.status) {
+        let mut forward = |inputs: &[HostTensor]| Ok(workload.outputs(inputs)?.unwrap_or_default());
+        let mut progress = |done, total| {
+            let _ = send(&Answer::Evaluating { done, total });
+        };
+        evaluation.run(&mut forward, &mut progress, &mut measurement.metrics)?;
+    }
     if let (Some(path), RunStatus::Ok) = (reference, measurement.status) {
         match compare(engine, plan, workload, path) {
             Ok(fidelity) => fidelity.store(&mut measurement.metrics, &mut measurement.extra_metrics),

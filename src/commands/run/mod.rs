@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::{CommandError, Context, ExitStatus, OutputArgs, unreadable};
-use crate::domain::{Campaign, Category, Mode, Platform, Precision, Sampling, TrainingOptimizer};
+use crate::domain::{Campaign, Category, DataChoice, Mode, Platform, Precision, Sampling, TrainingOptimizer};
 use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, plan};
 use crate::engine::{EngineError, Runner};
 use crate::store::{Access, now_text};
@@ -31,7 +31,7 @@ const NONZERO_SHARE: &str = "nonzero_share";
 const MIN_TIME: Duration = Duration::from_secs(1);
 
 /// What a campaign's plan fixes; `--resume` goes on with the plan as it is.
-const PLAN_OPTIONS: [&str; 27] = [
+const PLAN_OPTIONS: [&str; 29] = [
     "models",
     "category",
     "all",
@@ -55,6 +55,8 @@ const PLAN_OPTIONS: [&str; 27] = [
     "precision_target",
     "throughput_mode",
     "weights",
+    "data",
+    "feed_data",
     "seed",
     "label",
     "dry_run",
@@ -78,6 +80,13 @@ pub struct Args {
     /// Weight file of the model: safetensors, .pt or .pth (seeded random weights without)
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    /// A labelled test set for the accuracy of image classifiers: a folder with a folder for every class, CIFAR-10's
+    /// binary files, or an .npz with `images` and `labels`
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Time batches of that set, too, instead of made-up pictures
+    #[arg(long, requires = "data")]
+    feed_data: bool,
     /// Seed of the inputs, and of the weights where there is no file
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
@@ -338,6 +347,13 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         batch_sizes.insert(0, 1);
     }
     let mode = if what.training_mode { Mode::Training } else { what.mode };
+    if args.data.is_some() && mode != Mode::Inference {
+        return Err(CommandError::new(
+            "`--data` measures the accuracy of inference",
+            "leave out `--mode` and `--training-mode`",
+        )
+        .into());
+    }
     if what.generate.is_some() && (mode != Mode::Inference || args.sampling.throughput_mode) {
         return Err(CommandError::new(
             "`--generate` measures inference, one batch at a time",
@@ -378,6 +394,14 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         include_software: what.include_software,
         limit: what.limit.map(|limit| limit as usize),
         generate: what.generate,
+        data: args
+            .data
+            .as_deref()
+            .map(|path| {
+                let path = std::fs::canonicalize(path).with_context(|| unreadable(path))?;
+                anyhow::Ok(DataChoice { path, feeds_batches: args.feed_data })
+            })
+            .transpose()?,
     })
 }
 

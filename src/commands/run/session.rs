@@ -183,6 +183,7 @@ impl<'s> Session<'s> {
                 Progress::Sampling { iterations, elapsed } => {
                     format!("{what}: {iterations} samples in {}", human_duration(elapsed))
                 }
+                Progress::Evaluating { done, total } => format!("{what}: accuracy, {done} of {total} pictures"),
             });
             if last_beat.elapsed() >= HEARTBEAT {
                 last_beat = Instant::now();

@@ -4,7 +4,7 @@ mod workloads;
 
 use burn::tensor::{DType, Device as BurnDevice, DeviceType, FloatDType};
 
-use super::{Engine, EngineError, GenerationShape, Loaded, ProbedDevice, RunClock, Versions, Workload};
+use super::{Engine, EngineError, GenerationShape, Loaded, ProbedDevice, RunClock, Versions, Workload, evaluation};
 use crate::domain::{
     Device, DeviceKind, HostTensor, InputSpec, Mode, PlannedRun, Platform, Precision, TrainingOptimizer, WeightChoice,
 };
@@ -141,7 +141,7 @@ impl Engine for BurnEngine {
         let network = self.loaded_network(plan, &device)?;
         let model_size_bytes = Some(network.size_bytes());
         let batch_size = configuration.batch_size as usize;
-        let inputs = zoo::host_inputs(&plan.inputs, batch_size, plan.seed);
+        let inputs = evaluation::inputs(plan)?;
         let batch = Batch::from_host(&inputs, &device)?;
         let in_flight = plan.sampling.batches_in_flight.max(1);
         let workload: Box<dyn Workload> = match (configuration.mode, plan.generate) {
@@ -197,8 +197,7 @@ impl Engine for BurnEngine {
 impl BurnEngine {
     /// The network of a plan with its weights, as the plan's precision keeps them.
     fn loaded_network(self, plan: &PlannedRun, device: &BurnDevice) -> Result<Box<dyn Network>, EngineError> {
-        let mut network = zoo_entry(&plan.configuration.model)?.build(device);
-        network.load(&weight_source(plan))?;
+        let network = zoo_entry(&plan.configuration.model)?.build_loaded(&weight_source(plan), device)?;
         if plan.configuration.precision != Precision::Int8w {
             return Ok(network);
         }

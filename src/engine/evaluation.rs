@@ -1,0 +1,77 @@
+//! Real pictures: how often a measured network is right about them, and batches of them to time.
+
+use std::path::Path;
+
+use super::EngineError;
+use crate::dataset::{self, Accuracy, Dataset, Requirements, Split};
+use crate::domain::{HostTensor, MetricSet, PlannedRun};
+use crate::zoo::{self, ModelEntry};
+
+/// Pictures that are looked at together: enough to keep a device busy, few enough for any memory.
+const BATCH: usize = 32;
+
+/// A test set that fits the model of a run.
+pub(super) struct Evaluation {
+    set: Dataset,
+    classes: usize,
+}
+
+impl Evaluation {
+    /// Opens the test set of a run; `None` where it has none.
+    ///
+    /// # Errors
+    /// A set that is none, or does not fit the model.
+    pub fn open(plan: &PlannedRun) -> Result<Option<Self>, EngineError> {
+        let Some(data) = &plan.data else { return Ok(None) };
+        let model = &plan.configuration.model;
+        let Some(entry) = zoo::find(model) else { return Ok(None) };
+        Ok(Some(Self { set: open_set(entry, &data.path, Split::Test)?, classes: entry.labels }))
+    }
+
+    /// Classifies the whole set with `forward`, a forward pass over inputs, and stores the accuracy. `progress` hears
+    /// after each batch how many samples are done, and how many there are.
+    ///
+    /// # Errors
+    /// A broken picture, or whatever the forward pass says.
+    pub fn run(
+        &self,
+        forward: &mut dyn FnMut(&[HostTensor]) -> Result<Vec<HostTensor>, EngineError>,
+        progress: &mut dyn FnMut(u64, u64),
+        metrics: &mut MetricSet,
+    ) -> Result<(), EngineError> {
+        let mut accuracy = Accuracy::new(self.classes);
+        for batch in self.set.batches(BATCH) {
+            let batch = batch?;
+            let outputs = forward(std::slice::from_ref(&batch.image))?;
+            if let Some(logits) = outputs.iter().find(|output| output.name == "logits") {
+                accuracy.add(logits, &batch.labels)?;
+            }
+            progress(accuracy.samples() as u64, self.set.samples() as u64);
+        }
+        metrics.set_optional("accuracy_top1", accuracy.top1());
+        metrics.set_optional("accuracy_top5", accuracy.top5());
+        Ok(())
+    }
+}
+
+/// Opens a part of a set for a model of the zoo.
+///
+/// # Errors
+/// A set that is none, or does not fit the model.
+pub fn open_set(entry: &ModelEntry, path: &Path, split: Split) -> Result<Dataset, EngineError> {
+    let inputs = entry.inputs();
+    let shape = inputs.first().map(|input| input.shape.as_slice()).unwrap_or_default();
+    let requirements = Requirements::of_model(entry.name, shape, entry.labels, split)?;
+    Ok(dataset::open(path, &requirements)?)
+}
+
+/// What a run reads: real pictures where the plan feeds them, else inputs by the rule.
+pub(super) fn inputs(plan: &PlannedRun) -> Result<Vec<HostTensor>, EngineError> {
+    let batch_size = plan.configuration.batch_size as usize;
+    match (&plan.data, zoo::find(&plan.configuration.model)) {
+        (Some(data), Some(entry)) if data.feeds_batches => {
+            Ok(vec![open_set(entry, &data.path, Split::Test)?.cyclic_batch(0, batch_size)?.image])
+        }
+        _ => Ok(zoo::host_inputs(&plan.inputs, batch_size, plan.seed)),
+    }
+}
