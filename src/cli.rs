@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     Context, ExitStatus, GlobalArgs, accept, analyze, backup, baseline, check, completions, delete, export, hardware,
-    hint_of, import, infer, init_db, man, merge, models, query, recommend, regress, run, status,
+    hint_of, import, infer, init_db, man, merge, models, optimize, query, recommend, regress, run, status,
 };
 use crate::domain::text::one_line;
 
@@ -35,6 +35,8 @@ enum Command {
     Run(Box<run::Args>),
     /// Run one forward pass on tensors from a file
     Infer(infer::Args),
+    /// Make smaller or faster versions of a model to compare: pruned, int8, trained, distilled
+    Optimize(Box<optimize::Args>),
     /// Compare what was measured: medians, speed-ups, scaling, rankings; or judge it against a file
     Analyze(Box<analyze::Args>),
     /// Find the best hardware, engine, precision and batch size for a model
@@ -76,6 +78,7 @@ impl Cli {
             Command::Hardware(args) => hardware::execute(&args, &context),
             Command::Run(args) => run::execute(&args, &context),
             Command::Infer(args) => infer::execute(&args, &context),
+            Command::Optimize(args) => optimize::execute(&args, &context),
             Command::Analyze(args) => analyze::execute(&args, &context),
             Command::Recommend(args) => recommend::execute(&args, &context),
             Command::Regress(args) => regress::execute(&args, &context),

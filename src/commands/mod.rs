@@ -16,6 +16,7 @@ pub mod init_db;
 pub mod man;
 pub mod merge;
 pub mod models;
+pub mod optimize;
 mod options;
 pub mod query;
 pub mod recommend;
@@ -34,11 +35,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::ColorChoice;
 
+use crate::dataset::DatasetError;
 use crate::domain::Table;
 use crate::domain::text::{folder_of, printable};
 use crate::engine::EngineError;
 use crate::exchange::ExchangeError;
 use crate::exchange::tensors::TensorFileError;
+use crate::optimize::OptimizeError;
 use crate::report::{Format, Style, renderer};
 use crate::store::{Access, Opened, Store, StoreError};
 use crate::zoo::{WeightError, ZooError};
@@ -118,8 +121,12 @@ pub fn hint_of(error: &anyhow::Error) -> Option<String> {
             let zoo = || cause.downcast_ref::<ZooError>().and_then(ZooError::hint);
             let weights = || cause.downcast_ref::<WeightError>().and_then(WeightError::hint);
             let tensors = || cause.downcast_ref::<TensorFileError>().and_then(TensorFileError::hint);
+            let dataset = || cause.downcast_ref::<DatasetError>().and_then(DatasetError::hint);
+            let optimize = || cause.downcast_ref::<OptimizeError>().and_then(OptimizeError::hint);
             let command = || cause.downcast_ref::<CommandError>().and_then(|error| error.hint.clone());
-            store.or_else(engine).or_else(exchange).or_else(zoo).or_else(weights).or_else(tensors).or_else(command)
+            let files = || exchange().or_else(tensors).or_else(dataset);
+            let networks = || zoo().or_else(weights).or_else(optimize);
+            store.or_else(engine).or_else(files).or_else(networks).or_else(command)
         })
     })
 }

@@ -5,55 +5,20 @@ use rayon::slice::ParallelSliceMut as _;
 
 use super::picture::preprocess;
 use super::{Dataset, DatasetError, Sample};
-use crate::domain::{HostData, HostTensor};
-
-/// Inputs with their right answers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LabelledBatch {
-    /// The input `image`: `[batch, 3, crop, crop]`, pre-processed.
-    pub image: HostTensor,
-    /// The class of every sample.
-    pub labels: Vec<usize>,
-}
-
-impl LabelledBatch {
-    /// The classes as the target of a training step: `classes` `[batch]`.
-    pub fn targets(&self) -> HostTensor {
-        HostTensor {
-            name: "classes".to_owned(),
-            shape: vec![self.labels.len()],
-            data: HostData::I64(self.labels.iter().map(|&label| label as i64).collect()),
-        }
-    }
-}
+use crate::domain::{HostData, HostTensor, LabelledBatch};
 
 /// Batches of a set, one after the other; only the one at hand is in memory.
 #[derive(Debug)]
 pub struct Batches<'d> {
     set: &'d Dataset,
-    order: Order,
     at: usize,
     size: usize,
-}
-
-#[derive(Debug)]
-enum Order {
-    Stored,
-    Shuffled(Vec<usize>),
 }
 
 impl Dataset {
     /// All samples once in their stored order, `size` at a time (0 is taken as 1); the last batch may be smaller.
     pub fn batches(&self, size: usize) -> Batches<'_> {
-        Batches { set: self, order: Order::Stored, at: 0, size: size.max(1) }
-    }
-
-    /// All samples once in an order that depends on `seed` alone, `size` at a time (0 is taken as 1); the last batch
-    /// may be smaller. For training: image folders are stored class by class.
-    pub fn shuffled_batches(&self, size: usize, seed: u64) -> Batches<'_> {
-        let mut order: Vec<usize> = (0..self.samples()).collect();
-        fastrand::Rng::with_seed(seed).shuffle(&mut order);
-        Batches { set: self, order: Order::Shuffled(order), at: 0, size: size.max(1) }
+        Batches { set: self, at: 0, size: size.max(1) }
     }
 
     /// `size` samples from number `start` on, in their stored order; after the last one comes the first again. What
@@ -64,11 +29,14 @@ impl Dataset {
     pub fn cyclic_batch(&self, start: usize, size: usize) -> Result<LabelledBatch, DatasetError> {
         let samples = self.samples();
         let indexes: Vec<usize> = (0..size).map(|offset| (start % samples + offset) % samples).collect();
-        self.load(&indexes)
+        self.batch(&indexes)
     }
 
-    /// These samples as one batch.
-    fn load(&self, indexes: &[usize]) -> Result<LabelledBatch, DatasetError> {
+    /// The samples of these numbers, all below [`samples`](Self::samples), as one batch.
+    ///
+    /// # Errors
+    /// As for [`Batches`].
+    pub fn batch(&self, indexes: &[usize]) -> Result<LabelledBatch, DatasetError> {
         let shape = self.preprocessing.shape();
         let length: usize = shape.iter().product();
         let mut values = vec![0.0; indexes.len() * length];
@@ -108,10 +76,7 @@ impl Iterator for Batches<'_> {
             return None;
         }
         self.at = end;
-        let loaded = match &self.order {
-            Order::Stored => self.set.load(&(start..end).collect::<Vec<_>>()),
-            Order::Shuffled(order) => self.set.load(&order[start..end]),
-        };
+        let loaded = self.set.batch(&(start..end).collect::<Vec<_>>());
         if loaded.is_err() {
             self.at = self.set.samples();
         }

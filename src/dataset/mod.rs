@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::Preprocessing;
 
 pub use accuracy::Accuracy;
-pub use batches::{Batches, LabelledBatch};
+pub use batches::Batches;
 pub use error::DatasetError;
 pub use picture::PictureError;
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write as _;
 
 use super::*;
+use crate::domain::LabelledBatch;
 use crate::domain::text::one_line;
 use crate::domain::{HostData, HostTensor};
 
@@ -89,21 +90,6 @@ fn batches_cover_the_set_once_and_the_last_may_be_smaller() {
     assert_eq!(joined, values(&whole.image));
     assert_eq!(set.batches(32).size_hint(), (1, Some(3)));
     assert_eq!(set.batches(0).count(), 80);
-}
-
-#[test]
-fn shuffled_batches_hold_every_sample_once_and_follow_the_seed() {
-    let set = test_set("shapes10");
-    let labels =
-        |seed| -> Vec<usize> { set.shuffled_batches(7, seed).flat_map(|batch| batch.unwrap().labels).collect() };
-    let mut first = labels(1);
-    assert_eq!(first, labels(1));
-    assert_ne!(first, labels(2));
-    first.sort_unstable();
-    assert_eq!(first, set.labels());
-    let batch = set.shuffled_batches(7, 1).next().unwrap().unwrap();
-    let classes = batch.labels.iter().map(|label| *label as i64).collect();
-    assert_eq!(batch.targets(), HostTensor { name: "classes".into(), shape: vec![7], data: HostData::I64(classes) });
 }
 
 #[test]

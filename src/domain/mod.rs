@@ -21,7 +21,7 @@ pub use environment::Environment;
 pub use hardware::{Device, DeviceKind, Platform};
 pub use import::{ImportItem, Refusal};
 pub use metric::{Metric, MetricKind, MetricSet};
-pub use model::{Category, HostData, HostTensor, InputKind, InputSpec, ModelCost, Task};
+pub use model::{Category, HostData, HostTensor, InputKind, InputSpec, LabelledBatch, ModelCost, Task};
 pub use plan::{DataChoice, PlannedRun, Sampling, TrainingOptimizer, WeightChoice};
 pub use preprocessing::Preprocessing;
 pub use run::{Artifact, Campaign, Measurement, RunRecord, RunStatus, SampleSeries, StopReason, Validity};

@@ -126,6 +126,15 @@ pub struct HostTensor {
     pub data: HostData,
 }
 
+/// Pictures with their right answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelledBatch {
+    /// The input `image`: `[batch, 3, height, width]`, pre-processed.
+    pub image: HostTensor,
+    /// The class of every picture, from 0 on.
+    pub labels: Vec<usize>,
+}
+
 /// The elements of a [`HostTensor`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum HostData {

@@ -19,5 +19,5 @@ pub use channels::{ChannelPruning, GroupWidth, prune_channels};
 pub use error::OptimizeError;
 pub use int8::int8_file;
 pub use magnitude::{MagnitudePruning, PruningScope, Sparsity, TensorSparsity, prune_magnitudes, sparsity};
-pub use training::{LabelledBatch, LabelledImages, Progress, Schedule, Teaching, train};
+pub use training::{LabelledImages, Progress, Schedule, Teaching, train};
 pub use weight_file::weight_file;

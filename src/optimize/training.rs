@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::error::{OptimizeError, checked, checked_share};
 use crate::domain::TrainingOptimizer;
-use crate::domain::model::{HostData, HostTensor, Task};
+use crate::domain::model::{HostData, HostTensor, LabelledBatch, Task};
 use crate::zoo::error::Cause;
 use crate::zoo::{Batch, Network, Targets, Trainer, ZooError};
 
@@ -24,15 +24,6 @@ pub trait LabelledImages {
     ///
     /// Pictures that cannot be read.
     fn batch(&mut self, indices: &[usize]) -> Result<LabelledBatch, Cause>;
-}
-
-/// Some pictures and their classes.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LabelledBatch {
-    /// `[batch, 3, height, width]`, named `image`.
-    pub image: HostTensor,
-    /// The class of each picture, from 0 on.
-    pub classes: Vec<usize>,
 }
 
 /// How long and in which order a network learns.
@@ -157,14 +148,14 @@ fn labelled(
     let batch = data.batch(indices).map_err(|source| OptimizeError::Data { source })?;
     let asked = indices.len();
     let pictures = batch.image.shape.first().copied().unwrap_or(0);
-    let labels = batch.classes.len();
+    let labels = batch.labels.len();
     if pictures != asked || labels != asked {
         return Err(OptimizeError::BatchSize { asked, pictures, labels });
     }
-    if let Some(&label) = batch.classes.iter().find(|class| **class >= classes) {
+    if let Some(&label) = batch.labels.iter().find(|class| **class >= classes) {
         return Err(OptimizeError::Label { label, classes });
     }
-    let values = batch.classes.iter().map(|class| *class as i64).collect();
+    let values = batch.labels.iter().map(|class| *class as i64).collect();
     Ok((batch.image, HostTensor { name: "classes".to_owned(), shape: vec![asked], data: HostData::I64(values) }))
 }
 

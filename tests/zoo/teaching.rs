@@ -3,8 +3,9 @@
 
 use std::ops::ControlFlow;
 
+use benchdb::domain::LabelledBatch;
 use benchdb::domain::model::{HostData, HostTensor};
-use benchdb::optimize::{LabelledBatch, LabelledImages, OptimizeError, Progress, Schedule, Teaching, train};
+use benchdb::optimize::{LabelledImages, OptimizeError, Progress, Schedule, Teaching, train};
 use benchdb::zoo::cifar_cnn::CifarCnnConfig;
 use benchdb::zoo::error::Cause;
 use benchdb::zoo::network::boxed;
@@ -54,7 +55,7 @@ impl LabelledImages for Colours {
         self.asked.push(indices.to_vec());
         Ok(LabelledBatch {
             image: self.pictures(indices),
-            classes: indices.iter().map(|index| self.class(*index)).collect(),
+            labels: indices.iter().map(|index| self.class(*index)).collect(),
         })
     }
 }

@@ -12,10 +12,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::references::References;
 use super::tables::{describe, outcome, result_table};
-use super::variants::variant_table;
+use super::variants::{variant_table, weight_metrics};
 use crate::commands::analyze::campaign_tables;
 use crate::commands::{CommandError, Context, ExitStatus, OutputArgs, path_text, recovery, unreadable, write_to};
 use crate::domain::configuration::hex;
+use crate::domain::run::ExtraMetric;
 use crate::domain::text::{folder_of, one_line};
 use crate::domain::{
     Artifact, Campaign, Environment, Measurement, PlannedRun, RunRecord, RunStatus, Table, WeightChoice,
@@ -42,6 +43,7 @@ pub(super) struct Session<'s> {
     environment: Environment,
     artifacts: HashMap<PathBuf, Artifact>,
     references: References,
+    weights: HashMap<PathBuf, Vec<ExtraMetric>>,
     stop: Arc<AtomicBool>,
     compares: bool,
     output_ci: Option<PathBuf>,
@@ -62,6 +64,7 @@ impl<'s> Session<'s> {
             environment: capture_environment(Path::new(".")),
             artifacts: HashMap::new(),
             references: References::default(),
+            weights: HashMap::new(),
             stop: stop_on_signals()?,
             compares: false,
             output_ci: None,
@@ -192,6 +195,12 @@ impl<'s> Session<'s> {
             }
         });
         let mut record = self.record(&open.plan, artifact, measurement);
+        if record.measurement.status == RunStatus::Ok
+            && let WeightChoice::File(path) = &open.plan.weights
+        {
+            let facts = self.weights.entry(path.clone()).or_insert_with(|| weight_metrics(&open.plan, path));
+            record.measurement.extra_metrics.extend(facts.iter().cloned());
+        }
         record.started_at = Some(started_at);
         record.duration_s = Some(start.elapsed().as_secs_f64());
         record

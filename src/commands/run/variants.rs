@@ -1,11 +1,16 @@
 //! Versions of a model side by side: how they are named, and the table that compares them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::commands::CommandError;
-use crate::domain::{Cell, RunRecord, RunStatus, Table};
-use crate::engine::plan::NamedModel;
+use crate::domain::metric::Better;
+use crate::domain::run::ExtraMetric;
+use crate::domain::{Cell, PlannedRun, RunRecord, RunStatus, Table};
+use crate::engine::burn::{Learning, network_on_host};
+use crate::engine::plan::{NamedModel, find_model};
+use crate::optimize::sparsity;
 use crate::report::{count, significant};
+use crate::zoo::WeightSource;
 
 /// A model as it is named on the command line: `resnet50`, `resnet50:FILE`, `VARIANT=resnet50:FILE`.
 pub(super) fn named_model(text: &str) -> Result<NamedModel, String> {
@@ -54,6 +59,23 @@ pub(super) fn with_whole_paths(models: &[NamedModel]) -> anyhow::Result<Vec<Name
             Ok(NamedModel { weights, ..model.clone() })
         })
         .collect()
+}
+
+/// What a weight file makes of a model: its parameters, the multiply-adds of a sample, and the share of its elements
+/// that is not zero. Nothing where the file cannot be read; the run has said so.
+pub(super) fn weight_metrics(plan: &PlannedRun, path: &Path) -> Vec<ExtraMetric> {
+    let Ok(entry) = find_model(&plan.configuration.model) else { return Vec::new() };
+    let network = network_on_host(entry, &WeightSource::File(path.to_owned()), Learning::No);
+    let Some(weights) = network.ok().and_then(|network| network.weights().ok()) else { return Vec::new() };
+    let shapes = weights.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())).collect();
+    let cost = entry.cost_like(&shapes, &plan.inputs);
+    [
+        (super::PARAMETER_COUNT, cost.parameter_count as f64),
+        ("multiply_adds", cost.multiply_adds as f64),
+        (super::NONZERO_SHARE, sparsity(&weights).nonzero_share()),
+    ]
+    .map(|(name, value)| ExtraMetric { name: name.to_owned(), unit: String::new(), better: Better::None, value })
+    .to_vec()
 }
 
 /// The versions of a campaign, one row for each and each batch size above 1 (or 1, where there is no other): size,

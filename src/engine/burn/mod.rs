@@ -293,6 +293,32 @@ impl BurnEngine {
     }
 }
 
+/// Whether a network is going to learn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learning {
+    /// It is built with gradients.
+    Yes,
+    /// It answers only.
+    No,
+}
+
+/// A network with its weights on the host's processor, in fp32, as wide as the weights are.
+///
+/// # Errors
+/// No engine for the processor in this build; weights that do not fit.
+pub fn network_on_host(
+    entry: &zoo::ModelEntry,
+    weights: &WeightSource,
+    learning: Learning,
+) -> Result<Box<dyn Network>, EngineError> {
+    let engine = if BurnEngine::Flex.feature().1 { BurnEngine::Flex } else { BurnEngine::Ndarray };
+    let Some(device) = engine.devices()?.pop() else {
+        return Err(EngineError::NoDevice { platform: Platform::Cpu });
+    };
+    let device = if learning == Learning::Yes { device.autodiff() } else { device };
+    Ok(entry.build_loaded(weights, &device)?)
+}
+
 /// What a GPU backend says of a device, completed by the vendor's library where it knows the card.
 #[cfg(any(feature = "wgpu", feature = "cuda", feature = "rocm"))]
 fn describe_accelerator(device: &BurnDevice) -> Device {
