@@ -10,6 +10,7 @@ pub mod model;
 pub mod names;
 pub mod plan;
 pub mod run;
+pub mod sensor;
 pub mod series;
 pub mod table;
 pub mod text;
@@ -22,7 +23,10 @@ pub use import::{ImportItem, Refusal};
 pub use metric::{Metric, MetricKind, MetricSet};
 pub use model::{Category, HostData, HostTensor, InputKind, InputSpec, ModelCost, Task};
 pub use plan::{PlannedRun, Sampling, TrainingOptimizer, WeightChoice};
-pub use run::{Artifact, Campaign, Measurement, RunRecord, RunStatus, SampleSeries, StopReason, Validity};
+pub use run::{
+    Artifact, Campaign, Measurement, RunRecord, RunStatus, SampleSeries, StopReason, TelemetrySeries, Validity,
+};
+pub use sensor::{Quantity, Sensor, SensorSource, Span, ThrottleReason};
 pub use series::{Identity, Part, RunGroup, Series, SeriesRun, SeriesSet};
 pub use table::{Cell, Table};
 pub use verdict::{Difference, Evidence, Judgement, Side, Verdict, VerdictReport};
