@@ -35,10 +35,11 @@ impl Window {
 }
 
 /// Mean power over the readings of a counter of joules: what it counted over the time between the first and the last.
-/// `None` for fewer than two readings, and for a counter that did not move: one that stands still does not count.
+/// `None` for fewer than two readings, and for a counter that did not move or went back: it does not count.
 pub(super) fn counted_power(readings: &[Reading]) -> Option<f64> {
     let (&(from, first), &(to, last)) = (readings.first()?, readings.last()?);
-    (to > from && last > first).then(|| (last - first) / (to - from))
+    let counts = last > first && readings.windows(2).all(|pair| pair[0].1 <= pair[1].1);
+    (to > from && counts).then(|| (last - first) / (to - from))
 }
 
 /// Mean of a value that is known at moments, over the time between the first and the last: the trapezoids below the line
@@ -62,7 +63,7 @@ pub(super) fn mean_of_spans(readings: &[Reading]) -> Option<f64> {
 
 /// Power from a counter of joules: at each reading the mean since the one before. Readings closer than `shortest_s` to
 /// the last one used are passed over: the counter is renewed in steps, and a difference of a step over a moment is no
-/// power.
+/// power. Where the counter went back there is none, and none at all of a counter that never moved.
 pub(super) fn derived_power(track: &[Reading], shortest_s: f64) -> Vec<Reading> {
     let mut power = Vec::new();
     let mut readings = track.iter().copied();
@@ -71,9 +72,14 @@ pub(super) fn derived_power(track: &[Reading], shortest_s: f64) -> Vec<Reading> 
     };
     for (now, total) in readings {
         if now - time >= shortest_s {
-            power.push((now, (total - energy) / (now - time)));
+            if total >= energy {
+                power.push((now, (total - energy) / (now - time)));
+            }
             (time, energy) = (now, total);
         }
+    }
+    if power.iter().all(|&(_, watts)| watts == 0.0) {
+        power.clear();
     }
     power
 }
@@ -83,13 +89,13 @@ pub(super) fn derived_power(track: &[Reading], shortest_s: f64) -> Vec<Reading> 
 /// between first and last reading stands for the whole.
 ///
 /// `None` where the window is too short, the readings are too few or cover too little of it, or nothing was sampled.
-pub(super) fn energy_per_sample(power: Option<f64>, readings: &[Reading], window: Window, samples: u64) -> Option<f64> {
+pub(super) fn energy_per_sample(power_w: f64, readings: &[Reading], window: Window, samples: u64) -> Option<f64> {
     let covered = readings.last()?.0 - readings.first()?.0;
     let enough = window.seconds() >= SHORTEST_WINDOW_S
         && readings.len() >= FEWEST_READINGS
         && covered >= LEAST_COVERED * window.seconds()
         && samples > 0;
-    Some(power.filter(|_| enough)? * window.seconds() / samples as f64)
+    enough.then(|| power_w * window.seconds() / samples as f64)
 }
 
 #[cfg(test)]
@@ -118,8 +124,11 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_stands_still_measures_nothing() {
+    fn a_counter_that_stands_still_or_goes_back_measures_nothing() {
         assert_eq!(counted_power(&[(0.0, 7.0), (1.0, 7.0)]), None);
+        assert_eq!(counted_power(&[(0.0, 7.0), (1.0, 1.0), (2.0, 9.0)]), None);
+        assert_eq!(derived_power(&[(0.0, 7.0), (1.0, 1.0), (2.0, 9.0)], 0.5), [(2.0, 8.0)]);
+        assert!(derived_power(&[(0.0, 7.0), (1.0, 7.0), (2.0, 7.0)], 0.5).is_empty());
         assert_eq!(counted_power(&[(0.0, 7.0)]), None);
         assert_eq!(counted_power(&[]), None);
     }
@@ -152,14 +161,14 @@ mod tests {
         // 100 W; readings at 0.05, 0.15 ... 1.95 s of a window of 2 s that took 40 samples: 200 J over 40.
         let readings = counter(10.05, 0.1, 20, 100.0);
         let window = Window { from: 10.0, to: 12.0 };
-        let energy = energy_per_sample(counted_power(&readings), &readings, window, 40).unwrap();
+        let energy = energy_per_sample(counted_power(&readings).unwrap(), &readings, window, 40).unwrap();
         assert!((energy - 5.0).abs() < 1e-9, "{energy}");
     }
 
     #[test]
     fn a_window_that_cannot_be_trusted_has_no_energy() {
         let energy = |readings: &[Reading], seconds: f64, samples| {
-            energy_per_sample(counted_power(readings), readings, Window { from: 0.0, to: seconds }, samples)
+            energy_per_sample(50.0, readings, Window { from: 0.0, to: seconds }, samples)
         };
         assert!(energy(&counter(0.0, 0.25, 5, 50.0), 1.0, 10).is_some());
         assert_eq!(energy(&counter(0.0, 0.24, 5, 50.0), 0.99, 10), None, "the window is too short");
@@ -167,7 +176,5 @@ mod tests {
         assert_eq!(energy(&counter(0.0, 0.1, 10, 50.0), 2.0, 10), None, "they cover too little");
         assert_eq!(energy(&counter(0.0, 0.25, 5, 50.0), 1.0, 0), None, "no samples");
         assert_eq!(energy(&[], 2.0, 10), None, "no readings");
-        let still: Vec<Reading> = counter(0.0, 0.25, 5, 0.0);
-        assert_eq!(energy(&still, 1.0, 10), None, "the counter does not count");
     }
 }

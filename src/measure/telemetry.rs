@@ -129,7 +129,7 @@ impl Telemetry {
     fn measure(&self, tracks: &[Track<'_>], window: Window, samples: u64, metrics: &mut MetricSet) {
         if let Some((mean, readings)) = self.power(tracks, window) {
             metrics.set("power_mean_w", mean);
-            metrics.set_optional("energy_per_sample_j", energy_per_sample(Some(mean), readings, window, samples));
+            metrics.set_optional("energy_per_sample_j", energy_per_sample(mean, readings, window, samples));
         }
         let peak = match find(tracks, Quantity::Power, self.worked) {
             Some(track) => highest(window.readings(&track.readings)),
@@ -341,8 +341,14 @@ mod tests {
 
     #[test]
     fn a_counter_that_stands_still_gives_way_to_the_power() {
+        let still = each_tenth(|_| 5.0);
+        let alone = Made::new(DeviceKind::Gpu, (1.0, 3.0))
+            .with(sensor("gpu_energy", Quantity::Energy, DeviceKind::Gpu), &still)
+            .finish(10);
+        assert!(alone.metrics.is_empty(), "{:?}", alone.metrics);
+        assert_eq!(alone.series.len(), 1, "and no power is derived from it");
         let summary = Made::new(DeviceKind::Gpu, (1.0, 3.0))
-            .with(sensor("gpu_energy", Quantity::Energy, DeviceKind::Gpu), &each_tenth(|_| 5.0))
+            .with(sensor("gpu_energy", Quantity::Energy, DeviceKind::Gpu), &still)
             .with(sensor("gpu_power", Quantity::Power, DeviceKind::Gpu), &each_tenth(|_| 80.0))
             .finish(10);
         close(summary.metrics.get("power_mean_w"), 80.0);

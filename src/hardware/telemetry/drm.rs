@@ -12,8 +12,8 @@ use crate::domain::{DeviceKind, Platform, Quantity, Sensor, SensorSource, Thrott
 /// PCI numbers of vendors. NVIDIA's own driver tells nothing here, the free one does.
 const VENDORS: [(&str, &str); 3] = [("0x1002", "AMD"), ("0x8086", "Intel"), ("0x10de", "NVIDIA")];
 
-/// Sensors, the files below the card's folder that may hold them, and what their numbers are multiplied by. Of files
-/// with one name the first that has a value is taken.
+/// Sensors, the files below the card's folder that may hold them, and what their numbers are multiplied by. The first
+/// file that is there is taken, whether it has a value or not: a card that sleeps has none, and the work will wake it.
 const FILES: [(&str, Quantity, &[&str], f64); 7] = [
     // Some cards tell the mean since the last reading, some the power now.
     ("gpu_power", Quantity::Power, &["hwmon/power1_average", "hwmon/power1_input"], 1e-6),
@@ -79,7 +79,7 @@ impl DrmCard {
         };
         let mut opened = Self { sensors: Vec::new(), files: Vec::new(), throttle: throttle_files(card) };
         for (name, quantity, files, factor) in FILES {
-            if let Some(file) = files.iter().find_map(|file| TextFile::open_number(&place(file)?)) {
+            if let Some(file) = files.iter().find_map(|file| TextFile::open(&place(file)?).ok()) {
                 opened.sensors.push(Sensor::new(name, quantity, Some(DeviceKind::Gpu)));
                 opened.files.push((file, factor));
             }
@@ -99,7 +99,7 @@ fn throttle_files(card: &Path) -> Vec<(TextFile, ThrottleReason)> {
     let mut found = Vec::new();
     for (folder, prefix) in i915.chain(xe) {
         for (name, reason) in REASONS {
-            found.extend(TextFile::open_number(&folder.join(format!("{prefix}{name}"))).map(|file| (file, reason)));
+            found.extend(TextFile::open(&folder.join(format!("{prefix}{name}"))).ok().map(|file| (file, reason)));
         }
     }
     found
@@ -180,8 +180,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         card(root.path(), 1, "0000:03:00.0", &RADEON);
         card(root.path(), 0, "0000:00:02.0", &[("vendor", "0x8086\n")]);
+        let asleep = write(root.path(), "devices/0000:03:00.0/hwmon/hwmon4/temp1_input", "");
         write(root.path(), "class/drm/card1-DP-1/status", "connected\n");
         let mut radeon = open(root.path(), &wanted("AMD")).unwrap().unwrap();
+        assert!(readings(&mut radeon)[1].1.is_nan(), "asleep");
+        std::fs::write(asleep, "64000\n").unwrap();
         let expected = [
             ("gpu_power", 212.0),
             ("gpu_temperature", 64.0),
@@ -196,7 +199,7 @@ mod tests {
         }
         assert_eq!(radeon.sensors.len(), expected.len());
         write(root.path(), "devices/0000:03:00.0/hwmon/hwmon4/power1_average", "0\n");
-        assert!(readings(&mut radeon)[0].1.is_nan(), "asleep");
+        assert!(readings(&mut radeon)[0].1.is_nan(), "no power is no reading");
     }
 
     #[test]

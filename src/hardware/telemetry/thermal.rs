@@ -1,6 +1,7 @@
 //! Heat: temperatures that Linux tells of the processor and of other places, and whether the processor slowed down for it.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::file::{TextFile, numbered, read_line};
 use crate::domain::{DeviceKind, Quantity, Sensor, SensorSource, ThrottleReason};
@@ -11,6 +12,10 @@ const CPU_DRIVERS: [(&str, &str); 3] = [("coretemp", "Package"), ("k10temp", "Tc
 
 /// Thermal zones that are the processor itself, on x86 and on boards with Arm.
 const CPU_ZONES: [&str; 5] = ["x86_pkg_temp", "cpu-thermal", "cpu_thermal", "soc-thermal", "soc_thermal"];
+
+/// Zones that the firmware answers for (`acpitz`) may keep a processor busy for milliseconds. One that takes longer than
+/// this is not read: it would cost the samples more than it tells.
+const SLOWEST_READING: Duration = Duration::from_millis(2);
 
 /// All temperatures but those of GPUs.
 #[derive(Debug)]
@@ -28,10 +33,14 @@ impl Thermal {
             package_sensors(sys).iter().filter_map(|path| TextFile::open_number(path)).collect();
         let told_by_driver = !packages.is_empty();
         for zone in numbered(&sys.join("class/thermal"), "thermal_zone") {
-            let (Some(file), Some(kind)) = (TextFile::open_number(&zone.join("temp")), read_line(&zone.join("type")))
+            let (Some(mut file), Some(kind)) =
+                (TextFile::open_number(&zone.join("temp")), read_line(&zone.join("type")))
             else {
                 continue;
             };
+            if shortest_of_three(|| file.number()) > SLOWEST_READING {
+                continue;
+            }
             if CPU_ZONES.contains(&kind.as_str()) && !told_by_driver {
                 packages.push(file);
             } else {
@@ -55,6 +64,16 @@ impl Thermal {
         self.sensors.push(Sensor::new(name, Quantity::Temperature, None));
         self.files.push(vec![file]);
     }
+}
+
+/// The shortest is the reading's own time: on a busy machine any single one may have to wait.
+fn shortest_of_three<T>(mut read: impl FnMut() -> T) -> Duration {
+    let times = std::array::from_fn::<Duration, 3, _>(|_| {
+        let start = Instant::now();
+        read();
+        start.elapsed()
+    });
+    times.into_iter().min().unwrap_or_default()
 }
 
 /// The files of the packages' temperatures, by the drivers that are known.
@@ -198,6 +217,14 @@ mod tests {
         assert_eq!(readings(&mut thermal), [("cpu_temperature".to_owned(), 45.5)]);
         write(root.path(), "class/thermal/thermal_zone0/temp", "");
         assert!(readings(&mut thermal)[0].1.is_nan());
+    }
+
+    #[test]
+    fn a_reading_that_is_always_slow_is_told_from_one_that_had_to_wait() {
+        let nap = SLOWEST_READING * 2;
+        assert!(shortest_of_three(|| std::thread::sleep(nap)) > SLOWEST_READING);
+        let mut naps = [nap, Duration::ZERO, nap].into_iter();
+        assert!(shortest_of_three(|| std::thread::sleep(naps.next().unwrap())) < nap);
     }
 
     #[test]
