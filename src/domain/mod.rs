@@ -11,6 +11,7 @@ pub mod names;
 pub mod plan;
 pub mod preprocessing;
 pub mod run;
+pub mod sensor;
 pub mod series;
 pub mod table;
 pub mod text;
@@ -24,7 +25,10 @@ pub use metric::{Metric, MetricKind, MetricSet};
 pub use model::{Category, HostData, HostTensor, InputKind, InputSpec, LabelledBatch, ModelCost, Task};
 pub use plan::{DataChoice, PlannedRun, Sampling, TrainingOptimizer, WeightChoice};
 pub use preprocessing::Preprocessing;
-pub use run::{Artifact, Campaign, Measurement, RunRecord, RunStatus, SampleSeries, StopReason, Validity};
+pub use run::{
+    Artifact, Campaign, Measurement, RunRecord, RunStatus, SampleSeries, StopReason, TelemetrySeries, Validity,
+};
+pub use sensor::{Quantity, Sensor, SensorSource, Span, ThrottleReason};
 pub use series::{Identity, Part, RunGroup, Series, SeriesRun, SeriesSet};
 pub use table::{Cell, Table};
 pub use verdict::{Difference, Evidence, Judgement, Side, Verdict, VerdictReport};

@@ -103,4 +103,7 @@ pub struct PlannedRun {
     /// The test set that the accuracy is measured on.
     #[serde(default)]
     pub data: Option<DataChoice>,
+    /// The time between two readings of the sensors; they are not read where there is none.
+    #[serde(default)]
+    pub telemetry_interval: Option<Duration>,
 }

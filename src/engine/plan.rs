@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::evaluation::open_set;
 use super::registry::engines;
@@ -13,6 +14,7 @@ use crate::domain::{
     TrainingOptimizer, WeightChoice, names,
 };
 use crate::hardware::logical_cpus;
+use crate::measure::DEFAULT_TELEMETRY_INTERVAL;
 use crate::zoo::{self, ModelEntry};
 
 /// Which hardware is meant.
@@ -92,6 +94,8 @@ pub struct PlanRequest {
     pub generate: Option<u32>,
     /// The test set of image classifiers.
     pub data: Option<DataChoice>,
+    /// The time between two readings of the sensors; they are not read without.
+    pub telemetry_interval: Option<Duration>,
 }
 
 impl Default for PlanRequest {
@@ -114,6 +118,7 @@ impl Default for PlanRequest {
             limit: None,
             generate: None,
             data: None,
+            telemetry_interval: Some(DEFAULT_TELEMETRY_INTERVAL),
         }
     }
 }
@@ -269,6 +274,7 @@ impl PlanRequest {
             sampling: self.sampling.clone(),
             generate: self.generate,
             data: self.data.clone(),
+            telemetry_interval: self.telemetry_interval,
         }
     }
 

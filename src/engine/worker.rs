@@ -18,8 +18,10 @@ use crate::domain::text::one_line;
 use crate::domain::{
     HostTensor, Measurement, MetricSet, PlannedRun, Precision, RunStatus, SampleSeries, StopReason, Validity,
 };
-use crate::hardware::procfs;
-use crate::measure::{Laps, Sampled, SamplingEnd, sample, summarise};
+use crate::hardware::{procfs, telemetry};
+use crate::measure::{
+    DEFAULT_TELEMETRY_INTERVAL, IDLE_TIME, Laps, Monitor, Sampled, SamplingEnd, TelemetrySummary, sample, summarise,
+};
 use crate::stats;
 
 /// Fewer samples than this judge nothing.
@@ -132,6 +134,8 @@ impl Sampled<RunClock> for Sampling<'_> {
 
 fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result<Measurement, EngineError> {
     let engine = find_engine(&plan.configuration.engine)?;
+    let mut monitor = monitor(engine, plan);
+    monitor.watch_idle(IDLE_TIME);
     // A set that does not fit is no reason to measure first.
     let evaluation = Evaluation::open(plan)?;
     let start = Instant::now();
@@ -145,6 +149,10 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
             warming_up: progress.warming_up,
         });
     });
+    let telemetry = {
+        let samples = end.iterations.len() as u64 * workload.samples_per_iteration();
+        monitor.stop().finish(end.window, samples)
+    };
     if let (Some(real), asked) = (workload.result_precision(), plan.configuration.precision)
         && real != asked
     {
@@ -170,6 +178,7 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
         better: Better::None,
         value: f64::from(loss),
     }));
+    add_telemetry(&mut measurement, telemetry);
     let metrics = &mut measurement.metrics;
     metrics.set("startup_ms", startup.as_secs_f64() * 1e3);
     metrics.set_optional("model_size_mb", model_size_bytes.map(|bytes| bytes as f64 / MB));
@@ -197,6 +206,28 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
     measurement.engine_version = Some(versions.engine);
     measurement.framework_version = Some(versions.framework);
     Ok(measurement)
+}
+
+/// Starts reading the sensors of a run; those of a test engine's device are nobody's.
+fn monitor(engine: &dyn Engine, plan: &PlannedRun) -> Monitor {
+    let configuration = &plan.configuration;
+    let Some(interval) = plan.telemetry_interval.filter(|_| !engine.hidden()) else {
+        return Monitor::start(Vec::new(), configuration.device.kind, DEFAULT_TELEMETRY_INTERVAL);
+    };
+    let sensors = telemetry::open(&configuration.device, configuration.platform, plan.device_index);
+    Monitor::start(sensors.sources, sensors.worked, interval)
+}
+
+/// Adds what the sensors say; a device that slowed down makes the run's numbers somebody else's.
+fn add_telemetry(measurement: &mut Measurement, telemetry: TelemetrySummary) {
+    for (name, value) in telemetry.metrics.iter() {
+        measurement.metrics.set(name, value);
+    }
+    measurement.telemetry = telemetry.series;
+    if let (Some(reason), RunStatus::Ok) = (telemetry.throttled, measurement.status) {
+        measurement.validity = Validity::Throttled;
+        measurement.hint = Some(format!("the device slowed down ({reason}): cool it, or lower its load, and repeat"));
+    }
 }
 
 /// Compares the outputs of what was measured with the reference.

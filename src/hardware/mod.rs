@@ -4,5 +4,6 @@ pub mod detect;
 mod git;
 pub mod nvml;
 pub mod procfs;
+pub mod telemetry;
 
 pub use detect::{capture_environment, host_cpu, logical_cpus};

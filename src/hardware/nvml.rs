@@ -1,6 +1,17 @@
 //! NVIDIA's management library: loaded at run time, absent on most machines.
 
+use std::sync::LazyLock;
+
 use nvml_wrapper::Nvml;
+use nvml_wrapper::error::NvmlError;
+
+/// Loaded once and kept: devices borrow from it, and a driver does not come while a process runs.
+static LIBRARY: LazyLock<Result<Nvml, NvmlError>> = LazyLock::new(Nvml::init);
+
+/// The library, or why it cannot be used.
+pub(super) fn library() -> Result<&'static Nvml, &'static NvmlError> {
+    LIBRARY.as_ref()
+}
 
 /// What the driver tells of one GPU.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,12 +26,12 @@ pub struct NvidiaGpu {
 
 /// The version of NVIDIA's driver; `None` where there is none.
 pub fn driver_version() -> Option<String> {
-    Nvml::init().ok()?.sys_driver_version().ok()
+    library().ok()?.sys_driver_version().ok()
 }
 
 /// The GPUs that NVIDIA's driver sees; empty where there is none.
 pub fn gpus() -> Vec<NvidiaGpu> {
-    let Ok(nvml) = Nvml::init() else {
+    let Ok(nvml) = library() else {
         return Vec::new();
     };
     (0..nvml.device_count().unwrap_or(0))

@@ -7,7 +7,8 @@ pub fn peak_resident_bytes() -> Option<u64> {
     kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
-fn kilobytes(status: &str, key: &str) -> Option<u64> {
+/// The number behind a key, in bytes where the kernel tells kB (`VmHWM:   12 kB`).
+pub(super) fn kilobytes(status: &str, key: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     let number: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(number * 1024)

@@ -1,9 +1,15 @@
-//! The sampling loop: warm-up, stopping rule and clock. It knows no engine.
+//! The sampling loop: warm-up, stopping rule and clock; and the monitor that reads sensors meanwhile. It knows no engine
+//! and no hardware.
 
 mod clock;
+mod energy;
+mod monitor;
 mod sampling;
 mod summary;
+mod telemetry;
 
 pub use clock::{Clock, MonotonicClock};
-pub use sampling::{Laps, Sampled, SamplingEnd, SamplingProgress, sample};
+pub use monitor::{DEFAULT_TELEMETRY_INTERVAL, IDLE_TIME, Monitor};
+pub use sampling::{Laps, Sampled, SamplingEnd, SamplingProgress, SamplingWindow, sample};
 pub use summary::summarise;
+pub use telemetry::{Telemetry, TelemetrySummary};

@@ -1,6 +1,7 @@
 //! First call, warm-up, samples, and when to stop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use super::clock::Clock;
 use crate::domain::{Sampling, StopReason};
@@ -54,6 +55,16 @@ pub struct SamplingProgress {
     pub warming_up: bool,
 }
 
+/// From the beginning of the first sample to the end of the last, on the operating system's clock, whatever clock timed
+/// the samples: what telemetry is laid beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SamplingWindow {
+    /// The first sample began.
+    pub start: Instant,
+    /// The last one was over.
+    pub end: Instant,
+}
+
 /// What sampling brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SamplingEnd<E> {
@@ -65,6 +76,8 @@ pub struct SamplingEnd<E> {
     pub iterations: Vec<u64>,
     /// Nanoseconds of each phase of each sample: `phases[p][i]`. Empty for work of one phase.
     pub phases: Vec<Vec<u64>>,
+    /// When the samples were taken; `None` if it did not come to that.
+    pub window: Option<SamplingWindow>,
     /// Why sampling ended.
     pub stop_reason: StopReason,
     /// What went wrong, where the stop reason is an error.
@@ -82,11 +95,26 @@ pub fn sample<C: Clock, W: Sampled<C>>(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(SamplingProgress),
 ) -> SamplingEnd<W::Error> {
+    let mut end = run_protocol(work, clock, rule, stop, progress);
+    if let Some(window) = &mut end.window {
+        window.end = Instant::now();
+    }
+    end
+}
+
+fn run_protocol<C: Clock, W: Sampled<C>>(
+    work: &mut W,
+    clock: &mut C,
+    rule: &Sampling,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(SamplingProgress),
+) -> SamplingEnd<W::Error> {
     let mut end = SamplingEnd {
         first: None,
         warmup: Vec::new(),
         iterations: Vec::with_capacity(1024),
         phases: Vec::new(),
+        window: None,
         stop_reason: StopReason::Completed,
         error: None,
     };
@@ -119,6 +147,8 @@ pub fn sample<C: Clock, W: Sampled<C>>(
         }
     }
 
+    let now = Instant::now();
+    end.window = Some(SamplingWindow { start: now, end: now });
     let start = clock.now();
     let min_time = nanoseconds(rule.min_time);
     let mut next_look = f64::from(rule.min_iterations.max(6));
@@ -312,6 +342,21 @@ mod tests {
         assert_eq!(end.stop_reason, StopReason::PrecisionReached);
         assert!(end.iterations.len() > 60, "{}", end.iterations.len());
         assert!(is_precise(&end.iterations, 0.01));
+    }
+
+    #[test]
+    fn the_window_is_that_of_the_samples() {
+        let before = Instant::now();
+        let nap = std::time::Duration::from_millis(5);
+        let end = run(&Sampling::default(), move |_| {
+            std::thread::sleep(nap);
+            Ok(vec![100 * MS])
+        });
+        let window = end.window.unwrap();
+        assert!(window.start - before >= nap * 4, "the first call and three to warm up");
+        assert!(window.end - window.start >= nap * 50);
+        assert!(window.end <= Instant::now());
+        assert_eq!(run(&Sampling::default(), |_| Err("broke")).window, None);
     }
 
     #[test]

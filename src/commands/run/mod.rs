@@ -15,6 +15,7 @@ use super::{CommandError, Context, ExitStatus, OutputArgs, unreadable};
 use crate::domain::{Campaign, Category, DataChoice, Mode, Platform, Precision, Sampling, TrainingOptimizer};
 use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, plan};
 use crate::engine::{EngineError, Runner};
+use crate::measure::DEFAULT_TELEMETRY_INTERVAL;
 use crate::store::{Access, now_text};
 use session::Session;
 pub(super) use tables::result_table;
@@ -31,7 +32,7 @@ const NONZERO_SHARE: &str = "nonzero_share";
 const MIN_TIME: Duration = Duration::from_secs(1);
 
 /// What a campaign's plan fixes; `--resume` goes on with the plan as it is.
-const PLAN_OPTIONS: [&str; 29] = [
+const PLAN_OPTIONS: [&str; 30] = [
     "models",
     "category",
     "all",
@@ -57,6 +58,7 @@ const PLAN_OPTIONS: [&str; 29] = [
     "weights",
     "data",
     "feed_data",
+    "telemetry_interval",
     "seed",
     "label",
     "dry_run",
@@ -90,6 +92,9 @@ pub struct Args {
     /// Seed of the inputs, and of the weights where there is no file
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
+    /// Time between two readings of the sensors (power, temperature, utilisation, ...); 0 reads none [default: 100ms]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    telemetry_interval: Option<Duration>,
     /// A label for this campaign, to find it again
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
@@ -394,6 +399,8 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         include_software: what.include_software,
         limit: what.limit.map(|limit| limit as usize),
         generate: what.generate,
+        telemetry_interval: Some(args.telemetry_interval.unwrap_or(DEFAULT_TELEMETRY_INTERVAL))
+            .filter(|interval| !interval.is_zero()),
         data: args
             .data
             .as_deref()

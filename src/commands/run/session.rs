@@ -1,6 +1,6 @@
 //! A campaign that is being measured: one run after the other, each stored before the next starts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,9 +22,9 @@ use crate::domain::{
     Artifact, Campaign, Environment, Measurement, PlannedRun, RunRecord, RunStatus, Table, WeightChoice,
 };
 use crate::engine::plan::Plan;
-use crate::engine::{EngineError, Progress, Runner, record};
+use crate::engine::{EngineError, Progress, Runner, find_engine, record};
 use crate::exchange::{Exporter, OwnJson};
-use crate::hardware::capture_environment;
+use crate::hardware::{capture_environment, telemetry};
 use crate::report::{Format, human_duration};
 use crate::store::campaigns::{Lease, OpenRun};
 use crate::store::list::{Detail, Selection};
@@ -43,6 +43,7 @@ pub(super) struct Session<'s> {
     environment: Environment,
     artifacts: HashMap<PathBuf, Artifact>,
     references: References,
+    told: BTreeSet<String>,
     weights: HashMap<PathBuf, Vec<ExtraMetric>>,
     stop: Arc<AtomicBool>,
     compares: bool,
@@ -64,6 +65,7 @@ impl<'s> Session<'s> {
             environment: capture_environment(Path::new(".")),
             artifacts: HashMap::new(),
             references: References::default(),
+            told: BTreeSet::new(),
             weights: HashMap::new(),
             stop: stop_on_signals()?,
             compares: false,
@@ -119,6 +121,7 @@ impl<'s> Session<'s> {
         if free.is_empty() {
             self.context.note(&format!("campaign {} has nothing left to measure", self.campaign.uuid));
         }
+        self.tell_unread_sensors(&free);
         let bar = self.bar(free.len() as u64);
         let started = Instant::now();
         let mut measured = Vec::new();
@@ -142,6 +145,23 @@ impl<'s> Session<'s> {
         bar.finish_and_clear();
         self.context.detail(&format!("campaign {} took {}", self.campaign.uuid, human_duration(started.elapsed())));
         Ok(measured)
+    }
+
+    /// Says once for each device what its sensors would tell, if they could be read.
+    fn tell_unread_sensors(&mut self, open: &[OpenRun]) {
+        for OpenRun { plan, .. } in open {
+            let configuration = &plan.configuration;
+            let hidden = find_engine(&configuration.engine).map_or(true, |engine| engine.hidden());
+            if plan.telemetry_interval.is_none() || hidden {
+                continue;
+            }
+            for notice in telemetry::open(&configuration.device, configuration.platform, plan.device_index).notices {
+                if self.told.insert(notice.to_string()) {
+                    self.context.note(&notice.cause);
+                    self.context.note(&format!("hint: {}", notice.way_out));
+                }
+            }
+        }
     }
 
     /// Adds one run to the campaign's plan and measures it; `None` after Ctrl-C.
