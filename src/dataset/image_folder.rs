@@ -46,6 +46,14 @@ struct Content {
     others: usize,
 }
 
+/// What an entry of a folder is.
+enum Kind {
+    Folder,
+    File,
+    /// A device, a pipe, a socket: reading it might never end.
+    Other,
+}
+
 /// The subfolder that holds the asked-for part, if all subfolders of `folder` are named for parts (`train`, `val`,
 /// `test`). Tests take `test`, or else the validation part.
 ///
@@ -184,31 +192,35 @@ fn content(folder: &Path) -> Result<Content, DatasetError> {
         }
         let is_picture =
             path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)));
-        if is_folder(&entry, is_picture)? {
-            content.folders.push(path);
-        } else if is_picture {
-            content.pictures.push(path);
-        } else {
-            content.others += 1;
+        match kind(&entry)? {
+            Kind::Folder => content.folders.push(path),
+            Kind::File if is_picture => content.pictures.push(path),
+            Kind::File | Kind::Other => content.others += 1,
         }
     }
     content.folders.sort_by(|a, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
     Ok(content)
 }
 
-/// Whether an entry is a folder or a link to one. A link to nowhere is none; if it should be a picture, reading it
-/// will fail.
-fn is_folder(entry: &DirEntry, is_picture: bool) -> Result<bool, DatasetError> {
+/// What an entry, or what a link leads to, is. A link to nowhere is a file: if it should be a picture, reading it will
+/// say so.
+fn kind(entry: &DirEntry) -> Result<Kind, DatasetError> {
     let path = entry.path();
-    let kind = entry.file_type().map_err(|error| read_error(&path, error))?;
-    if !kind.is_symlink() {
-        return Ok(kind.is_dir());
+    let mut kind = entry.file_type().map_err(|error| read_error(&path, error))?;
+    if kind.is_symlink() {
+        kind = match std::fs::metadata(&path) {
+            Ok(target) => target.file_type(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Kind::File),
+            Err(error) => return Err(read_error(&path, error)),
+        };
     }
-    match std::fs::metadata(&path) {
-        Ok(target) => Ok(target.is_dir()),
-        Err(error) if is_picture || error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(read_error(&path, error)),
-    }
+    Ok(if kind.is_dir() {
+        Kind::Folder
+    } else if kind.is_file() {
+        Kind::File
+    } else {
+        Kind::Other
+    })
 }
 
 /// The folder of a picture, then its name, as bytes.
