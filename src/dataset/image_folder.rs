@@ -15,6 +15,11 @@ use super::{DatasetError, Split, read_error};
 /// Endings of picture files, in lower case.
 const ENDINGS: [&str; 3] = ["png", "jpg", "jpeg"];
 
+/// Names, in lower case, of folders for evaluation, the best first.
+const TEST_PARTS: &[&str] = &["test", "val", "valid", "validation"];
+/// Names, in lower case, of folders for training.
+const TRAIN_PARTS: &[&str] = &["train"];
+
 /// Names of class folders that an error shows.
 const SHOWN: usize = 3;
 
@@ -60,17 +65,14 @@ enum Kind {
 /// # Errors
 /// A folder that cannot be read, or that has parts but not this one.
 pub(super) fn part_of(folder: &Path, split: Split) -> Result<Option<PathBuf>, DatasetError> {
-    let wanted: &[&str] = match split {
-        Split::Test => &["test", "val", "valid", "validation"],
-        Split::Train => &["train"],
+    let wanted = match split {
+        Split::Test => TEST_PARTS,
+        Split::Train => TRAIN_PARTS,
     };
     let named = |folder: &PathBuf| name_of(folder).to_lowercase();
+    let is_part = |folder: &PathBuf| [TEST_PARTS, TRAIN_PARTS].concat().contains(&named(folder).as_str());
     let folders = content(folder)?.folders;
-    let are_parts = folders.iter().all(|folder| {
-        let name = named(folder);
-        ["train", "test", "val", "valid", "validation"].contains(&name.as_str())
-    });
-    if folders.is_empty() || !are_parts {
+    if folders.is_empty() || !folders.iter().all(is_part) {
         return Ok(None);
     }
     let part = wanted.iter().find_map(|wanted| folders.iter().find(|folder| named(folder) == *wanted));
