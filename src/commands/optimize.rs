@@ -17,7 +17,7 @@ use crate::optimize::{
 };
 use crate::report::{count, significant};
 use crate::zoo::error::Cause;
-use crate::zoo::{ModelEntry, Network, WeightSource, learning_rate};
+use crate::zoo::{ModelEntry, WeightSource, learning_rate};
 
 /// Options of `benchdb optimize`.
 #[derive(Debug, clap::Args)]

@@ -71,7 +71,7 @@ impl Iterator for Batches<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let start = self.at;
-        let end = (start + self.size).min(self.set.samples());
+        let end = start.saturating_add(self.size).min(self.set.samples());
         if start == end {
             return None;
         }

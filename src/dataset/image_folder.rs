@@ -15,6 +15,11 @@ use super::{DatasetError, Split, read_error};
 /// Endings of picture files, in lower case.
 const ENDINGS: [&str; 3] = ["png", "jpg", "jpeg"];
 
+/// Names, in lower case, of folders for evaluation, the best first.
+const TEST_PARTS: &[&str] = &["test", "val", "valid", "validation"];
+/// Names, in lower case, of folders for training.
+const TRAIN_PARTS: &[&str] = &["train"];
+
 /// Names of class folders that an error shows.
 const SHOWN: usize = 3;
 
@@ -46,23 +51,28 @@ struct Content {
     others: usize,
 }
 
+/// What an entry of a folder is.
+enum Kind {
+    Folder,
+    File,
+    /// A device, a pipe, a socket: reading it might never end.
+    Other,
+}
+
 /// The subfolder that holds the asked-for part, if all subfolders of `folder` are named for parts (`train`, `val`,
 /// `test`). Tests take `test`, or else the validation part.
 ///
 /// # Errors
 /// A folder that cannot be read, or that has parts but not this one.
 pub(super) fn part_of(folder: &Path, split: Split) -> Result<Option<PathBuf>, DatasetError> {
-    let wanted: &[&str] = match split {
-        Split::Test => &["test", "val", "valid", "validation"],
-        Split::Train => &["train"],
+    let wanted = match split {
+        Split::Test => TEST_PARTS,
+        Split::Train => TRAIN_PARTS,
     };
     let named = |folder: &PathBuf| name_of(folder).to_lowercase();
+    let is_part = |folder: &PathBuf| [TEST_PARTS, TRAIN_PARTS].concat().contains(&named(folder).as_str());
     let folders = content(folder)?.folders;
-    let are_parts = folders.iter().all(|folder| {
-        let name = named(folder);
-        ["train", "test", "val", "valid", "validation"].contains(&name.as_str())
-    });
-    if folders.is_empty() || !are_parts {
+    if folders.is_empty() || !folders.iter().all(is_part) {
         return Ok(None);
     }
     let part = wanted.iter().find_map(|wanted| folders.iter().find(|folder| named(folder) == *wanted));
@@ -184,31 +194,35 @@ fn content(folder: &Path) -> Result<Content, DatasetError> {
         }
         let is_picture =
             path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)));
-        if is_folder(&entry, is_picture)? {
-            content.folders.push(path);
-        } else if is_picture {
-            content.pictures.push(path);
-        } else {
-            content.others += 1;
+        match kind(&entry)? {
+            Kind::Folder => content.folders.push(path),
+            Kind::File if is_picture => content.pictures.push(path),
+            Kind::File | Kind::Other => content.others += 1,
         }
     }
     content.folders.sort_by(|a, b| a.as_os_str().as_encoded_bytes().cmp(b.as_os_str().as_encoded_bytes()));
     Ok(content)
 }
 
-/// Whether an entry is a folder or a link to one. A link to nowhere is none; if it should be a picture, reading it
-/// will fail.
-fn is_folder(entry: &DirEntry, is_picture: bool) -> Result<bool, DatasetError> {
+/// What an entry, or what a link leads to, is. A link to nowhere is a file: if it should be a picture, reading it will
+/// say so.
+fn kind(entry: &DirEntry) -> Result<Kind, DatasetError> {
     let path = entry.path();
-    let kind = entry.file_type().map_err(|error| read_error(&path, error))?;
-    if !kind.is_symlink() {
-        return Ok(kind.is_dir());
+    let mut kind = entry.file_type().map_err(|error| read_error(&path, error))?;
+    if kind.is_symlink() {
+        kind = match std::fs::metadata(&path) {
+            Ok(target) => target.file_type(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Kind::File),
+            Err(error) => return Err(read_error(&path, error)),
+        };
     }
-    match std::fs::metadata(&path) {
-        Ok(target) => Ok(target.is_dir()),
-        Err(error) if is_picture || error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(read_error(&path, error)),
-    }
+    Ok(if kind.is_dir() {
+        Kind::Folder
+    } else if kind.is_file() {
+        Kind::File
+    } else {
+        Kind::Other
+    })
 }
 
 /// The folder of a picture, then its name, as bytes.

@@ -129,7 +129,14 @@ enum Sample {
 /// what the file system refuses.
 pub fn open(path: &Path, requirements: &Requirements) -> Result<Dataset, DatasetError> {
     let about = std::fs::metadata(path).map_err(|error| read_error(path, error))?;
-    let mut set = if about.is_dir() { open_folder(path, requirements)? } else { open_file(path, requirements)? };
+    let mut set = if about.is_dir() {
+        open_folder(path, requirements)?
+    } else if about.is_file() {
+        open_file(path, requirements)?
+    } else {
+        // A device or a pipe may never end.
+        return Err(DatasetError::Unknown { path: path.display().to_string() });
+    };
     if set.labels.is_empty() {
         return Err(DatasetError::Empty { path: path.display().to_string() });
     }
