@@ -273,7 +273,7 @@ fn wrong_kind(name: &str, expected: &'static str) -> ZooError {
     ZooError::InputKind { name: name.to_owned(), expected }
 }
 
-fn wrong_shape(name: &str, found: &[usize], expected: String) -> ZooError {
+pub(super) fn wrong_shape(name: &str, found: &[usize], expected: String) -> ZooError {
     ZooError::InputShape { name: name.to_owned(), expected, found: readable_shape(found) }
 }
 

@@ -4,7 +4,8 @@ use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{
-    BatchNorm, BatchNormConfig, Embedding, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d,
+    BatchNorm, BatchNormConfig, Embedding, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig2d, RmsNorm,
+    RmsNormConfig,
 };
 use burn::tensor::activation::sigmoid;
 use burn::tensor::module::attention;
@@ -41,6 +42,16 @@ pub fn dense(features_in: usize, features_out: usize, device: &Device) -> Linear
     LinearConfig::new(features_in, features_out).init(device)
 }
 
+/// A linear layer without bias.
+pub fn projection(features_in: usize, features_out: usize, device: &Device) -> Linear {
+    LinearConfig::new(features_in, features_out).with_bias(false).init(device)
+}
+
+/// A root mean square normalisation over the last dimension: a scale, no mean and no shift (Zhang and Sennrich 2019).
+pub fn rms_norm(width: usize, epsilon: f64, device: &Device) -> RmsNorm {
+    RmsNormConfig::new(width).with_epsilon(epsilon).init(device)
+}
+
 /// A convolution without bias and the batch normalisation behind it.
 #[derive(Module, Debug)]
 pub struct ConvBn {
@@ -68,6 +79,18 @@ pub fn global_average_pool(x: Tensor<4>) -> Tensor<2> {
     x.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels])
 }
 
+/// `[batch, sequence, heads * head_width]` to `[batch, heads, sequence, head_width]`.
+pub fn split_heads(x: Tensor<3>, heads: usize) -> Tensor<4> {
+    let [batch, sequence, width] = x.dims();
+    x.reshape([batch, sequence, heads, width / heads]).swap_dims(1, 2)
+}
+
+/// `[batch, heads, sequence, head_width]` to `[batch, sequence, heads * head_width]`.
+pub fn join_heads(x: Tensor<4>) -> Tensor<3> {
+    let [batch, heads, sequence, head_width] = x.dims();
+    x.swap_dims(1, 2).reshape([batch, sequence, heads * head_width])
+}
+
 /// Scaled dot-product attention of `heads` heads (Vaswani et al. 2017), each tensor `[batch, sequence, width]`;
 /// `causal` hides what comes later. Uses Burn's fused kernel where the device has one.
 pub fn multi_head_attention(
@@ -77,15 +100,9 @@ pub fn multi_head_attention(
     heads: usize,
     causal: bool,
 ) -> Tensor<3> {
-    let [batch, sequence, width] = query.dims();
-    let split = |x: Tensor<3>| {
-        let [_, sequence, _] = x.dims();
-        x.reshape([batch, sequence, heads, width / heads]).swap_dims(1, 2) // [batch, heads, seq, head_dim]
-    };
+    let [query, key, value] = [query, key, value].map(|x| split_heads(x, heads));
     let options = AttentionModuleOptions { is_causal: causal, ..AttentionModuleOptions::default() };
-    attention(split(query), split(key), split(value), None, None, options)
-        .swap_dims(1, 2) // [batch, seq, heads, head_dim]
-        .reshape([batch, sequence, width])
+    join_heads(attention(query, key, value, None, None, options))
 }
 
 /// Query, key and value from one projection: `[batch, sequence, 3 * width]` to three of `[batch, sequence, width]`.
@@ -97,7 +114,12 @@ pub fn split_projection(projected: Tensor<3>) -> [Tensor<3>; 3] {
 
 /// The first `sequence` rows of a table of positions, `[1, sequence, width]`.
 pub fn leading_positions(table: &Embedding, sequence: usize) -> Tensor<3> {
-    table.weight.val().narrow(0, 0, sequence).unsqueeze()
+    positions_from(table, 0, sequence)
+}
+
+/// `sequence` rows of a table of positions from row `start` on, `[1, sequence, width]`.
+pub fn positions_from(table: &Embedding, start: usize, sequence: usize) -> Tensor<3> {
+    table.weight.val().narrow(0, start, sequence).unsqueeze()
 }
 
 /// GELU by the tanh approximation (`gelu_new` of transformers; Hendrycks and Gimpel 2016):

@@ -105,6 +105,12 @@ impl CostCounter {
         self.matmul(rows, features_in, features_out);
     }
 
+    /// A linear layer without bias on `rows` rows.
+    pub fn projection(&mut self, rows: usize, features_in: usize, features_out: usize) {
+        self.parameters(features_in * features_out);
+        self.matmul(rows, features_in, features_out);
+    }
+
     /// A product `[m, k] x [k, n]` without parameters of its own (attention, tied weights).
     pub fn matmul(&mut self, m: usize, k: usize, n: usize) {
         self.product(m * n, k);
@@ -112,9 +118,14 @@ impl CostCounter {
 
     /// The two products of self-attention, QKᵗ and the weighted sum of V, for `sequence` tokens.
     pub fn attention(&mut self, sequence: usize, width: usize, heads: usize) {
-        let head_width = width / heads;
-        self.product(heads * sequence * sequence, head_width);
-        self.product(sequence * width, sequence);
+        self.cross_attention(sequence, sequence, width, heads);
+    }
+
+    /// The same of attention from `queries` tokens to `keys` others. A causal mask saves nothing, and heads that share
+    /// their keys and values do the work of heads that do not. `width` is that of all heads together.
+    pub fn cross_attention(&mut self, queries: usize, keys: usize, width: usize, heads: usize) {
+        self.product(heads * queries * keys, width / heads);
+        self.product(queries * width, keys);
     }
 
     /// A transformer layer over `sequence` tokens: query, key and value (in one projection or three, which is the same
@@ -133,6 +144,11 @@ impl CostCounter {
     /// The scale and shift of a batch or layer normalisation.
     pub fn norm(&mut self, features: usize) {
         self.parameters(2 * features);
+    }
+
+    /// The scale of a root mean square normalisation.
+    pub fn rms_norm(&mut self, features: usize) {
+        self.parameters(features);
     }
 
     /// A table that is read, not multiplied.
@@ -156,7 +172,16 @@ pub fn image_size(inputs: &[InputSpec]) -> [usize; 2] {
 
 /// The length of the input `ids`; zero where there is none, which then costs nothing.
 pub fn sequence_length(inputs: &[InputSpec]) -> usize {
-    match shape_of(inputs, "ids") {
+    token_count(inputs, "ids")
+}
+
+/// The length of the input `decoder_ids`; zero where there is none, which then costs nothing.
+pub fn decoder_length(inputs: &[InputSpec]) -> usize {
+    token_count(inputs, "decoder_ids")
+}
+
+fn token_count(inputs: &[InputSpec], name: &str) -> usize {
+    match shape_of(inputs, name) {
         Some([length]) => *length,
         _ => 0,
     }

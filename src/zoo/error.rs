@@ -88,6 +88,12 @@ pub enum ZooError {
     /// A network that classifies or embeds was asked to write.
     #[error("the network does not write tokens")]
     NoWriter,
+    /// A token was to be appended to the longest text that the network can read.
+    #[error("the network reads at most {positions} tokens, and all of these are written")]
+    NoPosition {
+        /// The longest text.
+        positions: usize,
+    },
     /// A phase of a training step was called before the one it needs.
     #[error("`{phase}` was called before `{needed}`")]
     PhaseOrder {
@@ -120,6 +126,7 @@ impl ZooError {
             Self::TokenRange { .. } => {
                 "the ids come from the tokenizer of another model; use the one of this model".to_owned()
             }
+            Self::NoPosition { .. } => "generate fewer tokens, or start with a shorter prompt".to_owned(),
             Self::NoWeights => "load a weight file or seeded weights first".to_owned(),
             Self::NoGradients => "build the network on `device.autodiff()` to train it".to_owned(),
             _ => return None,

@@ -3,7 +3,7 @@
 
 use burn::tensor::{Int, Tensor};
 
-use super::batch::Batch;
+use super::batch::{Batch, wrong_shape};
 use super::error::ZooError;
 
 /// A network that writes: a decoder, with or without an encoder before it.
@@ -31,6 +31,28 @@ pub struct Memory {
     pub length: usize,
     /// One for each layer of the decoder.
     pub layers: Vec<LayerMemory>,
+}
+
+impl Memory {
+    /// What layer `index` has read; nothing before its first token.
+    pub fn layer(&mut self, index: usize) -> &mut LayerMemory {
+        if self.layers.len() <= index {
+            self.layers.resize_with(index + 1, LayerMemory::default);
+        }
+        &mut self.layers[index]
+    }
+
+    /// Checks what [`Writer::append`] is given: one token a sample, and a position left of the network's `positions`.
+    pub(super) fn check_append(&self, tokens: &Tensor<2, Int>, positions: usize) -> Result<(), ZooError> {
+        let [samples, length] = tokens.dims();
+        if length != 1 {
+            return Err(wrong_shape("decoder_ids", &[samples, length], "batch x 1".to_owned()));
+        }
+        if self.length >= positions {
+            return Err(ZooError::NoPosition { positions });
+        }
+        Ok(())
+    }
 }
 
 /// What one layer of a decoder has read.

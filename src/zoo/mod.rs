@@ -1,7 +1,7 @@
 //! The networks that are measured: real architectures on Burn, their weights, inputs, costs and training steps.
 //!
 //! This layer owns everything that knows what a network *is*: one file for each architecture (an `XConfig`
-//! beside an `X`), [`blocks`] for the pieces they share, [`registry`] with one row for each model, [`weights`]
+//! beside an `X`), [`blocks`] and [`decoder`] for the pieces they share, [`registry`] with one row for each model, [`weights`]
 //! for loading by the reference's names, and [`rule`] for weights and inputs that need no file.
 //! It must not know engines, clocks or databases: whoever measures holds a [`Network`] or a [`Trainer`] and
 //! nothing else.
@@ -13,16 +13,19 @@ pub mod bert;
 pub mod blocks;
 pub mod cifar_cnn;
 pub mod cost;
+pub mod decoder;
 pub mod distilbert;
 pub mod error;
 pub mod generation;
 pub mod gpt2;
 mod inventory;
+pub mod llama;
 pub mod mobilenet_v2;
 pub mod network;
 pub mod registry;
 pub mod resnet;
 pub mod rule;
+pub mod t5;
 pub mod targets;
 pub mod trainer;
 pub mod vit;
