@@ -5,7 +5,7 @@ use burn::nn::conv::{Conv1d, Conv1dConfig, Conv2d, Conv2dConfig};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{
     BatchNorm, BatchNormConfig, Embedding, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig1d,
-    PaddingConfig2d,
+    PaddingConfig2d, RmsNorm, RmsNormConfig,
 };
 use burn::tensor::activation::{log_softmax, sigmoid};
 use burn::tensor::module::attention;
@@ -58,6 +58,11 @@ pub fn dense(features_in: usize, features_out: usize, device: &Device) -> Linear
 /// A linear layer without bias.
 pub fn projection(features_in: usize, features_out: usize, device: &Device) -> Linear {
     LinearConfig::new(features_in, features_out).with_bias(false).init(device)
+}
+
+/// A root mean square normalisation over the last dimension: a scale, no mean and no shift (Zhang and Sennrich 2019).
+pub fn rms_norm(width: usize, epsilon: f64, device: &Device) -> RmsNorm {
+    RmsNormConfig::new(width).with_epsilon(epsilon).init(device)
 }
 
 /// A convolution without bias and the batch normalisation behind it.

@@ -156,6 +156,11 @@ impl CostCounter {
         self.parameters(2 * features);
     }
 
+    /// The scale of a root mean square normalisation.
+    pub fn rms_norm(&mut self, features: usize) {
+        self.parameters(features);
+    }
+
     /// A table that is read, not multiplied.
     pub fn embedding(&mut self, rows: usize, width: usize) {
         self.parameters(rows * width);

@@ -34,6 +34,14 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// What layer `index` has read; nothing before its first token.
+    pub fn layer(&mut self, index: usize) -> &mut LayerMemory {
+        if self.layers.len() <= index {
+            self.layers.resize_with(index + 1, LayerMemory::default);
+        }
+        &mut self.layers[index]
+    }
+
     /// Checks what [`Writer::append`] is given: one token for each sample that was read, and a position left of the
     /// network's `positions`.
     pub(super) fn check_append(&self, tokens: &Tensor<2, Int>, positions: usize) -> Result<(), ZooError> {

@@ -9,12 +9,12 @@ use burn::tensor::module::linear;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::batch::{Batch, Output};
-use super::blocks::{
-    cross_entropy, gelu_tanh, layer_norm, leading_positions, multi_head_attention, split_projection, tied_logits,
-};
+use super::blocks::{gelu_tanh, layer_norm, positions_from, split_heads, split_projection, tied_logits};
 use super::channels::{ChannelGroup, Flexible, Widths};
 use super::cost::{CostCounter, sequence_length};
+use super::decoder::{causal_attention, last_position, logits_outputs, next_token_loss, tied_logits_everywhere};
 use super::error::ZooError;
+use super::generation::{KeyValue, Memory, Writer};
 use super::network::{Architecture, Network, boxed};
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern, Prefix};
@@ -163,10 +163,14 @@ pub struct Gpt2Attention {
 }
 
 impl Gpt2Attention {
-    fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [query, key, value] = split_projection(self.c_attn.forward(x));
-        let context = multi_head_attention(query, key, value, self.heads, true);
-        self.c_proj.forward(context)
+    fn forward(&self, x: Tensor<3>, own: Option<&mut KeyValue>) -> Tensor<3> {
+        let projected = split_projection(self.c_attn.forward(x));
+        let [query, key, value] = projected.map(|x| split_heads(x, self.heads)); // [batch, heads, sequence, head_width]
+        let (key, value) = match own {
+            Some(own) => own.append(key, value),
+            None => (key, value),
+        };
+        self.c_proj.forward(causal_attention(query, key, value))
     }
 }
 
@@ -193,9 +197,9 @@ pub struct Gpt2Layer {
 }
 
 impl Gpt2Layer {
-    /// `[batch, sequence, width]` to the same.
-    pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = self.attn.forward(self.ln_1.forward(x.clone())) + x;
+    /// `[batch, sequence, width]` to the same; with a memory, of positions after those that it has.
+    pub fn forward(&self, x: Tensor<3>, own: Option<&mut KeyValue>) -> Tensor<3> {
+        let x = self.attn.forward(self.ln_1.forward(x.clone()), own) + x;
         let hidden = gelu_tanh(self.mlp.c_fc.forward(self.ln_2.forward(x.clone())));
         self.mlp.c_proj.forward(hidden) + x
     }
@@ -219,15 +223,42 @@ pub struct Gpt2 {
 impl Gpt2 {
     /// `[batch, sequence]` to logits `[batch, sequence, vocabulary]`.
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        let [batch, sequence] = ids.dims();
-        let mut x = self.wte.forward(ids) + leading_positions(&self.wpe, sequence);
-        for layer in &self.h {
-            x = layer.forward(x); // [batch, sequence, width]
+        let x = self.ln_f.forward(self.layers(ids, None));
+        tied_logits_everywhere(x, self.wte.weight.val())
+    }
+
+    /// All layers: `[batch, sequence]`, after what `memory` has, to `[batch, sequence, width]`.
+    fn layers(&self, ids: Tensor<2, Int>, mut memory: Option<&mut Memory>) -> Tensor<3> {
+        let [_, sequence] = ids.dims();
+        let start = memory.as_deref().map_or(0, |memory| memory.length);
+        let mut x = self.wte.forward(ids) + positions_from(&self.wpe, start, sequence);
+        for (index, layer) in self.h.iter().enumerate() {
+            let own = memory.as_deref_mut().map(|memory| &mut memory.layer(index).own);
+            x = layer.forward(x, own); // [batch, sequence, width]
         }
-        let x = self.ln_f.forward(x).flatten::<2>(0, 1); // [batch * sequence, width]
-        let logits = tied_logits(x, self.wte.weight.val()); // [batch * sequence, vocabulary]
-        let [_, vocabulary] = logits.dims();
-        logits.reshape([batch, sequence, vocabulary])
+        if let Some(memory) = memory {
+            memory.length += sequence;
+        }
+        x
+    }
+
+    /// Reads on, and answers the logits after the last token: `[batch, sequence]` to `[batch, vocabulary]`.
+    fn read_on(&self, ids: Tensor<2, Int>, memory: &mut Memory) -> Tensor<2> {
+        let last = last_position(self.layers(ids, Some(memory)));
+        tied_logits(self.ln_f.forward(last), self.wte.weight.val())
+    }
+}
+
+impl Writer for Gpt2 {
+    fn read(&self, batch: &Batch) -> Result<(Tensor<2>, Memory), ZooError> {
+        let mut memory = Memory::default();
+        let logits = self.read_on(batch.ids(self.positions)?, &mut memory);
+        Ok((logits, memory))
+    }
+
+    fn append(&self, tokens: Tensor<2, Int>, memory: &mut Memory) -> Result<Tensor<2>, ZooError> {
+        memory.check_append(&tokens, self.positions)?;
+        Ok(self.read_on(tokens, memory))
     }
 }
 
@@ -239,24 +270,15 @@ impl Architecture for Gpt2 {
     }
 
     fn outputs(&self, logits: Tensor<3>) -> Vec<Output> {
-        let [batch, sequence, vocabulary] = logits.dims();
-        let last = logits.clone().narrow(1, sequence - 1, 1).reshape([batch, vocabulary]);
-        vec![Output::d3("logits", logits), Output::d2("logits_last", last)]
+        logits_outputs(logits)
     }
 
     fn loss(&self, logits: Tensor<3>, batch: &Batch, targets: &Targets) -> Result<Tensor<1>, ZooError> {
-        let [samples, sequence, vocabulary] = logits.dims();
-        let ids = batch.ids(self.positions)?;
-        if !matches!(targets, Targets::NextTokens) || ids.dims() != [samples, sequence] {
-            return Err(ZooError::Targets { expected: "the tokens of the batch itself" });
-        }
-        if sequence < 2 {
-            return Err(ZooError::Targets { expected: "at least two tokens a sample" });
-        }
-        let guessed = sequence - 1;
-        let logits = logits.narrow(1, 0, guessed).reshape([samples * guessed, vocabulary]);
-        let tokens = ids.narrow(1, 1, guessed).reshape([samples * guessed]);
-        Ok(cross_entropy(logits, tokens))
+        next_token_loss(logits, batch.ids(self.positions)?, targets)
+    }
+
+    fn writer(&self) -> Option<&dyn Writer> {
+        Some(self)
     }
 
     fn reference_name(path: &str) -> String {

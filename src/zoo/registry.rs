@@ -9,9 +9,11 @@ use super::cost::{decoder_length, frame_count, image_size, sequence_length};
 use super::distilbert::DistilBertConfig;
 use super::error::WeightError;
 use super::gpt2::Gpt2Config;
+use super::llama::LlamaConfig;
 use super::mobilenet_v2::MobileNetV2Config;
 use super::network::{Network, boxed};
 use super::resnet::ResNetConfig;
+use super::t5::T5Config;
 use super::vit::VitConfig;
 use super::weights::WeightSource;
 use super::whisper::WhisperConfig;
@@ -116,11 +118,15 @@ fn image(size: usize) -> Vec<InputSpec> {
     vec![InputSpec { name: "image".to_owned(), kind: InputKind::Float, shape: vec![3, size, size] }]
 }
 
-fn ids(length: usize, vocabulary: usize) -> Vec<InputSpec> {
-    vec![InputSpec { name: "ids".to_owned(), kind: InputKind::Tokens { vocabulary }, shape: vec![length] }]
+fn tokens(name: &str, length: usize, vocabulary: usize) -> InputSpec {
+    InputSpec { name: name.to_owned(), kind: InputKind::Tokens { vocabulary }, shape: vec![length] }
 }
 
-static MODELS: [ModelEntry; 9] = [
+fn ids(length: usize, vocabulary: usize) -> Vec<InputSpec> {
+    vec![tokens("ids", length, vocabulary)]
+}
+
+static MODELS: [ModelEntry; 11] = [
     ModelEntry {
         name: "cifar_cnn",
         aliases: &["cifar", "cifar-cnn", "small-cnn"],
@@ -187,6 +193,19 @@ static MODELS: [ModelEntry; 9] = [
         flexible: Some(|| Box::new(VitConfig::vit_b_16())),
     },
     ModelEntry {
+        name: "t5-small",
+        aliases: &["t5", "google-t5/t5-small"],
+        family: "t5",
+        category: Category::Text,
+        task: Task::SequenceToSequence,
+        labels: 32128,
+        source_note: "Raffel et al. 2020, version 1.0; transformers `T5ForConditionalGeneration`",
+        inputs: || vec![tokens("ids", 128, 32128), tokens("decoder_ids", 32, 32128)],
+        cost: |inputs| T5Config::small().cost(sequence_length(inputs), decoder_length(inputs)),
+        build: |device| boxed(T5Config::small().init(device), device),
+        flexible: None,
+    },
+    ModelEntry {
         name: "distilbert-base-uncased",
         aliases: &["distilbert", "distilbert-base", "distilbert_base_uncased"],
         family: "bert",
@@ -224,6 +243,19 @@ static MODELS: [ModelEntry; 9] = [
         cost: |inputs| Gpt2Config::small().cost(sequence_length(inputs)),
         build: |device| boxed(Gpt2Config::small().init(device), device),
         flexible: Some(|| Box::new(Gpt2Config::small())),
+    },
+    ModelEntry {
+        name: "smollm2-135m",
+        aliases: &["smollm2", "smollm", "huggingfacetb/smollm2-135m"],
+        family: "llama",
+        category: Category::Text,
+        task: Task::CausalLanguageModelling,
+        labels: 49152,
+        source_note: "Ben Allal et al. 2025, Llama architecture; transformers `LlamaForCausalLM`",
+        inputs: || ids(128, 49152),
+        cost: |inputs| LlamaConfig::smollm2_135m().cost(sequence_length(inputs)),
+        build: |device| boxed(LlamaConfig::smollm2_135m().init(device), device),
+        flexible: None,
     },
     ModelEntry {
         name: "whisper-tiny",

@@ -88,6 +88,8 @@ golden! {
     bert_on_flex: "bert-base-uncased" on flex within 1e-4;
     distilbert_on_flex: "distilbert-base-uncased" on flex within 1e-4;
     gpt2_on_flex: "gpt2" on flex within 1e-4;
+    smollm2_on_flex: "smollm2-135m" on flex within 1e-4;
+    t5_on_flex: "t5-small" on flex within 1e-4;
     whisper_tiny_on_flex: "whisper-tiny" on flex within 1e-4;
 }
 
@@ -101,6 +103,8 @@ golden! {
     bert_on_ndarray: "bert-base-uncased" on ndarray within 1e-4;
     distilbert_on_ndarray: "distilbert-base-uncased" on ndarray within 1e-4;
     gpt2_on_ndarray: "gpt2" on ndarray within 1e-4;
+    smollm2_on_ndarray: "smollm2-135m" on ndarray within 1e-4;
+    t5_on_ndarray: "t5-small" on ndarray within 1e-4;
     whisper_tiny_on_ndarray: "whisper-tiny" on ndarray within 1e-4;
 }
 

@@ -160,6 +160,16 @@ fn every_parameter_of_whisper_tiny_moves() {
 }
 
 #[test]
+fn every_parameter_of_smollm2_moves() {
+    every_parameter_moves("smollm2-135m", &[8], 2, none);
+}
+
+#[test]
+fn every_parameter_of_t5_moves() {
+    every_parameter_moves("t5-small", &[16], 2, none);
+}
+
+#[test]
 fn phases_are_refused_out_of_order() {
     let entry = find("cifar_cnn").unwrap();
     let mut setup = setup(entry, &entry.inputs(), 1, Device::flex(), TrainingOptimizer::Sgd);

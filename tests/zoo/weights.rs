@@ -8,7 +8,9 @@ use benchdb::zoo::bert::BertConfig;
 use benchdb::zoo::cifar_cnn::CifarCnnConfig;
 use benchdb::zoo::distilbert::DistilBertConfig;
 use benchdb::zoo::gpt2::Gpt2Config;
+use benchdb::zoo::llama::LlamaConfig;
 use benchdb::zoo::network::boxed;
+use benchdb::zoo::t5::T5Config;
 use benchdb::zoo::vit::VitConfig;
 use benchdb::zoo::whisper::WhisperConfig;
 use benchdb::zoo::{
@@ -260,6 +262,56 @@ fn whisper_files_come_with_and_without_prefix() {
         network.load(&source).unwrap();
         assert_by_rule(network.as_ref());
     }
+}
+
+#[test]
+fn llama_files_come_with_and_without_prefix() {
+    let device = Device::flex();
+    let config = LlamaConfig {
+        vocabulary: 11,
+        width: 8,
+        heads: 2,
+        key_value_heads: 1,
+        layers: 2,
+        hidden: 12,
+        ..LlamaConfig::smollm2_135m()
+    };
+    for prefixed in [true, false] {
+        let mut network = boxed(config.init(&device), &device);
+        let prefix = if prefixed { "model." } else { "" };
+        let mut tensors: Listed = listed(network.as_ref())
+            .into_iter()
+            .map(|(name, rule_name, shape)| {
+                let bare = name.strip_prefix("model.").unwrap();
+                (format!("{prefix}{bare}"), rule_name, shape)
+            })
+            .collect();
+        for layer in 0..2 {
+            let name = format!("{prefix}layers.{layer}.self_attn.rotary_emb.inv_freq");
+            tensors.push((name.clone(), name, vec![2]));
+        }
+        tensors.push(("lm_head.weight".into(), "model.embed_tokens.weight".into(), vec![11, 8]));
+        let (_folder, source) = written(tensors);
+        network.load(&source).unwrap();
+        assert_by_rule(network.as_ref());
+    }
+}
+
+#[test]
+fn t5_files_come_with_tied_names_and_a_table_that_nobody_reads() {
+    let device = Device::flex();
+    let config =
+        T5Config { vocabulary: 11, width: 8, heads: 2, head_width: 3, layers: 2, hidden: 12, ..T5Config::small() };
+    let mut network = boxed(config.init(&device), &device);
+    let mut tensors = listed(network.as_ref());
+    for tied in ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"] {
+        tensors.push((tied.into(), "shared.weight".into(), vec![11, 8]));
+    }
+    let unread = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight";
+    tensors.push((unread.into(), unread.into(), vec![32, 2]));
+    let (_folder, source) = written(tensors);
+    network.load(&source).unwrap();
+    assert_by_rule(network.as_ref());
 }
 
 #[test]

@@ -269,6 +269,18 @@ impl<'s> Session<'s> {
         Ok(Some(artifact))
     }
 
+    /// The versions of the campaign side by side, where it compares any.
+    fn variants(&self, runs: &[(i64, RunRecord)], people: bool) -> anyhow::Result<Option<Table>> {
+        if runs.iter().all(|(_, run)| run.configuration.variant.is_empty()) {
+            return Ok(None);
+        }
+        // Parameters and zeros are metrics of their own, which a row does not bring.
+        let campaign = Selection { campaign: Some(self.campaign.uuid.clone()), ..Selection::default() };
+        let whole: Vec<RunRecord> =
+            self.store.list_runs(&campaign, Detail::Whole)?.into_iter().map(|(_, run)| run).collect();
+        Ok(Some(variant_table(&whole, people)))
+    }
+
     /// The context of the invocation.
     pub(super) fn context(&self) -> &'s Context {
         self.context
@@ -296,7 +308,7 @@ impl<'s> Session<'s> {
             if people || alone { table } else { Table { title: "Runs".to_owned(), ..table } }
         };
         let mut tables = found.clone();
-        tables.extend(variant_table(&runs, people));
+        tables.extend(self.variants(&runs, people)?);
         let alone = tables.is_empty() && compared.is_empty();
         tables.push(named(result_table(&runs, people), alone));
         tables.extend(compared);

@@ -79,12 +79,8 @@ pub(super) fn weight_metrics(plan: &PlannedRun, path: &Path) -> Vec<ExtraMetric>
 }
 
 /// The versions of a campaign, one row for each and each batch size above 1 (or 1, where there is no other): size,
-/// accuracy and speed together. `None` where the campaign compares no versions.
-pub(super) fn variant_table(runs: &[(i64, RunRecord)], people: bool) -> Option<Table> {
-    if runs.iter().all(|(_, run)| run.configuration.variant.is_empty()) {
-        return None;
-    }
-    let runs: Vec<&RunRecord> = runs.iter().map(|(_, run)| run).collect();
+/// accuracy and speed together. The runs come with their own metrics.
+pub(super) fn variant_table(runs: &[RunRecord], people: bool) -> Table {
     let columns = [
         "variant",
         "model",
@@ -107,7 +103,7 @@ pub(super) fn variant_table(runs: &[(i64, RunRecord)], people: bool) -> Option<T
     ];
     let mut table = Table::new("Variants", &columns);
     let mut known: Vec<&RunRecord> = Vec::new();
-    for &run in &runs {
+    for run in runs {
         let batch_one = run.configuration.batch_size == 1;
         // Batch 1 stands in a column of the others' rows.
         if known
@@ -118,7 +114,7 @@ pub(super) fn variant_table(runs: &[(i64, RunRecord)], people: bool) -> Option<T
             continue;
         }
         known.push(run);
-        table.push(row(run, &runs, people));
+        table.push(row(run, runs, people));
     }
     if people {
         table.fold_shared(&["model", "platform", "engine", "precision", "mode"]);
@@ -138,7 +134,7 @@ pub(super) fn variant_table(runs: &[(i64, RunRecord)], people: bool) -> Option<T
             table.rename_column(name, short);
         }
     }
-    Some(table)
+    table
 }
 
 fn same_but_batch(a: &RunRecord, b: &RunRecord) -> bool {
@@ -148,7 +144,7 @@ fn same_but_batch(a: &RunRecord, b: &RunRecord) -> bool {
 }
 
 /// One version at one batch size; numbers are medians over its repetitions.
-fn row(run: &RunRecord, runs: &[&RunRecord], people: bool) -> Vec<Cell> {
+fn row(run: &RunRecord, runs: &[RunRecord], people: bool) -> Vec<Cell> {
     let configuration = &run.configuration;
     let ok = |batch_size: u32| {
         runs.iter().filter(move |other| {
@@ -162,10 +158,10 @@ fn row(run: &RunRecord, runs: &[&RunRecord], people: bool) -> Vec<Cell> {
         median(ok(batch_size).filter_map(|run| run.measurement.metrics.get(name)).collect())
     };
     let extra = |name: &str| {
-        let of = |run: &&&RunRecord| {
+        let of = |run: &RunRecord| {
             run.measurement.extra_metrics.iter().find(|metric| metric.name == name).map(|metric| metric.value)
         };
-        median(ok(configuration.batch_size).filter_map(|run| of(&run)).collect())
+        median(ok(configuration.batch_size).filter_map(of).collect())
     };
     let number = |value: Option<f64>| -> Cell { if people { value.map(significant).into() } else { value.into() } };
     let percent = |value: Option<f64>| -> Cell {
