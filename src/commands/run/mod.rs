@@ -272,12 +272,9 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         }
         return Ok(ExitStatus::Failed);
     }
-    for left_out in &plan.left_out {
-        report_left_out(context, &left_out.what, &left_out.reason);
-    }
-    for (planned, reason) in &plan.unsupported {
-        report_left_out(context, &describe(planned), reason);
-    }
+    let left_out = plan.left_out.iter().map(|left_out| (left_out.what.clone(), &left_out.reason));
+    let unsupported = plan.unsupported.iter().map(|(planned, reason)| (describe(planned), reason));
+    report_left_out(context, left_out.chain(unsupported));
     let campaign = Campaign {
         uuid: uuid::Uuid::now_v7().to_string(),
         started_at: now_text(),
@@ -295,10 +292,20 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     session.go_on(&args.output)
 }
 
-fn report_left_out(context: &Context, what: &str, reason: &EngineError) {
-    context.note(&format!("left out: {what}: {reason}"));
-    if let Some(hint) = reason.hint() {
-        context.note(&format!("hint: {hint}"));
+/// Says what is not measured and why; the way out of several in a row stands behind the last of them.
+fn report_left_out<'e>(context: &Context, left_out: impl Iterator<Item = (String, &'e EngineError)>) {
+    let mut left_out = left_out.peekable();
+    while let Some((what, reason)) = left_out.next() {
+        let text = reason.to_string();
+        context.note(&if text.starts_with(&what) {
+            format!("left out: {text}")
+        } else {
+            format!("left out: {what}: {text}")
+        });
+        let hint = reason.hint();
+        if let Some(hint) = hint.as_ref().filter(|_| left_out.peek().and_then(|(_, next)| next.hint()) != hint) {
+            context.note(&format!("hint: {hint}"));
+        }
     }
 }
 
