@@ -1,5 +1,5 @@
 //! Pruning of whole channels (Li et al., "Pruning filters for efficient ConvNets", 2017): what is left is a smaller
-//! dense network, which is faster on any device.
+//! dense network, which is less work for any device.
 
 use std::collections::HashMap;
 
