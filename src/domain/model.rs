@@ -100,7 +100,7 @@ pub fn shape_text(shape: &[usize]) -> String {
 /// The work of one forward pass over one sample, computed from the architecture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelCost {
-    /// Trainable parameters; shared ones count once.
+    /// All parameters, those that training leaves alone included; shared ones count once.
     pub parameter_count: u64,
     /// Multiply-adds of convolutions, linear layers and both attention products.
     pub multiply_adds: u64,

@@ -159,7 +159,7 @@ impl Engine for BurnEngine {
     fn infer(&self, plan: &PlannedRun, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {
         let entry = zoo_entry(&plan.configuration.model)?;
         let device = self.open(plan)?;
-        zoo::check_inputs(&entry.inputs(), inputs)?;
+        zoo::check_inputs(entry.task, &entry.inputs(), inputs)?;
         let mut network = entry.build(&device);
         network.load(&weight_source(plan))?;
         let outputs = network.forward(&Batch::from_host(inputs, &device)?)?;

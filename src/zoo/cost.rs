@@ -112,9 +112,14 @@ impl CostCounter {
 
     /// The two products of self-attention, QKᵗ and the weighted sum of V, for `sequence` tokens.
     pub fn attention(&mut self, sequence: usize, width: usize, heads: usize) {
+        self.cross_attention(sequence, sequence, width, heads);
+    }
+
+    /// The two products of attention from `queries` tokens to `keys` others.
+    pub fn cross_attention(&mut self, queries: usize, keys: usize, width: usize, heads: usize) {
         let head_width = width / heads;
-        self.product(heads * sequence * sequence, head_width);
-        self.product(sequence * width, sequence);
+        self.product(heads * queries * keys, head_width);
+        self.product(queries * width, keys);
     }
 
     /// A transformer layer over `sequence` tokens: query, key and value (in one projection or three, which is the same
@@ -208,6 +213,16 @@ mod tests {
         assert_eq!((cost("resnet18").multiply_adds as f64 / 1e6).round(), 1814.0);
         assert_eq!((cost("mobilenet_v2").multiply_adds as f64 / 1e6).round(), 301.0);
         assert_eq!((cost("vit_b_16").multiply_adds as f64 / 1e6).round(), 17564.0);
+    }
+
+    // open_clip, docs/model_profile.csv, ViT-B-32 (two operations a multiply-add): 14.78 GFLOPs, of which 8.82 are the
+    // image's and 5.96 the text's.
+    #[test]
+    fn multiply_adds_equal_open_clip() {
+        let entry = find("clip-vit-base-patch32").unwrap();
+        let operations = |inputs: &[InputSpec]| 2.0 * entry.cost(inputs).multiply_adds as f64 / 1e9;
+        assert_rounds_to(operations(&entry.inputs()), 14.78);
+        assert_rounds_to(operations(&entry.inputs()[..1]), 8.82);
     }
 
     // timm, benchmark-infer-amp-nchw-pt113-cu117-rtx3090.csv (before fused attention hid its products from the

@@ -29,7 +29,7 @@ pub trait Network: Send {
     /// Every parameter and buffer, by reference names and in the reference's layout, in the order of the module.
     fn parameters(&self) -> Vec<ParameterInfo>;
 
-    /// The number of trainable elements; shared ones count once.
+    /// The number of elements of all parameters, those that training leaves alone included; shared ones count once.
     fn parameter_count(&self) -> u64;
 
     /// What the parameters and buffers take at their element type, in bytes.
@@ -81,7 +81,9 @@ pub struct ParameterInfo {
 pub enum ParameterKind {
     /// Moved by the optimizer.
     Trainable,
-    /// Carried along: running statistics.
+    /// A parameter that training leaves as it is: no gradient is computed for it.
+    Frozen,
+    /// Carried along: running statistics, and the scale and shift of a normalisation that never learns.
     Buffer,
 }
 
@@ -115,6 +117,18 @@ pub trait Architecture: Module + 'static {
     /// Whether a tensor of this reference name is a buffer, which no training step moves.
     fn is_buffer(name: &str) -> bool {
         name.ends_with("running_mean") || name.ends_with("running_var")
+    }
+
+    /// Whether a tensor of this reference name is a parameter that training leaves as it is. The forward pass must
+    /// keep gradients from it.
+    fn is_frozen(_name: &str) -> bool {
+        false
+    }
+
+    /// Whether a tensor of this reference name is a scalar. Burn's tensors have at least one dimension, so the module
+    /// holds it in one of a single element.
+    fn is_scalar(_name: &str) -> bool {
+        false
     }
 
     /// The reference's name of a path, after Burn's PyTorch adapter (`weight` and `bias` of normalisations).
@@ -163,7 +177,7 @@ impl<A: Architecture> Network for BurnNetwork<A> {
     }
 
     fn parameter_count(&self) -> u64 {
-        self.entries().iter().filter(|entry| entry.kind == ParameterKind::Trainable).map(Entry::elements).sum()
+        self.entries().iter().filter(|entry| entry.kind != ParameterKind::Buffer).map(Entry::elements).sum()
     }
 
     fn size_bytes(&self) -> u64 {

@@ -4,7 +4,9 @@ use burn::tensor::Device;
 
 use super::bert::BertConfig;
 use super::cifar_cnn::CifarCnnConfig;
+use super::clip::ClipConfig;
 use super::cost::{image_size, sequence_length};
+use super::detr::DetrConfig;
 use super::distilbert::DistilBertConfig;
 use super::gpt2::Gpt2Config;
 use super::mobilenet_v2::MobileNetV2Config;
@@ -71,7 +73,13 @@ fn ids(length: usize, vocabulary: usize) -> Vec<InputSpec> {
     vec![InputSpec { name: "ids".to_owned(), kind: InputKind::Tokens { vocabulary }, shape: vec![length] }]
 }
 
-static MODELS: [ModelEntry; 8] = [
+/// Texts as the tokenizer of CLIP writes them: 77 tokens, the last of which is the end.
+fn clip_text() -> Vec<InputSpec> {
+    let kind = InputKind::Words { vocabulary: 49408, words: 49406, end: Some(49407) };
+    vec![InputSpec { name: "ids".to_owned(), kind, shape: vec![77] }]
+}
+
+static MODELS: [ModelEntry; 10] = [
     ModelEntry {
         name: "cifar_cnn",
         aliases: &["cifar", "cifar-cnn", "small-cnn"],
@@ -121,6 +129,20 @@ static MODELS: [ModelEntry; 8] = [
         build: |device| boxed(ResNetConfig::resnet50().init(device), device),
     },
     ModelEntry {
+        name: "detr-resnet-50",
+        aliases: &["detr", "detr-r50", "detr-resnet50", "detr_resnet50", "detr_resnet_50"],
+        family: "detr",
+        category: Category::Vision,
+        task: Task::ObjectDetection,
+        labels: 91,
+        source_note: "Carion et al. 2020; transformers `DetrForObjectDetection`",
+        // The golden file's size. The paper's images are 800 to 1333 pixels wide and high, ten times the work: too slow
+        // as a default where there is only a CPU. Any other size can be asked for.
+        inputs: || image(320),
+        cost: |inputs| DetrConfig::resnet50().cost(image_size(inputs)),
+        build: |device| boxed(DetrConfig::resnet50().init(device), device),
+    },
+    ModelEntry {
         name: "vit_b_16",
         aliases: &["vit", "vit-b-16", "vit-b/16", "vit_base_patch16_224"],
         family: "vit",
@@ -167,6 +189,18 @@ static MODELS: [ModelEntry; 8] = [
         inputs: || ids(128, 50257),
         cost: |inputs| Gpt2Config::small().cost(sequence_length(inputs)),
         build: |device| boxed(Gpt2Config::small().init(device), device),
+    },
+    ModelEntry {
+        name: "clip-vit-base-patch32",
+        aliases: &["clip", "clip-vit-b-32", "clip-vit-b/32", "clip_vit_b_32", "clip_vit_base_patch32"],
+        family: "clip",
+        category: Category::Multimodal,
+        task: Task::ImageTextMatching,
+        labels: 49408,
+        source_note: "Radford et al. 2021; transformers `CLIPModel`",
+        inputs: || [image(224), clip_text()].concat(),
+        cost: |inputs| ClipConfig::vit_base_patch32().cost(image_size(inputs), sequence_length(inputs)),
+        build: |device| boxed(ClipConfig::vit_base_patch32().init(device), device),
     },
 ];
 

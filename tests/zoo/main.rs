@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod golden;
+mod gradients;
+mod sizes;
 mod support;
 mod training;
 mod weights;
