@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::error::{ZooError, readable_shape};
 use super::rule;
-use crate::domain::model::{HostData, HostTensor, InputKind, InputSpec};
+use crate::domain::model::{HostData, HostTensor, InputKind, InputSpec, Task};
 
 /// The input that holds pictures.
 const IMAGE: &str = "image";
@@ -114,7 +114,7 @@ fn tokens(name: &str, ids: Option<Tensor<2, Int>>, longest: usize) -> Result<Ten
 /// A named result of a forward pass, still on its device.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// `logits`, `logits_last`, `last_hidden_state`, `pooler_output`.
+    /// `logits`, `logits_last`, `last_hidden_state`, `image_embeds`, `pred_boxes`, ...: that of the golden files.
     pub name: &'static str,
     /// The values.
     pub tensor: OutputTensor,
@@ -201,10 +201,12 @@ pub fn host_inputs(specs: &[InputSpec], batch_size: usize, seed: u64) -> Vec<Hos
 /// share before a sample of the right rank, the right element type, tokens of the vocabulary. Which extents a network
 /// takes beside the default ones, it says itself.
 ///
+/// Image-text matching compares every image with every text, so there each input has a batch dimension of its own.
+///
 /// # Errors
 ///
 /// The first difference that is found.
-pub fn check_inputs(specs: &[InputSpec], tensors: &[HostTensor]) -> Result<(), ZooError> {
+pub fn check_inputs(task: Task, specs: &[InputSpec], tensors: &[HostTensor]) -> Result<(), ZooError> {
     if let Some(stranger) = tensors.iter().find(|tensor| specs.iter().all(|spec| spec.name != tensor.name)) {
         return Err(ZooError::UnknownInput { name: stranger.name.clone() });
     }
@@ -216,8 +218,9 @@ pub fn check_inputs(specs: &[InputSpec], tensors: &[HostTensor]) -> Result<(), Z
             return Err(ZooError::RepeatedInput { name: spec.name.clone() });
         }
         check_length(tensor)?;
-        let batch = *batch_size.get_or_insert(tensor.shape.first().copied().unwrap_or(0));
-        let fits = tensor.shape.first() == Some(&batch)
+        let batch = tensor.shape.first().copied().unwrap_or(0);
+        let shared = *batch_size.get_or_insert(batch);
+        let fits = (batch == shared || task == Task::ImageTextMatching)
             && tensor.shape.len() == spec.shape.len() + 1
             && !tensor.shape.contains(&0);
         if !fits {
@@ -255,7 +258,7 @@ pub(super) fn int_tensor<const D: usize>(tensor: &HostTensor, device: &Device) -
     }
 }
 
-fn check_rank<const D: usize>(tensor: &HostTensor) -> Result<(), ZooError> {
+pub(super) fn check_rank<const D: usize>(tensor: &HostTensor) -> Result<(), ZooError> {
     check_length(tensor)?;
     if tensor.shape.len() != D || tensor.shape.contains(&0) {
         let expected = format!("{D} dimensions, none of them empty");
@@ -303,7 +306,7 @@ mod tests {
     fn rule_made_inputs_fit_their_specs() {
         let specs = [image_spec(), ids_spec(7)];
         let inputs = host_inputs(&specs, 2, 0);
-        check_inputs(&specs, &inputs).unwrap();
+        check_inputs(Task::ImageClassification, &specs, &inputs).unwrap();
         assert_eq!(inputs[0].shape, [2, 3, 4, 4]);
         let batch = Batch::from_host(&inputs, &Device::flex()).unwrap();
         assert_eq!(batch.image.unwrap().dims(), [2, 3, 4, 4]);
@@ -313,16 +316,29 @@ mod tests {
     #[test]
     fn refuses_what_does_not_fit() {
         let specs = [ids_spec(2)];
-        let refused = |tensor: HostTensor| check_inputs(&specs, &[tensor]).unwrap_err().to_string();
+        let task = Task::MaskedLanguageModelling;
+        let refused = |tensor: HostTensor| check_inputs(task, &specs, &[tensor]).unwrap_err().to_string();
         assert_eq!(refused(ids(&[3], vec![1, 2, 3])), "the input `ids` has the shape 3, expected batch x 2");
-        check_inputs(&specs, &[ids(&[1, 3], vec![1, 2, 3])]).unwrap();
+        check_inputs(task, &specs, &[ids(&[1, 3], vec![1, 2, 3])]).unwrap();
         assert_eq!(
             refused(ids(&[1, 2], vec![1, 100])),
             "token 100 of the input `ids` is outside of the vocabulary of 100"
         );
         assert!(refused(ids(&[1, 2], vec![-1, 1])).starts_with("token -1"));
         assert_eq!(refused(ids(&[1, 2], vec![1])), "the input `ids` holds 1 elements, its shape asks for 2");
-        assert_eq!(check_inputs(&specs, &[]).unwrap_err().to_string(), "the input `ids` is missing");
+        assert_eq!(check_inputs(task, &specs, &[]).unwrap_err().to_string(), "the input `ids` is missing");
+    }
+
+    #[test]
+    fn only_images_and_texts_to_be_matched_may_differ_in_number() {
+        let specs = [image_spec(), ids_spec(2)];
+        let mut inputs = host_inputs(&specs, 1, 0);
+        inputs[1] = ids(&[2, 2], vec![1, 2, 3, 4]);
+        check_inputs(Task::ImageTextMatching, &specs, &inputs).unwrap();
+        let refused = check_inputs(Task::ImageClassification, &specs, &inputs).unwrap_err();
+        assert_eq!(refused.to_string(), "the input `ids` has the shape 2x2, expected batch x 2");
+        inputs[1] = ids(&[0, 2], vec![]);
+        assert!(check_inputs(Task::ImageTextMatching, &specs, &inputs).is_err());
     }
 
     #[test]

@@ -118,6 +118,36 @@ pub fn multi_head_attention(
     join_heads(attention(query, key, value, None, None, options))
 }
 
+/// Multi-head attention with a projection each for queries, keys, values and the result, all of one width.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// Of the keys.
+    pub k_proj: Linear,
+    /// Of the values.
+    pub v_proj: Linear,
+    /// Of the queries.
+    pub q_proj: Linear,
+    /// Of the result.
+    pub out_proj: Linear,
+    /// Attention heads.
+    pub heads: usize,
+}
+
+impl Attention {
+    /// `heads` must divide `width`.
+    pub fn new(width: usize, heads: usize, device: &Device) -> Self {
+        let [k_proj, v_proj, q_proj, out_proj] = [(); 4].map(|()| dense(width, width, device));
+        Self { k_proj, v_proj, q_proj, out_proj, heads }
+    }
+
+    /// Query `[batch, queries, width]` and key and value `[batch, keys, width]` to `[batch, queries, width]`;
+    /// `causal` hides what comes later.
+    pub fn forward(&self, query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, causal: bool) -> Tensor<3> {
+        let (query, key, value) = (self.q_proj.forward(query), self.k_proj.forward(key), self.v_proj.forward(value));
+        self.out_proj.forward(multi_head_attention(query, key, value, self.heads, causal))
+    }
+}
+
 /// Query, key and value from one projection: `[batch, sequence, 3 * width]` to three of `[batch, sequence, width]`.
 pub fn split_projection(projected: Tensor<3>) -> [Tensor<3>; 3] {
     let [_, _, triple] = projected.dims();

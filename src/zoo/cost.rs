@@ -269,6 +269,16 @@ mod tests {
         assert_eq!((cost("vit_b_16").multiply_adds as f64 / 1e6).round(), 17564.0);
     }
 
+    // open_clip, docs/model_profile.csv, ViT-B-32 (two operations a multiply-add): 14.78 GFLOPs, of which 8.82 are the
+    // image's and 5.96 the text's.
+    #[test]
+    fn multiply_adds_equal_open_clip() {
+        let entry = find("clip-vit-base-patch32").unwrap();
+        let operations = |inputs: &[InputSpec]| 2.0 * entry.cost(inputs).multiply_adds as f64 / 1e9;
+        assert_rounds_to(operations(&entry.inputs()), 14.78);
+        assert_rounds_to(operations(&entry.inputs()[..1]), 8.82);
+    }
+
     // timm, benchmark-infer-amp-nchw-pt113-cu117-rtx3090.csv (before fused attention hid its products from the
     // counter): infer_macts 11.11, 2.48, 6.68 and 23.9 for resnet50, resnet18, mobilenetv2_100 and
     // vit_base_patch16_224.

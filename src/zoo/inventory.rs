@@ -41,11 +41,8 @@ pub(super) fn inventory<A: Architecture>(module: &A, device: &Device) -> Vec<Ent
         entries: Vec::new(),
         default_dtype: device.settings().float_dtype.into(),
         reference_name: A::reference_name,
-        kind_of: |name| match (A::is_buffer(name), A::is_frozen(name)) {
-            (true, _) => ParameterKind::Buffer,
-            (false, true) => ParameterKind::Frozen,
-            (false, false) => ParameterKind::Trainable,
-        },
+        is_scalar: A::is_scalar,
+        kind: kind::<A>,
     };
     module.visit(&mut visitor);
     visitor.entries
@@ -57,7 +54,18 @@ struct Visitor {
     entries: Vec<Entry>,
     default_dtype: DType,
     reference_name: fn(&str) -> String,
-    kind_of: fn(&str) -> ParameterKind,
+    is_scalar: fn(&str) -> bool,
+    kind: fn(&str) -> ParameterKind,
+}
+
+fn kind<A: Architecture>(name: &str) -> ParameterKind {
+    if A::is_buffer(name) {
+        ParameterKind::Buffer
+    } else if A::is_frozen(name) {
+        ParameterKind::Frozen
+    } else {
+        ParameterKind::Trainable
+    }
 }
 
 /// The variant of an enum is part of Burn's path, but of no reference's.
@@ -90,7 +98,9 @@ impl ModuleVisitor for Visitor {
         });
         let adapted = BurnToPyTorchAdapter.adapt(probe, ModuleContext::new(&self.containers));
         let name = (self.reference_name)(&adapted.name);
-        let kind = (self.kind_of)(&name);
-        self.entries.push(Entry { path, name, shape: adapted.shape.iter().copied().collect(), kind, bytes });
+        let scalar = (self.is_scalar)(&name);
+        let shape = if scalar { Vec::new() } else { adapted.shape.iter().copied().collect() };
+        let kind = (self.kind)(&name);
+        self.entries.push(Entry { path, name, shape, kind, bytes });
     }
 }

@@ -8,13 +8,17 @@
 //!
 //! Dropout is left out of every network: its rate is 0 at inference, and training steps run without it.
 
+mod assignment;
 pub mod batch;
 pub mod bert;
 pub mod blocks;
 pub mod channels;
 pub mod cifar_cnn;
+pub mod clip;
 pub mod cost;
 pub mod decoder;
+pub mod detr;
+pub mod detr_backbone;
 pub mod distilbert;
 pub mod error;
 pub mod generation;
@@ -28,6 +32,7 @@ pub mod quantize;
 pub mod registry;
 pub mod resnet;
 pub mod rule;
+mod set_prediction;
 pub mod t5;
 pub mod targets;
 pub mod trainer;
@@ -41,6 +46,6 @@ pub use error::{Misshapen, Mistyped, WeightError, WeightMismatch, ZooError};
 pub use generation::{Generation, Writer};
 pub use network::{Architecture, Network, ParameterInfo, ParameterKind};
 pub use registry::{ModelEntry, find, models};
-pub use targets::{Distilled, MaskedTokens, Targets, host_targets};
+pub use targets::{Distilled, MaskedTokens, Object, Targets, host_targets};
 pub use trainer::{Trainer, learning_rate};
 pub use weights::{WeightSource, weight_format};

@@ -102,9 +102,9 @@ pub struct ParameterInfo {
 pub enum ParameterKind {
     /// Moved by the optimizer.
     Trainable,
-    /// A parameter that the reference keeps as it is, such as fixed positions.
+    /// A parameter that training leaves as it is: no gradient is computed for it.
     Frozen,
-    /// Carried along: running statistics.
+    /// Carried along: running statistics, and the scale and shift of a normalisation that never learns.
     Buffer,
 }
 
@@ -140,9 +140,15 @@ pub trait Architecture: Module + 'static {
         name.ends_with("running_mean") || name.ends_with("running_var")
     }
 
-    /// Whether a tensor of this reference name is a parameter that no training step moves: one whose gradient was
-    /// switched off when the module was made.
+    /// Whether a tensor of this reference name is a parameter that no training step moves: its gradient was switched off
+    /// when the module was made, or the forward pass keeps it away.
     fn is_frozen(_name: &str) -> bool {
+        false
+    }
+
+    /// Whether a tensor of this reference name is a scalar. Burn's tensors have at least one dimension, so the module
+    /// holds it in one of a single element.
+    fn is_scalar(_name: &str) -> bool {
         false
     }
 

@@ -5,7 +5,9 @@ use burn::tensor::Device;
 use super::bert::BertConfig;
 use super::channels::{ChannelGroup, Flexible, Shapes, Widths};
 use super::cifar_cnn::CifarCnnConfig;
+use super::clip::ClipConfig;
 use super::cost::{decoder_length, frame_count, image_size, sequence_length};
+use super::detr::DetrConfig;
 use super::distilbert::DistilBertConfig;
 use super::error::WeightError;
 use super::gpt2::Gpt2Config;
@@ -126,7 +128,13 @@ fn ids(length: usize, vocabulary: usize) -> Vec<InputSpec> {
     vec![tokens("ids", length, vocabulary)]
 }
 
-static MODELS: [ModelEntry; 11] = [
+/// Texts as the tokenizer of CLIP writes them: 77 tokens, the last of which is the end.
+fn clip_text() -> Vec<InputSpec> {
+    let kind = InputKind::Words { vocabulary: 49408, words: 49406, end: Some(49407) };
+    vec![InputSpec { name: "ids".to_owned(), kind, shape: vec![77] }]
+}
+
+static MODELS: [ModelEntry; 13] = [
     ModelEntry {
         name: "cifar_cnn",
         aliases: &["cifar", "cifar-cnn", "small-cnn"],
@@ -178,6 +186,21 @@ static MODELS: [ModelEntry; 11] = [
         cost: |inputs| ResNetConfig::resnet50().cost(image_size(inputs)),
         build: |device| boxed(ResNetConfig::resnet50().init(device), device),
         flexible: Some(|| Box::new(ResNetConfig::resnet50())),
+    },
+    ModelEntry {
+        name: "detr-resnet-50",
+        aliases: &["detr", "detr-r50", "detr-resnet50", "detr_resnet50", "detr_resnet_50"],
+        family: "detr",
+        category: Category::Vision,
+        task: Task::ObjectDetection,
+        labels: 91,
+        source_note: "Carion et al. 2020; transformers `DetrForObjectDetection`",
+        // The golden file's size. The paper's images are 800 to 1333 pixels wide and high, ten times the work: too slow
+        // as a default where there is only a CPU. Any other size can be asked for.
+        inputs: || image(320),
+        cost: |inputs| DetrConfig::resnet50().cost(image_size(inputs)),
+        build: |device| boxed(DetrConfig::resnet50().init(device), device),
+        flexible: None,
     },
     ModelEntry {
         name: "vit_b_16",
@@ -275,6 +298,19 @@ static MODELS: [ModelEntry; 11] = [
         },
         cost: |inputs| WhisperConfig::tiny().cost(frame_count(inputs), decoder_length(inputs)),
         build: |device| boxed(WhisperConfig::tiny().init(device), device),
+        flexible: None,
+    },
+    ModelEntry {
+        name: "clip-vit-base-patch32",
+        aliases: &["clip", "clip-vit-b-32", "clip-vit-b/32", "clip_vit_b_32", "clip_vit_base_patch32"],
+        family: "clip",
+        category: Category::Multimodal,
+        task: Task::ImageTextMatching,
+        labels: 49408,
+        source_note: "Radford et al. 2021; transformers `CLIPModel`",
+        inputs: || [image(224), clip_text()].concat(),
+        cost: |inputs| ClipConfig::vit_base_patch32().cost(image_size(inputs), sequence_length(inputs)),
+        build: |device| boxed(ClipConfig::vit_base_patch32().init(device), device),
         flexible: None,
     },
 ];

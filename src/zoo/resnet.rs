@@ -21,7 +21,7 @@ use super::weights::{Checkpoint, Pattern};
 use crate::domain::model::{InputSpec, ModelCost};
 
 /// The stem: 7x7, stride 2.
-const STEM: ConvShape =
+pub(super) const STEM: ConvShape =
     ConvShape { channels_in: 3, channels_out: 64, kernel: 7, stride: 2, padding: 3, groups: 1, bias: false };
 
 /// Channels of the 3x3 convolutions in the four stages.
@@ -66,7 +66,7 @@ pub struct ResNetConfig {
 
 /// One block's place in the network.
 #[derive(Clone, Copy)]
-struct BlockShape {
+pub(super) struct BlockShape {
     kind: BlockKind,
     channels_in: usize,
     /// Channels that the convolutions but the last write; a basic block has the first alone.
@@ -77,7 +77,7 @@ struct BlockShape {
 
 impl BlockShape {
     /// The two convolutions that both kinds have.
-    fn main_path(self) -> [ConvShape; 2] {
+    pub(super) fn main_path(self) -> [ConvShape; 2] {
         let Self { channels_in, inner: [first, second], channels_out, stride, .. } = self;
         match self.kind {
             BlockKind::Basic => {
@@ -90,12 +90,12 @@ impl BlockShape {
     }
 
     /// The third convolution, of a bottleneck.
-    fn expand(self) -> Option<ConvShape> {
+    pub(super) fn expand(self) -> Option<ConvShape> {
         (self.kind == BlockKind::Bottleneck).then(|| ConvShape::new(self.inner[1], self.channels_out, 1, 1))
     }
 
     /// The projection of the shortcut, where the shape changes.
-    fn downsample(self) -> Option<ConvShape> {
+    pub(super) fn downsample(self) -> Option<ConvShape> {
         (self.stride != 1 || self.channels_in != self.channels_out)
             .then(|| ConvShape::new(self.channels_in, self.channels_out, 1, self.stride))
     }
@@ -112,11 +112,13 @@ impl ResNetConfig {
         Self { kind: BlockKind::Bottleneck, blocks: [3, 4, 6, 3], classes: 1000 }
     }
 
-    fn features(&self) -> usize {
+    /// The channels that leave the last stage.
+    pub(super) fn features(&self) -> usize {
         STAGE_WIDTHS[3] * self.kind.expansion()
     }
 
-    fn stages(&self, widths: Widths<'_>) -> [Vec<BlockShape>; 4] {
+    /// The blocks of the four stages.
+    pub(super) fn stages(&self, widths: Widths<'_>) -> [Vec<BlockShape>; 4] {
         let mut channels_in = STEM.channels_out;
         let mut group = 0;
         [0, 1, 2, 3].map(|stage| {
@@ -149,10 +151,7 @@ impl ResNetConfig {
         ResNet {
             conv1: conv2d(STEM, device),
             bn1: batch_norm(STEM.channels_out, device),
-            maxpool: MaxPool2dConfig::new([3, 3])
-                .with_strides([2, 2])
-                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-                .init(),
+            maxpool: stem_pool(),
             layer1,
             layer2,
             layer3,
@@ -168,19 +167,35 @@ impl ResNetConfig {
 
     fn cost_with(&self, widths: Widths<'_>, image: [usize; 2]) -> ModelCost {
         let mut counter = CostCounter::new();
-        let mut size = counter.conv_bn(STEM, image);
-        size = window_output(size, 3, 2, 1);
-        for shape in self.stages(widths).into_iter().flatten() {
-            if let Some(shortcut) = shape.downsample() {
-                counter.conv_bn(shortcut, size);
-            }
-            for conv in shape.main_path().into_iter().chain(shape.expand()) {
-                size = counter.conv_bn(conv, size);
-            }
-        }
+        self.walk(widths, image, |conv, size| counter.conv_bn(conv, size));
         counter.linear(1, self.features(), self.classes);
         counter.finish()
     }
+
+    /// Shows every convolution before the classifier, with the `[height, width]` it reads, to `visit`, which answers
+    /// the size it writes; answers the size that the last stage writes.
+    pub(super) fn walk(
+        &self,
+        widths: Widths<'_>,
+        image: [usize; 2],
+        mut visit: impl FnMut(ConvShape, [usize; 2]) -> [usize; 2],
+    ) -> [usize; 2] {
+        let mut size = window_output(visit(STEM, image), 3, 2, 1);
+        for shape in self.stages(widths).into_iter().flatten() {
+            if let Some(shortcut) = shape.downsample() {
+                visit(shortcut, size);
+            }
+            for conv in shape.main_path().into_iter().chain(shape.expand()) {
+                size = visit(conv, size);
+            }
+        }
+        size
+    }
+}
+
+/// The pooling behind the stem: 3x3, stride 2.
+pub(super) fn stem_pool() -> MaxPool2d {
+    MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init()
 }
 
 impl Flexible for ResNetConfig {

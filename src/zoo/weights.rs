@@ -134,7 +134,7 @@ pub(super) fn read<A: Architecture>(module: &A) -> Result<Vec<HostTensor>, Weigh
         .into_iter()
         .map(|tensor| {
             let name = A::reference_name(&tensor.name);
-            let shape = tensor.shape.iter().copied().collect();
+            let shape = if A::is_scalar(&name) { Vec::new() } else { tensor.shape.iter().copied().collect() };
             let failed = |source: Cause| WeightError::Read { name: name.clone(), source };
             let data = bridge::into_data(tensor).map_err(|source| failed(Box::new(source)))?;
             let values = data.try_into_vec_as::<f32>().map_err(|source| failed(Box::new(source)))?;
@@ -250,6 +250,9 @@ fn fit(supply: Supply, entries: &[Entry]) -> Result<Vec<PackTensor>, WeightError
             mismatch.mistyped.push(Mistyped { name: entry.name.clone(), found: format!("{:?}", tensor.dtype) });
         } else {
             tensor.name = entry.path.clone();
+            if found.is_empty() {
+                tensor.shape = Shape::from([1]); // as the module holds a scalar
+            }
             fitting.push(tensor);
         }
     }

@@ -39,8 +39,7 @@ fn assert_golden(model: &str, device: Option<Device>, tolerance: f64) {
     let loaded = started.elapsed();
     assert!(network.size_bytes() >= 4 * golden.parameter_count);
 
-    let (specs, batch_size) = golden.specs();
-    let batch = Batch::from_host(&host_inputs(&specs, batch_size, 0), &device).unwrap();
+    let batch = Batch::from_host(&golden.host_inputs(), &device).unwrap();
     let started = Instant::now();
     let outputs: Vec<_> = network.forward(&batch).unwrap().iter().map(|output| output.to_host().unwrap()).collect();
     let first = started.elapsed();
@@ -88,6 +87,8 @@ golden! {
     bert_on_flex: "bert-base-uncased" on flex within 1e-4;
     distilbert_on_flex: "distilbert-base-uncased" on flex within 1e-4;
     gpt2_on_flex: "gpt2" on flex within 1e-4;
+    clip_on_flex: "clip-vit-base-patch32" on flex within 1e-4;
+    detr_on_flex: "detr-resnet-50" on flex within 1e-4;
     smollm2_on_flex: "smollm2-135m" on flex within 1e-4;
     t5_on_flex: "t5-small" on flex within 1e-4;
     whisper_tiny_on_flex: "whisper-tiny" on flex within 1e-4;
@@ -103,6 +104,8 @@ golden! {
     bert_on_ndarray: "bert-base-uncased" on ndarray within 1e-4;
     distilbert_on_ndarray: "distilbert-base-uncased" on ndarray within 1e-4;
     gpt2_on_ndarray: "gpt2" on ndarray within 1e-4;
+    clip_on_ndarray: "clip-vit-base-patch32" on ndarray within 1e-4;
+    detr_on_ndarray: "detr-resnet-50" on ndarray within 1e-4;
     smollm2_on_ndarray: "smollm2-135m" on ndarray within 1e-4;
     t5_on_ndarray: "t5-small" on ndarray within 1e-4;
     whisper_tiny_on_ndarray: "whisper-tiny" on ndarray within 1e-4;
@@ -122,8 +125,7 @@ fn seeded_weights_equal_the_file() {
     let golden = Golden::read("cifar_cnn");
     let mut network = find("cifar_cnn").unwrap().build(&device);
     network.load(&WeightSource::Seeded(0)).unwrap();
-    let (specs, batch_size) = golden.specs();
-    let batch = Batch::from_host(&host_inputs(&specs, batch_size, 0), &device).unwrap();
+    let batch = Batch::from_host(&golden.host_inputs(), &device).unwrap();
     let logits = || network.forward(&batch).unwrap()[0].to_host().unwrap();
     let values: Vec<f64> = f32_values(&logits()).iter().map(|&v| f64::from(v)).collect();
     assert!(relative_error(&values, &golden.outputs["logits"].values) <= 1e-4);
@@ -139,26 +141,57 @@ fn seeded_weights_equal_the_file() {
 fn tiny_transformers_on_wgpu_equal_flex() {
     use benchdb::domain::model::{InputKind, InputSpec};
     use benchdb::zoo::bert::BertConfig;
+    use benchdb::zoo::clip::{ClipConfig, ClipTowerConfig};
+    use benchdb::zoo::detr::DetrConfig;
     use benchdb::zoo::gpt2::Gpt2Config;
     use benchdb::zoo::network::boxed;
+    use benchdb::zoo::resnet::{BlockKind, ResNetConfig};
 
     let Some(wgpu) = crate::support::wgpu() else {
         return;
     };
-    let specs = [InputSpec { name: "ids".into(), kind: InputKind::Tokens { vocabulary: 50 }, shape: vec![8] }];
+    let specs = [
+        InputSpec { name: "ids".into(), kind: InputKind::Tokens { vocabulary: 50 }, shape: vec![8] },
+        InputSpec { name: "image".into(), kind: InputKind::Float, shape: vec![3, 64, 64] },
+    ];
     let outputs = |device: &Device| -> Vec<_> {
         let bert =
             BertConfig { vocabulary: 50, positions: 16, token_types: 2, width: 32, heads: 2, layers: 2, hidden: 64 };
         let gpt2 = Gpt2Config { vocabulary: 50, positions: 16, width: 32, heads: 2, layers: 2 };
+        let tower = ClipTowerConfig { width: 32, heads: 2, layers: 2, hidden: 64 };
+        let clip = ClipConfig {
+            vision: tower.clone(),
+            image: 64,
+            patch: 32,
+            text: tower,
+            vocabulary: 50,
+            positions: 16,
+            embedding: 16,
+        };
+        let detr = DetrConfig {
+            backbone: ResNetConfig { kind: BlockKind::Basic, blocks: [1; 4], classes: 0 },
+            width: 32,
+            heads: 2,
+            hidden: 64,
+            encoder_layers: 1,
+            decoder_layers: 2,
+            queries: 10,
+            classes: 5,
+        };
         let batch = Batch::from_host(&host_inputs(&specs, 2, 0), device).unwrap();
-        [boxed(bert.init(device), device), boxed(gpt2.init(device), device)]
-            .into_iter()
-            .flat_map(|mut network| {
-                network.load(&WeightSource::Seeded(0)).unwrap();
-                network.forward(&batch).unwrap()
-            })
-            .map(|output| output.to_host().unwrap())
-            .collect()
+        [
+            boxed(bert.init(device), device),
+            boxed(gpt2.init(device), device),
+            boxed(clip.init(device), device),
+            boxed(detr.init(device), device),
+        ]
+        .into_iter()
+        .flat_map(|mut network| {
+            network.load(&WeightSource::Seeded(0)).unwrap();
+            network.forward(&batch).unwrap()
+        })
+        .map(|output| output.to_host().unwrap())
+        .collect()
     };
     let started = Instant::now();
     let found = outputs(&wgpu);

@@ -4,7 +4,9 @@
 
 mod generation;
 mod golden;
+mod gradients;
 mod optimize;
+mod sizes;
 mod support;
 mod teaching;
 mod training;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use benchdb::domain::model::{HostData, HostTensor, InputKind, InputSpec};
-use benchdb::zoo::rule;
+use benchdb::zoo::{host_inputs, rule};
 use burn::tensor::Device;
 use safetensors::{Dtype, View};
 use serde::Deserialize;
@@ -23,6 +23,7 @@ pub struct GoldenInput {
     pub name: String,
     pub shape: Vec<usize>,
     pub vocab: Option<usize>,
+    pub last_token: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -58,21 +59,20 @@ impl Golden {
             .collect()
     }
 
-    /// The inputs as specs of one sample, and the batch size.
-    pub fn specs(&self) -> (Vec<InputSpec>, usize) {
-        let specs = self
-            .inputs
+    /// The inputs by the rule, each with a batch size of its own.
+    pub fn host_inputs(&self) -> Vec<HostTensor> {
+        self.inputs
             .iter()
-            .map(|input| InputSpec {
-                name: input.name.strip_prefix("input.").unwrap().to_owned(),
-                kind: match input.vocab {
-                    Some(vocabulary) => InputKind::Tokens { vocabulary },
-                    None => InputKind::Float,
-                },
-                shape: input.shape[1..].to_vec(),
+            .flat_map(|input| {
+                let kind = match (input.vocab, input.last_token) {
+                    (Some(words), Some(end)) => InputKind::Words { vocabulary: end + 1, words, end: Some(end) },
+                    (Some(vocabulary), None) => InputKind::Tokens { vocabulary },
+                    (None, _) => InputKind::Float,
+                };
+                let name = input.name.strip_prefix("input.").unwrap().to_owned();
+                host_inputs(&[InputSpec { name, kind, shape: input.shape[1..].to_vec() }], input.shape[0], 0)
             })
-            .collect();
-        (specs, self.inputs[0].shape[0])
+            .collect()
     }
 }
 

@@ -11,19 +11,19 @@ use burn::tensor::Device;
 
 use crate::support::f32_values;
 
-struct Setup {
-    trainer: Box<dyn Trainer>,
-    batch: Batch,
-    targets: Targets,
+pub struct Setup {
+    pub trainer: Box<dyn Trainer>,
+    pub batch: Batch,
+    pub targets: Targets,
 }
 
-fn loaded(entry: &ModelEntry, device: &Device) -> Box<dyn Network> {
+pub fn loaded(entry: &ModelEntry, device: &Device) -> Box<dyn Network> {
     let mut network = entry.build(device);
     network.load(&WeightSource::Seeded(0)).unwrap();
     network
 }
 
-fn setup(
+pub fn setup(
     entry: &ModelEntry,
     specs: &[InputSpec],
     samples: usize,
@@ -40,7 +40,7 @@ fn setup(
 }
 
 impl Setup {
-    fn step(&mut self) -> f32 {
+    pub fn step(&mut self) -> f32 {
         self.trainer.forward(&self.batch).unwrap();
         self.trainer.loss(&self.batch, &self.targets).unwrap();
         self.trainer.backward().unwrap();

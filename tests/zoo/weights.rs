@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use benchdb::domain::{HostData, HostTensor};
 use benchdb::zoo::bert::BertConfig;
 use benchdb::zoo::cifar_cnn::CifarCnnConfig;
+use benchdb::zoo::clip::{ClipConfig, ClipTowerConfig};
+use benchdb::zoo::detr::DetrConfig;
 use benchdb::zoo::distilbert::DistilBertConfig;
 use benchdb::zoo::gpt2::Gpt2Config;
 use benchdb::zoo::llama::LlamaConfig;
 use benchdb::zoo::network::boxed;
+use benchdb::zoo::resnet::{BlockKind, ResNetConfig};
 use benchdb::zoo::t5::T5Config;
 use benchdb::zoo::vit::VitConfig;
 use benchdb::zoo::whisper::WhisperConfig;
@@ -329,6 +332,98 @@ fn published_vit_files_have_older_names() {
     let (_folder, source) = written(tensors);
     network.load(&source).unwrap();
     assert_by_rule(network.as_ref());
+}
+
+/// Two towers of one layer; images of 8 x 8 pixels, texts of 6 tokens.
+fn tiny_clip() -> ClipConfig {
+    let tower = ClipTowerConfig { width: 8, heads: 2, layers: 1, hidden: 12 };
+    ClipConfig { vision: tower.clone(), image: 8, patch: 4, text: tower, vocabulary: 11, positions: 6, embedding: 4 }
+}
+
+#[test]
+fn clip_files_come_with_position_ids() {
+    let device = Device::flex();
+    let mut network = boxed(tiny_clip().init(&device), &device);
+    let mut tensors: Listed = listed(network.as_ref());
+    for (tower, positions) in [("text_model", 6), ("vision_model", 5)] {
+        tensors.push((format!("{tower}.embeddings.position_ids"), "x".into(), vec![1, positions]));
+    }
+    let (_folder, source) = written(tensors);
+    network.load(&source).unwrap();
+    assert_by_rule(network.as_ref());
+}
+
+#[test]
+fn a_scalar_has_no_dimensions() {
+    let device = Device::flex();
+    let mut network = boxed(tiny_clip().init(&device), &device);
+    let mut tensors: Listed = listed(network.as_ref());
+    let scalar = tensors.iter_mut().find(|(name, ..)| name == "logit_scale").unwrap();
+    assert!(scalar.2.is_empty());
+    scalar.2 = vec![1];
+    let (_folder, source) = written(tensors);
+    let found = mismatch(network.load(&source).unwrap_err());
+    let expected = Misshapen { name: "logit_scale".into(), expected: vec![], found: vec![1] };
+    assert_eq!(found, WeightMismatch { misshapen: vec![expected], ..WeightMismatch::default() });
+
+    network.load(&WeightSource::Seeded(0)).unwrap();
+    assert_by_rule(network.as_ref());
+    let scalar = network.weights().unwrap().into_iter().find(|tensor| tensor.name == "logit_scale").unwrap();
+    assert_eq!((scalar.shape.len(), f32_values(&scalar).len()), (0, 1));
+}
+
+fn tiny_detr(kind: BlockKind) -> DetrConfig {
+    DetrConfig {
+        backbone: ResNetConfig { kind, blocks: [1, 2, 1, 1], classes: 0 },
+        width: 8,
+        heads: 2,
+        hidden: 12,
+        encoder_layers: 1,
+        decoder_layers: 1,
+        queries: 5,
+        classes: 3,
+    }
+}
+
+/// `facebook/detr-resnet-50` has timm's names in the backbone, its revision `no_timm` those of transformers.
+#[test]
+fn published_detr_files_have_older_names() {
+    let device = Device::flex();
+    for timm in [true, false] {
+        let mut network = boxed(tiny_detr(BlockKind::Bottleneck).init(&device), &device);
+        let tensors = listed(network.as_ref())
+            .into_iter()
+            .map(|(name, rule_name, shape)| {
+                let old = name
+                    .replace("model.backbone.", "model.backbone.conv_encoder.")
+                    .replace(".o_proj.", ".out_proj.")
+                    .replace(".mlp.fc", ".fc");
+                (if timm { timm_name(&old) } else { old }, rule_name, shape)
+            })
+            .collect();
+        let (_folder, source) = written(tensors);
+        network.load(&source).unwrap();
+        assert_by_rule(network.as_ref());
+    }
+}
+
+/// `model.backbone.conv_encoder.model.layer1.0.bn1.weight` and its like.
+fn timm_name(name: &str) -> String {
+    if !name.contains(".backbone.") {
+        return name.to_owned();
+    }
+    let mut name = name
+        .replace("embedder.embedder.convolution", "conv1")
+        .replace("embedder.embedder.normalization", "bn1")
+        .replace("shortcut.convolution", "downsample.0")
+        .replace("shortcut.normalization", "downsample.1");
+    for index in 0..4 {
+        name = name
+            .replace(&format!("encoder.stages.{index}.layers"), &format!("layer{}", index + 1))
+            .replace(&format!("layer.{index}.convolution"), &format!("conv{}", index + 1))
+            .replace(&format!("layer.{index}.normalization"), &format!("bn{}", index + 1));
+    }
+    name
 }
 
 #[test]

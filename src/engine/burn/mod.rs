@@ -188,7 +188,7 @@ impl Engine for BurnEngine {
     fn infer(&self, plan: &PlannedRun, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {
         let entry = zoo_entry(&plan.configuration.model)?;
         let device = self.open(plan)?;
-        zoo::check_inputs(&entry.inputs(), inputs)?;
+        zoo::check_inputs(entry.task, &entry.inputs(), inputs)?;
         let network = self.loaded_network(plan, &device)?;
         forward_on_host(network.as_ref(), inputs)
     }
