@@ -46,7 +46,7 @@ impl Memory {
     pub(super) fn check_append(&self, tokens: &Tensor<2, Int>, positions: usize) -> Result<(), ZooError> {
         let [samples, length] = tokens.dims();
         if length != 1 {
-            return Err(wrong_shape("decoder_ids", &[samples, length], "batch x 1".to_owned()));
+            return Err(wrong_shape("tokens", &[samples, length], "batch x 1".to_owned()));
         }
         if self.length >= positions {
             return Err(ZooError::NoPosition { positions });

@@ -26,6 +26,7 @@ pub mod registry;
 pub mod resnet;
 pub mod rule;
 pub mod t5;
+pub mod t5_positions;
 pub mod targets;
 pub mod trainer;
 pub mod vit;

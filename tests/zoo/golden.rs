@@ -78,6 +78,10 @@ macro_rules! golden {
     )*};
 }
 
+// T5's attention has no scale, and the weights of the rule do not make up for it as trained ones do: its softmax picks
+// one key, and rounding grows 2000-fold from the embedding to the logits. In single precision the reference itself is
+// 1.1e-4 (fused attention) or 1.4e-4 (eager) away from its answer in double precision, flex 1.7e-4, ndarray 1.2e-4. The
+// tiny T5 in generation.rs, whose queries are as narrow as those of the reference, agrees to 1e-5.
 #[cfg(feature = "flex")]
 golden! {
     cifar_cnn_on_flex: "cifar_cnn" on flex within 1e-4;
@@ -89,7 +93,7 @@ golden! {
     distilbert_on_flex: "distilbert-base-uncased" on flex within 1e-4;
     gpt2_on_flex: "gpt2" on flex within 1e-4;
     smollm2_on_flex: "smollm2-135m" on flex within 1e-4;
-    t5_on_flex: "t5-small" on flex within 1e-4;
+    t5_on_flex: "t5-small" on flex within 3e-4; // see above
 }
 
 #[cfg(feature = "ndarray")]
@@ -103,7 +107,7 @@ golden! {
     distilbert_on_ndarray: "distilbert-base-uncased" on ndarray within 1e-4;
     gpt2_on_ndarray: "gpt2" on ndarray within 1e-4;
     smollm2_on_ndarray: "smollm2-135m" on ndarray within 1e-4;
-    t5_on_ndarray: "t5-small" on ndarray within 1e-4;
+    t5_on_ndarray: "t5-small" on ndarray within 3e-4; // see above
 }
 
 #[cfg(feature = "wgpu")]
