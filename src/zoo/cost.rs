@@ -279,6 +279,14 @@ mod tests {
         assert_rounds_to(operations(&entry.inputs()[..1]), 8.82);
     }
 
+    // PyTorch 2.15's FlopCounterMode on transformers 5.23 with eager attention, halved: 17779654656 for 128 tokens of
+    // smollm2, 4181721088 for 128 tokens that t5-small reads and 32 that it writes.
+    #[test]
+    fn multiply_adds_equal_the_counter_of_pytorch() {
+        assert_eq!(cost("smollm2-135m").multiply_adds, 17_779_654_656);
+        assert_eq!(cost("t5-small").multiply_adds, 4_181_721_088);
+    }
+
     // timm, benchmark-infer-amp-nchw-pt113-cu117-rtx3090.csv (before fused attention hid its products from the
     // counter): infer_macts 11.11, 2.48, 6.68 and 23.9 for resnet50, resnet18, mobilenetv2_100 and
     // vit_base_patch16_224.

@@ -89,7 +89,7 @@ pub enum ZooError {
     #[error("the network does not write tokens")]
     NoWriter,
     /// A token was to be appended to the longest text that the network can read.
-    #[error("the network reads at most {positions} tokens, and all of these are written")]
+    #[error("no position is left: the network reads at most {positions} tokens")]
     NoPosition {
         /// The longest text.
         positions: usize,

@@ -34,6 +34,7 @@ pub mod resnet;
 pub mod rule;
 mod set_prediction;
 pub mod t5;
+pub mod t5_positions;
 pub mod targets;
 pub mod trainer;
 pub mod vit;

@@ -1,15 +1,18 @@
 //! Writing with a cache of keys and values gives what writing without one gives.
 #![cfg(feature = "flex")]
 
-use benchdb::domain::model::{InputKind, InputSpec};
+use std::collections::BTreeMap;
+
+use benchdb::domain::model::{HostData, HostTensor, InputKind, InputSpec};
 use benchdb::zoo::gpt2::Gpt2Config;
 use benchdb::zoo::llama::LlamaConfig;
 use benchdb::zoo::network::boxed;
 use benchdb::zoo::t5::T5Config;
 use benchdb::zoo::{Batch, Generation, Network, OutputTensor, WeightSource, ZooError, find, host_inputs};
 use burn::tensor::{Device, Int, Tensor};
+use serde::Deserialize;
 
-use crate::support::relative_error;
+use crate::support::{fixture, relative_error};
 
 const VOCABULARY: usize = 50;
 const POSITIONS: usize = 24;
@@ -84,7 +87,13 @@ fn logits_last(network: &dyn Network, batch: &Batch) -> Tensor<2> {
 }
 
 /// Writes `count` tokens with the cache and without it: the same tokens, and every time the same logits.
-fn assert_cached_equals_uncached(name: &str, network: &dyn Network, mut batch: Batch, count: usize, tolerance: f64) {
+fn assert_cached_equals_uncached(
+    name: &str,
+    network: &dyn Network,
+    mut batch: Batch,
+    count: usize,
+    tolerance: f64,
+) -> Vec<i64> {
     let mut cached = Generation::start(network.writer().unwrap(), &batch).unwrap();
     let mut written = Vec::new();
     let mut largest: f64 = 0.0;
@@ -106,6 +115,7 @@ fn assert_cached_equals_uncached(name: &str, network: &dyn Network, mut batch: B
     let written = host_ids(written);
     assert_eq!(host_ids(cached.tokens()), written, "{name}");
     eprintln!("{name}: {written:?}, relative error of the logits at most {largest:.2e}");
+    written
 }
 
 fn tiny_networks_write_the_same(device: &Device, tolerance: f64) {
@@ -141,8 +151,8 @@ fn cached_tokens_equal_uncached_ones_on_wgpu() {
     }
 }
 
-/// A few tokens from a short prompt of the whole network.
-fn a_whole_network_writes_the_same(model: &str) {
+/// A few tokens from a short prompt of the whole network; `expected` is what transformers writes with these weights.
+fn a_whole_network_writes(model: &str, expected: [i64; 4]) {
     let entry = find(model).unwrap();
     let device = Device::flex();
     let mut network = entry.build(&device);
@@ -150,22 +160,89 @@ fn a_whole_network_writes_the_same(model: &str) {
     let mut specs = entry.inputs();
     specs.iter_mut().for_each(|spec| spec.shape = vec![12]);
     let batch = Batch::from_host(&host_inputs(&specs, 1, 0), &device).unwrap();
-    assert_cached_equals_uncached(model, network.as_ref(), batch, 4, 1e-4);
+    assert_eq!(assert_cached_equals_uncached(model, network.as_ref(), batch, 4, 1e-4), expected);
 }
 
 #[test]
-fn gpt2_writes_the_same_with_a_cache() {
-    a_whole_network_writes_the_same("gpt2");
+fn gpt2_writes_what_transformers_writes() {
+    a_whole_network_writes("gpt2", [5766, 5766, 5766, 5766]);
 }
 
 #[test]
-fn smollm2_writes_the_same_with_a_cache() {
-    a_whole_network_writes_the_same("smollm2-135m");
+fn smollm2_writes_what_transformers_writes() {
+    a_whole_network_writes("smollm2-135m", [164, 33362, 33362, 4973]);
 }
 
 #[test]
-fn t5_writes_the_same_with_a_cache() {
-    a_whole_network_writes_the_same("t5-small");
+fn t5_writes_what_transformers_writes() {
+    a_whole_network_writes("t5-small", [10468, 24346, 20608, 23474]);
+}
+
+/// What transformers answers to a text and writes after it; see `make_tiny_writers.py` beside the files.
+#[derive(Deserialize)]
+struct Answer {
+    parameter_count: u64,
+    ids: Vec<Vec<i64>>,
+    decoder_ids: Option<Vec<Vec<i64>>>,
+    logits_last: Vec<f64>,
+    written: Vec<Vec<i64>>,
+}
+
+fn ids(name: &str, texts: &[Vec<i64>]) -> HostTensor {
+    HostTensor { name: name.into(), shape: vec![texts.len(), texts[0].len()], data: HostData::I64(texts.concat()) }
+}
+
+#[test]
+fn files_of_transformers_write_what_transformers_writes() {
+    let device = Device::flex();
+    let text = std::fs::read_to_string(fixture("weights/tiny_writers.json")).unwrap();
+    let answers: BTreeMap<String, Answer> = serde_json::from_str(&text).unwrap();
+    assert_eq!(answers.len(), 2);
+    for (name, answer) in &answers {
+        let mut network = match name.as_str() {
+            "tiny_llama" => {
+                let config = LlamaConfig {
+                    vocabulary: 40,
+                    positions: 64,
+                    width: 24,
+                    heads: 6,
+                    key_value_heads: 2,
+                    layers: 2,
+                    hidden: 20,
+                    ..LlamaConfig::smollm2_135m()
+                };
+                boxed(config.init(&device), &device)
+            }
+            "tiny_t5" => {
+                let config = T5Config {
+                    vocabulary: 40,
+                    width: 16,
+                    heads: 3,
+                    head_width: 8,
+                    layers: 2,
+                    hidden: 20,
+                    buckets: 8,
+                    max_distance: 12,
+                    ..T5Config::small()
+                };
+                boxed(config.init(&device), &device)
+            }
+            other => panic!("no network for {other}"),
+        };
+        assert_eq!(network.parameter_count(), answer.parameter_count, "{name}");
+        network.load(&WeightSource::File(fixture(&format!("weights/{name}.pth")))).unwrap();
+        let mut inputs = vec![ids("ids", &answer.ids)];
+        inputs.extend(answer.decoder_ids.as_deref().map(|texts| ids("decoder_ids", texts)));
+        let batch = Batch::from_host(&inputs, &device).unwrap();
+        let error = relative_error(&host(logits_last(network.as_ref(), &batch)), &answer.logits_last);
+        eprintln!("{name}: relative error {error:.2e}");
+        assert!(error <= 1e-5, "{name}: relative error {error:.3e}");
+        let mut generation = Generation::start(network.writer().unwrap(), &batch).unwrap();
+        for _ in 1..answer.written[0].len() {
+            generation.step().unwrap();
+        }
+        assert_eq!(host_ids(generation.tokens()), answer.written.concat(), "{name}");
+    }
 }
 
 #[test]

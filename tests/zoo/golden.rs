@@ -77,6 +77,10 @@ macro_rules! golden {
     )*};
 }
 
+// T5's attention has no scale, and the weights of the rule do not make up for it as trained ones do: its softmax picks
+// one key, and rounding grows 2000-fold from the embedding to the logits. In single precision the reference itself is
+// 1.1e-4 (fused attention) or 1.4e-4 (eager) away from its answer in double precision, flex 1.7e-4, ndarray 1.2e-4. The
+// tiny T5 in generation.rs, whose queries are as narrow as those of the reference, agrees to 1e-5.
 #[cfg(feature = "flex")]
 golden! {
     cifar_cnn_on_flex: "cifar_cnn" on flex within 1e-4;
@@ -90,7 +94,7 @@ golden! {
     clip_on_flex: "clip-vit-base-patch32" on flex within 1e-4;
     detr_on_flex: "detr-resnet-50" on flex within 1e-4;
     smollm2_on_flex: "smollm2-135m" on flex within 1e-4;
-    t5_on_flex: "t5-small" on flex within 1e-4;
+    t5_on_flex: "t5-small" on flex within 3e-4; // see above
     whisper_tiny_on_flex: "whisper-tiny" on flex within 1e-4;
 }
 
@@ -107,7 +111,7 @@ golden! {
     clip_on_ndarray: "clip-vit-base-patch32" on ndarray within 1e-4;
     detr_on_ndarray: "detr-resnet-50" on ndarray within 1e-4;
     smollm2_on_ndarray: "smollm2-135m" on ndarray within 1e-4;
-    t5_on_ndarray: "t5-small" on ndarray within 1e-4;
+    t5_on_ndarray: "t5-small" on ndarray within 3e-4; // see above
     whisper_tiny_on_ndarray: "whisper-tiny" on ndarray within 1e-4;
 }
 
