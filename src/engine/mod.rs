@@ -143,8 +143,8 @@ pub trait Workload {
         Ok(None)
     }
 
-    /// The loss of the last training step.
-    fn last_loss(&mut self) -> Option<f32> {
+    /// The losses of the first and the last training step.
+    fn losses(&mut self) -> Option<(f32, f32)> {
         None
     }
 

@@ -163,8 +163,9 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
             nearest: Some("`--precision fp32`"),
         });
     }
-    let last_loss = workload.last_loss();
-    if last_loss.is_some_and(|loss| !loss.is_finite()) && plan.configuration.precision != Precision::Fp32 {
+    let losses = workload.losses();
+    let finite = losses.is_none_or(|(first, last)| first.is_finite() && last.is_finite());
+    if !finite && plan.configuration.precision != Precision::Fp32 {
         return Err(EngineError::LossDiverged {
             engine: engine.name(),
             model: plan.configuration.model.clone(),
@@ -172,8 +173,9 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
         });
     }
     let mut measurement = describe(plan, &*workload, end);
-    measurement.extra_metrics.extend(last_loss.filter(|loss| loss.is_finite()).map(|loss| ExtraMetric {
-        name: "last_loss".to_owned(),
+    let losses = losses.map(|(first, last)| [("first_loss", first), ("last_loss", last)]).into_iter().flatten();
+    measurement.extra_metrics.extend(losses.filter(|(_, loss)| loss.is_finite()).map(|(name, loss)| ExtraMetric {
+        name: name.to_owned(),
         unit: String::new(),
         better: Better::None,
         value: f64::from(loss),

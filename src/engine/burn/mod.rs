@@ -150,6 +150,7 @@ impl Engine for BurnEngine {
                 Box::new(TrainingWorkload {
                     targets: Targets::from_host(entry.task, &targets, &device)?,
                     trainer: network.into_trainer(plan.optimizer),
+                    first_loss: None,
                     batch,
                     device: device.clone(),
                     in_flight,

@@ -145,6 +145,8 @@ pub(super) struct TrainingWorkload {
     pub trainer: Box<dyn Trainer>,
     pub batch: Batch,
     pub targets: Targets,
+    /// Of the first step, before anything was learnt.
+    pub first_loss: Option<f32>,
     pub device: BurnDevice,
     pub in_flight: u32,
     pub batch_size: u32,
@@ -181,6 +183,12 @@ impl Workload for TrainingWorkload {
         wait(&self.device)
     }
 
+    fn between(&mut self) {
+        if self.first_loss.is_none() {
+            self.first_loss = self.trainer.last_loss();
+        }
+    }
+
     fn phases(&self) -> &'static [&'static str] {
         if self.in_flight > 1 { &[] } else { &["forward", "loss", "backward", "optimizer_step"] }
     }
@@ -197,7 +205,7 @@ impl Workload for TrainingWorkload {
         memory_of(&self.device)
     }
 
-    fn last_loss(&mut self) -> Option<f32> {
-        self.trainer.last_loss()
+    fn losses(&mut self) -> Option<(f32, f32)> {
+        self.first_loss.zip(self.trainer.last_loss())
     }
 }
