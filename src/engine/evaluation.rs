@@ -65,6 +65,18 @@ pub fn open_set(entry: &ModelEntry, path: &Path, split: Split) -> Result<Dataset
     Ok(dataset::open(path, &requirements)?)
 }
 
+/// What is worth saying of a set before it is used: its name and the beginning of its digest, and what was decided while
+/// it was opened. The name alone where it cannot be read, which the run will say.
+pub(super) fn introduce(entry: &ModelEntry, path: &Path) -> (String, Vec<String>) {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+    let Ok(set) = open_set(entry, path, Split::Test) else { return (name.into_owned(), Vec::new()) };
+    let notes = set.notes().to_vec();
+    match set.digest() {
+        Ok(digest) => (format!("{name}@{}", &digest[..12]), notes),
+        Err(_) => (name.into_owned(), notes),
+    }
+}
+
 /// What a run reads: real pictures where the plan feeds them, else inputs by the rule.
 pub(super) fn inputs(plan: &PlannedRun) -> Result<Vec<HostTensor>, EngineError> {
     let batch_size = plan.configuration.batch_size as usize;
@@ -73,5 +85,20 @@ pub(super) fn inputs(plan: &PlannedRun) -> Result<Vec<HostTensor>, EngineError> 
             Ok(vec![open_set(entry, &data.path, Split::Test)?.cyclic_batch(0, batch_size)?.image])
         }
         _ => Ok(zoo::host_inputs(&plan.inputs, batch_size, plan.seed)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Task;
+
+    #[test]
+    fn every_image_classifier_has_a_published_pre_processing() {
+        for entry in zoo::models().iter().filter(|entry| entry.task == Task::ImageClassification) {
+            let input = entry.inputs().remove(0).shape;
+            let required = Requirements::of_model(entry.name, &input, entry.labels, Split::Test);
+            assert!(required.is_ok(), "{}: {required:?}", entry.name);
+        }
     }
 }

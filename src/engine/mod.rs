@@ -143,6 +143,14 @@ pub trait Workload {
         Ok(None)
     }
 
+    /// Reads a result of the measured work back, untimed: a device may fail silently and be fast at it.
+    ///
+    /// # Errors
+    /// What kept the work from being done.
+    fn verify(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// The losses of the first and the last training step.
     fn losses(&mut self) -> Option<(f32, f32)> {
         None

@@ -1,13 +1,12 @@
 //! From what somebody asked for to the list of runs that does it, with a reason for everything that is left out.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::evaluation::open_set;
+use super::evaluation::introduce;
 use super::registry::engines;
 use super::{Engine, EngineError, ProbedDevice, Runner, find_engine};
-use crate::dataset::Split;
 use crate::domain::model::shape_text;
 use crate::domain::{
     Category, Configuration, DataChoice, InputSpec, Mode, PlannedRun, Platform, Precision, Sampling, Task,
@@ -166,7 +165,7 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
     let targets = resolve_targets(request, &chosen, &mut probes, &mut plan);
     let mut once = Vec::new();
     for model in &models {
-        let parameters = request.parameters(model.entry);
+        let parameters = request.parameters(model.entry, &mut plan.notes);
         for target in &targets {
             for &precision in &request.precisions {
                 for &batch_size in &request.batch_sizes {
@@ -279,14 +278,20 @@ impl PlanRequest {
     }
 
     /// What changes the work and has no field of its own in a configuration.
-    fn parameters(&self, model: &ModelEntry) -> BTreeMap<String, serde_json::Value> {
+    fn parameters(&self, model: &ModelEntry, notes: &mut Vec<String>) -> BTreeMap<String, serde_json::Value> {
         let mut parameters = BTreeMap::new();
         if self.mode == Mode::Training {
             parameters.insert("optimizer".to_owned(), self.optimizer.to_string().into());
         }
         if let Some(data) = &self.data {
             // Two accuracies can be compared on the same pictures alone, and pictures are other input than noise.
-            parameters.insert("data".to_owned(), data_identity(model, &data.path).into());
+            let (name, of_the_set) = introduce(model, &data.path);
+            parameters.insert("data".to_owned(), name.into());
+            for note in of_the_set {
+                if !notes.contains(&note) {
+                    notes.push(note);
+                }
+            }
             if data.feeds_batches {
                 parameters.insert("input".to_owned(), "data".into());
             }
@@ -328,17 +333,6 @@ pub fn input_shape(inputs: &[InputSpec]) -> String {
             .map(|input| format!("{}={}", input.name, shape_text(&input.shape)))
             .collect::<Vec<_>>()
             .join(","),
-    }
-}
-
-/// What a set is called in a configuration: the name of its folder or file, and the beginning of its digest; the name
-/// alone where it cannot be read, which the run will say.
-fn data_identity(model: &ModelEntry, path: &Path) -> String {
-    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-    let digest = open_set(model, path, Split::Test).ok().and_then(|set| set.digest().ok());
-    match digest {
-        Some(digest) => format!("{name}@{}", &digest[..12]),
-        None => name.into_owned(),
     }
 }
 

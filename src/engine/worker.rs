@@ -190,6 +190,9 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
         metrics.set("memory_device_reserved_mb", memory.reserved as f64 / MB);
     }
     // Memory was read; what is computed from here on counts no more.
+    if measurement.status == RunStatus::Ok {
+        workload.verify()?;
+    }
     if let (Some(evaluation), RunStatus::Ok) = (evaluation, measurement.status) {
         let mut forward = |inputs: &[HostTensor]| Ok(workload.outputs(inputs)?.unwrap_or_default());
         let mut progress = |done, total| {

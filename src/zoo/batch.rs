@@ -140,6 +140,15 @@ impl Output {
         Self { name, tensor: OutputTensor::D3(tensor) }
     }
 
+    /// The first sample alone.
+    pub fn first_sample(&self) -> Self {
+        let tensor = match &self.tensor {
+            OutputTensor::D2(tensor) => OutputTensor::D2(tensor.clone().narrow(0, 0, 1)),
+            OutputTensor::D3(tensor) => OutputTensor::D3(tensor.clone().narrow(0, 0, 1)),
+        };
+        Self { name: self.name, tensor }
+    }
+
     /// The dimensions, batch first.
     pub fn shape(&self) -> Vec<usize> {
         match &self.tensor {

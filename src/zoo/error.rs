@@ -94,6 +94,9 @@ pub enum ZooError {
         /// The longest text.
         positions: usize,
     },
+    /// A convolution on a device that reads integer weights in products alone.
+    #[error("the device cannot convolve with integer weights")]
+    IntegerConvolutions,
     /// A phase of a training step was called before the one it needs.
     #[error("`{phase}` was called before `{needed}`")]
     PhaseOrder {

@@ -49,7 +49,7 @@ pub trait Network: Send {
     ///
     /// # Errors
     ///
-    /// No weights yet.
+    /// No weights yet, or convolutions on a device that cannot convolve with integers.
     fn with_integer_weights(self: Box<Self>) -> Result<Box<dyn Network>, ZooError>;
 
     /// Whether any weight is kept as integers.
@@ -220,7 +220,7 @@ impl<A: Architecture> Network for BurnNetwork<A> {
         if !self.loaded {
             return Err(ZooError::NoWeights);
         }
-        let (module, integer_weights) = quantize::to_integers(self.module, &self.device);
+        let (module, integer_weights) = quantize::to_integers(self.module, &self.device)?;
         Ok(Box::new(Self { module, integer_weights, ..*self }))
     }
 

@@ -7,42 +7,78 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::module::{conv2d, linear};
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::quantization::{QuantScheme, QuantValue, ScaleDtype};
 use burn::tensor::{DType, Device, Int, Tensor};
+
+use super::error::ZooError;
 
 /// The scheme of a device: its own way of storing, eight bits with a sign, one scale a tensor.
 fn integer_scheme(device: &Device) -> QuantScheme {
     device.settings().quantization.scheme.with_value(QuantValue::Q8S).per_tensor(ScaleDtype::F32)
 }
 
-/// Whether a device really keeps weights as integers and reads them back, found by trying: what it says of the type is
-/// about arithmetic in it, which nobody needs here.
-pub fn keeps_integers(device: &Device) -> bool {
-    let tried = || {
-        // Wide enough for the devices that pack four integers into a word.
-        let weight = Tensor::<1, Int>::arange(0..64, device).float().reshape([8, 8]) / 32.0 - 1.0;
+/// Whether a device really multiplies with weights that are kept as integers, found by trying: what it says of the type
+/// is about arithmetic in it, which nobody needs here.
+pub fn multiplies_with_integers(device: &Device) -> bool {
+    tried(device, [8, 8], |weight| linear(ramp([8, 8], device), weight, None))
+}
+
+/// The same for convolutions.
+fn convolves_with_integers(device: &Device) -> bool {
+    let options = || ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
+    tried(device, [8, 8, 3, 3], |weight| conv2d(ramp([1, 8, 8, 8], device), weight, None, options()))
+}
+
+/// Whether a product with integer weights comes near the product with the weights themselves.
+fn tried<const D: usize>(device: &Device, shape: [usize; D], product: impl Fn(Tensor<D>) -> Tensor<D>) -> bool {
+    let near = || {
+        let weight = ramp(shape, device);
         let integers = weight.clone().quantize_dynamic(&integer_scheme(device));
         let kept = matches!(integers.dtype(), DType::QFloat(_));
-        let error = (integers.dequantize() - weight).abs().max();
-        kept && error.try_to_vec_as::<f32>().is_ok_and(|error| error.iter().all(|&error| error <= 0.5 / 127.0 + 1e-6))
+        let values = |tensor: Tensor<D>| tensor.try_to_vec_as::<f32>().ok();
+        let (Some(found), Some(expected)) = (values(product(integers)), values(product(weight))) else { return false };
+        let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>().sqrt();
+        let difference = norm(&mut found.iter().zip(&expected).map(|(a, b)| a - b));
+        kept && difference <= 0.02 * norm(&mut expected.iter().copied())
     };
-    // Backends that cannot do it panic.
-    catch_unwind(AssertUnwindSafe(tried)).unwrap_or(false)
+    // Backends that cannot do it panic, or fail where the result is read.
+    catch_unwind(AssertUnwindSafe(near)).unwrap_or(false)
+}
+
+/// Numbers from -1 to 1 in equal steps.
+fn ramp<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    let count = shape.iter().product::<usize>() as i64;
+    Tensor::<1, Int>::arange(0..count, device).float().reshape(shape) * (2.0 / (count - 1) as f64) - 1.0
 }
 
 /// Turns the weights of linear layers and convolutions into integers; answers the module and how many tensors they are.
 /// Embeddings, normalisations and biases stay as they are: they are read, added or tiny.
-pub(super) fn to_integers<M: Module>(module: M, device: &Device) -> (M, usize) {
-    let mut mapper = ToIntegers { scheme: integer_scheme(device), path: Vec::new(), changed: 0 };
+///
+/// # Errors
+///
+/// The device cannot convolve with integer weights, and there are convolutions.
+pub(super) fn to_integers<M: Module>(module: M, device: &Device) -> Result<(M, usize), ZooError> {
+    let mut mapper = ToIntegers {
+        scheme: integer_scheme(device),
+        device: device.clone(),
+        path: Vec::new(),
+        changed: 0,
+        convolves: None,
+    };
     let module = module.map(&mut mapper);
-    (module, mapper.changed)
+    if mapper.convolves == Some(false) { Err(ZooError::IntegerConvolutions) } else { Ok((module, mapper.changed)) }
 }
 
 struct ToIntegers {
     scheme: QuantScheme,
+    device: Device,
     /// Field names and the types of the modules that hold them, from the outside in.
     path: Vec<(String, String)>,
     changed: usize,
+    /// Whether the device convolves with integers; not known before the first convolution.
+    convolves: Option<bool>,
 }
 
 impl ModuleMapper for ToIntegers {
@@ -58,6 +94,9 @@ impl ModuleMapper for ToIntegers {
         let multiplied =
             self.path.last().is_some_and(|(name, owner)| name == "weight" && !owner.ends_with("Embedding"));
         if D < 2 || !multiplied {
+            return param;
+        }
+        if D > 2 && !*self.convolves.get_or_insert_with(|| convolves_with_integers(&self.device)) {
             return param;
         }
         self.changed += 1;
@@ -82,7 +121,7 @@ mod tests {
         let batch = Batch::from_host(&host_inputs(&entry.inputs(), 2, 0), &device).unwrap();
         let logits = |network: &dyn crate::zoo::Network| match &network.forward(&batch).unwrap()[0].tensor {
             OutputTensor::D2(logits) => logits.clone(),
-            OutputTensor::D3(_) => panic!("logits of a classifier have two dimensions"),
+            other => panic!("logits of a classifier have two dimensions, not {other:?}"),
         };
         let (exact, size) = (logits(network.as_ref()), network.size_bytes());
         assert!(!network.has_integer_weights());

@@ -326,6 +326,9 @@ impl<'s> Session<'s> {
             self.context.print("runs", &tables, &json)?;
         }
         for (id, record) in &runs {
+            if let (Some(hint), RunStatus::Ok) = (&record.measurement.hint, record.measurement.status) {
+                self.context.note(&format!("run {id}: {hint}"));
+            }
             if let (Some(error), RunStatus::Failed | RunStatus::OutOfMemory) =
                 (&record.measurement.error, record.measurement.status)
             {

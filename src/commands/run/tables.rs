@@ -38,13 +38,26 @@ pub(super) fn outcome(measurement: &Measurement) -> String {
 
 /// The runs of a plan, and what is left out of it.
 pub(super) fn plan_tables(plan: &Plan, people: bool) -> Vec<Table> {
-    let columns = ["run", "model", "platform", "device", "engine", "precision", "mode", "batch_size", "threads"];
+    let columns = [
+        "run",
+        "model",
+        "variant",
+        "platform",
+        "device",
+        "engine",
+        "precision",
+        "mode",
+        "batch_size",
+        "threads",
+        "parameters",
+    ];
     let mut runs = Table::new("Plan", &columns);
     for planned in &plan.runs {
         let configuration = &planned.configuration;
         runs.push([
             (u64::from(planned.position) + 1).into(),
             configuration.model.clone().into(),
+            configuration.variant.clone().into(),
             configuration.platform.to_string().into(),
             configuration.device.name.clone().into(),
             configuration.engine.clone().into(),
@@ -52,7 +65,11 @@ pub(super) fn plan_tables(plan: &Plan, people: bool) -> Vec<Table> {
             configuration.mode.to_string().into(),
             configuration.batch_size.into(),
             configuration.threads.into(),
+            configuration.parameters_json().into(),
         ]);
+    }
+    if people {
+        runs.drop_empty(&["variant", "parameters"]);
     }
     let mut left_out = Table::new("Left out", &["what", "reason", "way_out"]);
     let reasons = plan.left_out.iter().map(|left_out| (left_out.what.clone(), &left_out.reason));

@@ -10,8 +10,8 @@ use crate::domain::{
 };
 use crate::hardware::{host_cpu, nvml};
 use crate::measure::MonotonicClock;
-use crate::zoo::quantize::keeps_integers;
-use crate::zoo::{self, Batch, Network, Targets, WeightSource};
+use crate::zoo::quantize::multiplies_with_integers;
+use crate::zoo::{self, Batch, Network, Targets, WeightSource, ZooError};
 use workloads::{GenerationWorkload, InferenceWorkload, TrainingWorkload, forward_on_host, wait};
 
 /// The release of Burn that is built in; `Cargo.toml` pins it.
@@ -202,16 +202,20 @@ impl BurnEngine {
         if plan.configuration.precision != Precision::Int8w {
             return Ok(network);
         }
-        let network = network.with_integer_weights()?;
-        if network.has_integer_weights() {
-            return Ok(network);
-        }
-        Err(EngineError::Unsupported {
+        let unsupported = |reason| EngineError::Unsupported {
             engine: self.name(),
             what: format!("int8w for {}", plan.configuration.model),
-            reason: "the network has no weights that are multiplied",
-            nearest: Some("`--precision fp32`"),
-        })
+            reason,
+            nearest: Some("`--precision fp16`, or fp32"),
+        };
+        match network.with_integer_weights() {
+            Ok(network) if network.has_integer_weights() => Ok(network),
+            Ok(_) => Err(unsupported("the network has no weights that are multiplied")),
+            Err(ZooError::IntegerConvolutions) => {
+                Err(unsupported("it cannot convolve with integer weights on this device"))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Every device that the backend finds, in its order; empty where the driver is missing.
@@ -364,7 +368,7 @@ fn vendor_of(name: &str) -> &'static str {
 fn reports(device: &BurnDevice, precision: Precision) -> bool {
     match precision {
         // A device that only stores the type is enough: products are in floating point.
-        Precision::Int8w => keeps_integers(device),
+        Precision::Int8w => multiplies_with_integers(device),
         _ => float_type(precision).is_some_and(|float| device.supports_dtype(DType::from(float))),
     }
 }
@@ -404,7 +408,7 @@ mod tests {
 
     #[test]
     fn the_version_is_the_one_that_is_pinned() {
-        assert!(include_str!("../../Cargo.toml").contains(&format!("burn = {{ version = \"={BURN_VERSION}\"")));
+        assert!(include_str!("../../../Cargo.toml").contains(&format!("burn = {{ version = \"={BURN_VERSION}\"")));
     }
 
     #[test]

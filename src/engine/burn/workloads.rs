@@ -77,6 +77,13 @@ impl Workload for InferenceWorkload {
         memory_of(&self.device)
     }
 
+    fn verify(&mut self) -> Result<(), EngineError> {
+        for output in self.network.forward(&self.batch)? {
+            output.first_sample().to_host()?;
+        }
+        Ok(())
+    }
+
     fn outputs(&mut self, inputs: &[HostTensor]) -> Result<Option<Vec<HostTensor>>, EngineError> {
         forward_on_host(self.network.as_ref(), inputs).map(Some)
     }
@@ -133,6 +140,13 @@ impl Workload for GenerationWorkload {
 
     fn device_memory(&self) -> Option<DeviceMemory> {
         memory_of(&self.device)
+    }
+
+    fn verify(&mut self) -> Result<(), EngineError> {
+        let mut generation = Generation::start(self.network.writer()?, &self.batch)?;
+        generation.step()?;
+        let first = generation.logits().narrow(0, 0, 1);
+        first.try_to_vec_as::<f32>().map(drop).map_err(|error| EngineError::Device { message: error.to_string() })
     }
 
     fn outputs(&mut self, inputs: &[HostTensor]) -> Result<Option<Vec<HostTensor>>, EngineError> {
@@ -203,6 +217,13 @@ impl Workload for TrainingWorkload {
 
     fn device_memory(&self) -> Option<DeviceMemory> {
         memory_of(&self.device)
+    }
+
+    fn verify(&mut self) -> Result<(), EngineError> {
+        match self.trainer.last_loss() {
+            Some(_) => Ok(()),
+            None => Err(EngineError::Device { message: "the loss of the last step cannot be read".to_owned() }),
+        }
     }
 
     fn losses(&mut self) -> Option<(f32, f32)> {
