@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::EngineError;
+use super::{EngineError, Workload};
 use crate::dataset::{self, Accuracy, Dataset, Requirements, Split};
 use crate::domain::{HostTensor, MetricSet, PlannedRun};
 use crate::zoo::{self, ModelEntry};
@@ -28,22 +28,22 @@ impl Evaluation {
         Ok(Some(Self { set: open_set(entry, &data.path, Split::Test)?, classes: entry.labels }))
     }
 
-    /// Classifies the whole set with `forward`, a forward pass over inputs, and stores the accuracy. `progress` hears
+    /// Classifies the whole set with what was measured and stores the accuracy. `progress` hears
     /// after each batch how many samples are done, and how many there are.
     ///
     /// # Errors
     /// A broken picture, or whatever the forward pass says.
     pub fn run(
         &self,
-        forward: &mut dyn FnMut(&[HostTensor]) -> Result<Vec<HostTensor>, EngineError>,
+        workload: &mut dyn Workload,
         progress: &mut dyn FnMut(u64, u64),
         metrics: &mut MetricSet,
     ) -> Result<(), EngineError> {
         let mut accuracy = Accuracy::new(self.classes);
         for batch in self.set.batches(BATCH) {
             let batch = batch?;
-            let outputs = forward(std::slice::from_ref(&batch.image))?;
-            if let Some(logits) = outputs.iter().find(|output| output.name == "logits") {
+            let outputs = workload.outputs(std::slice::from_ref(&batch.image))?;
+            if let Some(logits) = outputs.iter().flatten().find(|output| output.name == "logits") {
                 accuracy.add(logits, &batch.labels)?;
             }
             progress(accuracy.samples() as u64, self.set.samples() as u64);

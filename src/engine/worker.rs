@@ -15,9 +15,7 @@ use super::{Engine, EngineError, GenerationShape, Loaded, RunClock, Workload, fi
 use crate::domain::metric::Better;
 use crate::domain::run::ExtraMetric;
 use crate::domain::text::one_line;
-use crate::domain::{
-    HostTensor, Measurement, MetricSet, PlannedRun, Precision, RunStatus, SampleSeries, StopReason, Validity,
-};
+use crate::domain::{Measurement, MetricSet, PlannedRun, Precision, RunStatus, SampleSeries, StopReason, Validity};
 use crate::hardware::{procfs, telemetry};
 use crate::measure::{
     DEFAULT_TELEMETRY_INTERVAL, IDLE_TIME, Laps, Monitor, Sampled, SamplingEnd, TelemetrySummary, sample, summarise,
@@ -194,11 +192,10 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
         workload.verify()?;
     }
     if let (Some(evaluation), RunStatus::Ok) = (evaluation, measurement.status) {
-        let mut forward = |inputs: &[HostTensor]| Ok(workload.outputs(inputs)?.unwrap_or_default());
         let mut progress = |done, total| {
             let _ = send(&Answer::Evaluating { done, total });
         };
-        evaluation.run(&mut forward, &mut progress, &mut measurement.metrics)?;
+        evaluation.run(&mut *workload, &mut progress, &mut measurement.metrics)?;
     }
     if let (Some(path), RunStatus::Ok) = (reference, measurement.status) {
         match compare(engine, plan, workload, path) {

@@ -257,9 +257,9 @@ mod tests {
         };
         let producer = || tensor("a.weight", &[2, 1], &[1.0, 2.0]);
         assert_eq!(refused(&mut [], &[]), "no channels of this network can be taken out");
-        assert!(refused(&mut [], &[group.clone()]).contains("`a.weight`"));
+        assert!(refused(&mut [], std::slice::from_ref(&group)).contains("`a.weight`"));
         let consumer = tensor("b.weight", &[1, 3], &[1.0; 3]);
-        let text = refused(&mut [producer(), consumer], &[group.clone()]);
+        let text = refused(&mut [producer(), consumer], std::slice::from_ref(&group));
         assert_eq!(text, "the weights hold no tensor `b.weight` of 2 elements along dimension 1");
         let broken = tensor("a.weight", &[2, 1], &[1.0, f32::INFINITY]);
         assert!(refused(&mut [broken], &[group]).contains("finite"));

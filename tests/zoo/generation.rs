@@ -53,8 +53,9 @@ fn tiny_t5(device: &Device) -> Box<dyn Network> {
     boxed(config.init(device), device)
 }
 
-const TINY: [(&str, fn(&Device) -> Box<dyn Network>); 3] =
-    [("gpt2", tiny_gpt2), ("llama", tiny_llama), ("t5", tiny_t5)];
+type Build = fn(&Device) -> Box<dyn Network>;
+
+const TINY: [(&str, Build); 3] = [("gpt2", tiny_gpt2), ("llama", tiny_llama), ("t5", tiny_t5)];
 
 fn tokens(name: &str, length: usize) -> InputSpec {
     InputSpec { name: name.into(), kind: InputKind::Tokens { vocabulary: VOCABULARY }, shape: vec![length] }

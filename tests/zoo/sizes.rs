@@ -6,11 +6,14 @@ use burn::tensor::Device;
 
 use crate::support::{f32_values, relative_error};
 
+/// Name, shape, distance of the listed values, these values, and the length of all.
+type Expected = (&'static str, &'static [usize], usize, [f64; 16], f64);
+
 /// Two images of 97 x 130 pixels, no multiples of anything that the network halves: the sixteen first values at this
 /// distance, and the length of all, as `DetrForObjectDetection` of transformers 5.23 answers them.
 #[test]
 fn detr_takes_images_of_any_size() {
-    let expected: [(&str, &[usize], usize, [f64; 16], f64); 2] = [
+    let expected: [Expected; 2] = [
         (
             "logits",
             &[2, 100, 92],
