@@ -64,7 +64,7 @@ fn recorded(model: &str) -> Result<f64, Box<dyn std::error::Error>> {
     request.sampling.min_time = Duration::ZERO;
     let runner = Runner::for_this_program()?;
     let planned = plan(&request, &runner)?.runs.pop().ok_or("nothing to run")?;
-    let measured = runner.measure(&planned, &AtomicBool::new(false), &mut |_| {});
+    let measured = runner.measure(&planned, None, &AtomicBool::new(false), &mut |_| {});
     Ok(measured.metrics.get("latency_p50_ms").ok_or("no latency")?)
 }
 

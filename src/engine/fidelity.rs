@@ -20,8 +20,8 @@ use crate::zoo::host_inputs;
 /// The samples of a batch that are compared: its first ones. More would cost time and tell nothing new.
 const SAMPLES: usize = 4;
 
-/// The share of predictions that agree; see [`compare`].
-pub const TOP1_AGREEMENT: &str = "fidelity_top1_agreement";
+/// The share of rows of `logits` whose largest element is where the reference has it.
+const TOP1_AGREEMENT: &str = "fidelity_top1_agreement";
 
 /// The run that gives the reference for `plan`; `None` where `plan` is that run itself, or its engine only pretends.
 pub fn reference_plan(plan: &PlannedRun) -> Option<PlannedRun> {
