@@ -1,8 +1,8 @@
 //! The networks that are measured: real architectures on Burn, their weights, inputs, costs and training steps.
 //!
 //! This layer owns everything that knows what a network *is*: one file for each architecture (an `XConfig`
-//! beside an `X`), [`blocks`] and [`decoder`] for the pieces they share, [`registry`] with one row for each model, [`weights`]
-//! for loading by the reference's names, and [`rule`] for weights and inputs that need no file.
+//! beside an `X`), [`blocks`] and [`decoder`] for the pieces they share, [`registry`] with one row for each model,
+//! [`weights`] for loading by the reference's names, and [`rule`] for weights and inputs that need no file.
 //! It must not know engines, clocks or databases: whoever measures holds a [`Network`] or a [`Trainer`] and
 //! nothing else.
 //!
