@@ -203,7 +203,7 @@ pub struct ModelRecord {
     pub task: Option<Task>,
     /// Where it comes from.
     pub source: ModelSource,
-    /// Trainable parameters.
+    /// Parameters, those included that training leaves alone.
     #[serde(default)]
     pub parameter_count: Option<u64>,
     /// Multiply-adds per sample.

@@ -149,3 +149,31 @@ impl<'w> Generation<'w> {
         Tensor::cat(self.tokens.clone(), 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Distribution};
+
+    use super::*;
+
+    fn values(tensor: Tensor<4>) -> Vec<f32> {
+        tensor.try_to_vec_as::<f32>().unwrap()
+    }
+
+    #[test]
+    fn keys_and_values_stay_what_they_are_and_grow_at_the_end() {
+        let device = Device::flex();
+        // [batch, positions, heads, head_width] as projections write it, its heads split by strides alone.
+        let split = || Tensor::<4>::random([2, 5, 3, 4], Distribution::Default, &device).swap_dims(1, 2);
+        let (key, value) = (split(), split());
+        let given = KeyValue::new(key.clone(), value.clone()).get().unwrap();
+        assert_eq!([values(given.0), values(given.1)], [values(key.clone()), values(value.clone())]);
+
+        let mut grown = KeyValue::default();
+        assert!(grown.get().is_none());
+        let part = |x: &Tensor<4>, start, count| x.clone().narrow(2, start, count);
+        grown.append(part(&key, 0, 3), part(&value, 0, 3));
+        let answered = grown.append(part(&key, 3, 2), part(&value, 3, 2));
+        assert_eq!([values(answered.0), values(answered.1)], [values(key), values(value)]);
+    }
+}

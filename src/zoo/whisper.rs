@@ -183,7 +183,7 @@ pub struct WhisperAttention {
 
 impl WhisperAttention {
     /// Of every position to every other: `[batch, positions, width]` to the same.
-    fn mutual(&self, x: Tensor<3>) -> Tensor<3> {
+    fn self_attention(&self, x: Tensor<3>) -> Tensor<3> {
         let query = self.q_proj.forward(x.clone());
         let key = self.k_proj.forward(x.clone());
         self.out_proj.forward(multi_head_attention(query, key, self.v_proj.forward(x), self.heads, false))
@@ -197,7 +197,7 @@ impl WhisperAttention {
 
     /// Of the last positions, `[batch, sequence, width]`, to themselves and those before them, whose keys and values
     /// are in `written`, to which theirs are appended.
-    fn causal(&self, x: Tensor<3>, written: &mut KeyValue) -> Tensor<3> {
+    fn causal_self_attention(&self, x: Tensor<3>, written: &mut KeyValue) -> Tensor<3> {
         let query = split_heads(self.q_proj.forward(x.clone()), self.heads);
         let (key, value) = self.keys_and_values(x);
         let (key, value) = written.append(key, value);
@@ -205,7 +205,7 @@ impl WhisperAttention {
     }
 
     /// Of `[batch, sequence, width]` to other positions, whose keys and values are given.
-    fn cross(&self, x: Tensor<3>, (key, value): (Tensor<4>, Tensor<4>)) -> Tensor<3> {
+    fn cross_attention(&self, x: Tensor<3>, (key, value): (Tensor<4>, Tensor<4>)) -> Tensor<3> {
         let query = split_heads(self.q_proj.forward(x), self.heads);
         let context = attention(query, key, value, None, None, AttentionModuleOptions::default());
         self.out_proj.forward(join_heads(context))
@@ -230,7 +230,7 @@ pub struct WhisperEncoderLayer {
 impl WhisperEncoderLayer {
     /// `[batch, positions, width]` to the same.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = self.self_attn.mutual(self.self_attn_layer_norm.forward(x.clone())) + x;
+        let x = self.self_attn.self_attention(self.self_attn_layer_norm.forward(x.clone())) + x;
         let hidden = gelu(self.fc1.forward(self.final_layer_norm.forward(x.clone())));
         self.fc2.forward(hidden) + x
     }
@@ -284,8 +284,8 @@ impl WhisperDecoderLayer {
     /// `[batch, sequence, width]` to the same, after the positions in `written`, to which these are appended, and with
     /// the keys and values of the sound.
     fn forward(&self, x: Tensor<3>, written: &mut KeyValue, heard: (Tensor<4>, Tensor<4>)) -> Tensor<3> {
-        let x = self.self_attn.causal(self.self_attn_layer_norm.forward(x.clone()), written) + x;
-        let x = self.encoder_attn.cross(self.encoder_attn_layer_norm.forward(x.clone()), heard) + x;
+        let x = self.self_attn.causal_self_attention(self.self_attn_layer_norm.forward(x.clone()), written) + x;
+        let x = self.encoder_attn.cross_attention(self.encoder_attn_layer_norm.forward(x.clone()), heard) + x;
         let hidden = gelu(self.fc1.forward(self.final_layer_norm.forward(x.clone())));
         self.fc2.forward(hidden) + x
     }
