@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (mut store, _) = Store::open(&database, Access::Create)?;
     let environment = capture_environment(&std::env::current_dir()?);
     for planned in plan(&request, &runner)?.runs {
-        let measurement = runner.measure(&planned, &AtomicBool::new(false), &mut |_| {});
+        let measurement = runner.measure(&planned, None, &AtomicBool::new(false), &mut |_| {});
         store.insert_run(&record(&planned, &environment, measurement))?;
     }
     for (id, run) in store.list_runs(&Selection::default(), Detail::Row)? {
