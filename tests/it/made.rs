@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::{Expect as _, Sandbox, rows};
+use crate::support::{Expect as _, Sandbox, rows, same};
 
 /// Five run medians in ms around 10.2, as five runs of one thing spread.
 pub const FIVE: [f64; 5] = [10.0, 10.1, 10.2, 10.3, 10.4];
@@ -186,5 +186,5 @@ pub fn table(document: &Value, name: &str) -> Vec<Value> {
 #[track_caller]
 pub fn close(left: &Value, right: f64) {
     let left = left.as_f64().unwrap_or_else(|| panic!("{left} is no number, {right} was expected"));
-    assert!((left - right).abs() <= 1e-9 * right.abs().max(1.0), "{left} is not {right}");
+    same(left, right);
 }

@@ -1,4 +1,4 @@
-//! Black-box tests: they run the program as its users do, each in a folder of its own. One file a subject; nearly all
+//! Black-box tests: they run the program as its users do, each in a folder of its own. One file a subject; most
 //! measure with the scripted engine, which does no work and whose clock moves as a script says.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests may panic and speak")]
@@ -11,17 +11,23 @@ mod baseline;
 mod codecs;
 mod compare_to;
 mod database;
+mod datasets;
 mod docs;
 mod exchange;
 mod faults;
+mod generation;
 mod history;
 mod infer;
 mod layers;
 mod maintain;
+mod optimize;
+mod precision;
 mod query;
 mod recommend;
 mod regress;
 mod run;
 mod search;
+mod telemetry;
 mod timm;
+mod variants;
 mod verdict_formats;

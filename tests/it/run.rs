@@ -4,15 +4,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Expect as _, Sandbox, has_program, json_of, rows, skip, stderr_of, stdout_of};
+use crate::support::{Expect as _, Sandbox, has_program, json_of, planned, rows, skip, stderr_of, stdout_of};
 
 /// A few iterations of real work are enough to see that it is real.
 const SHORT: [&str; 6] = ["--iterations", "12", "--min-time", "0", "--warmup", "1"];
-
-/// The rows of a plan, with or without something left out.
-fn planned(document: &Value) -> Vec<Value> {
-    document.get("plan").or_else(|| document.get("rows")).unwrap().as_array().unwrap().clone()
-}
 
 fn dry_run(sandbox: &Sandbox, arguments: &[&str]) -> Vec<Value> {
     let mut command = sandbox.benchdb();

@@ -96,6 +96,25 @@ impl Sandbox {
         command
     }
 
+    /// `benchdb run` with a real engine on the processor, over soon: a few iterations.
+    pub fn quick(&self, model: &str) -> Command {
+        let mut command = self.benchdb();
+        command.args(QUICK_RUN).args(["--model", model]);
+        command
+    }
+
+    /// A weight file of `cifar_cnn`, made from seed 0 by a method of `benchdb optimize`.
+    pub fn optimized(&self, method: &str, arguments: &[&str], to: &str) {
+        let mut command = self.benchdb();
+        command.args(["optimize", method, "--model", "cifar_cnn", "--to", to]).args(arguments).succeeds();
+    }
+
+    /// A metric of the run's own, where it has it.
+    pub fn extra_metric(&self, run_id: &Value, name: &str) -> Option<f64> {
+        let query = format!("SELECT value FROM extra_metric WHERE run_id = {run_id} AND name = '{name}'");
+        self.sql(&query).first().map(|row| number(row, "value"))
+    }
+
     /// What the scripted engine does from now on.
     pub fn script(&self, json: &str) {
         self.write("script.json", json);
@@ -161,6 +180,27 @@ impl Sandbox {
 
 /// Options that make a run of the scripted engine.
 pub const SCRIPTED_RUN: [&str; 7] = ["run", "--engine", "scripted", "--hardware", "cpu", "--model", "cifar_cnn"];
+
+/// Options that make a short run of a real engine.
+pub const QUICK_RUN: [&str; 9] =
+    ["run", "--hardware", "cpu", "--iterations", "3", "--min-time", "0.05", "--max-time", "10"];
+
+/// A test set of the fixtures, as an argument.
+pub fn test_set(name: &str) -> String {
+    root().join("fixtures/data").join(name).to_str().unwrap().to_owned()
+}
+
+/// A number of a row.
+#[track_caller]
+pub fn number(row: &Value, column: &str) -> f64 {
+    row[column].as_f64().unwrap_or_else(|| panic!("`{column}` is no number in {row}"))
+}
+
+/// Whether two numbers are the same but for rounding.
+#[track_caller]
+pub fn same(left: f64, right: f64) {
+    assert!((left - right).abs() <= 1e-9 * right.abs().max(1.0), "{left} is not {right}");
+}
 
 /// What tests expect of a program that they run.
 pub trait Expect {
@@ -243,6 +283,12 @@ pub fn json_of(output: &Output) -> Value {
 #[track_caller]
 pub fn rows(document: &Value) -> Vec<Value> {
     document["rows"].as_array().unwrap_or_else(|| panic!("no rows in {document}")).clone()
+}
+
+/// The rows of a plan, with or without something left out.
+#[track_caller]
+pub fn planned(document: &Value) -> Vec<Value> {
+    document.get("plan").or_else(|| document.get("rows")).unwrap().as_array().unwrap().clone()
 }
 
 /// Waits until `done` answers something; patient, but not for ever.
