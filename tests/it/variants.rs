@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Expect as _, Sandbox, json_of, number, same, stderr_of, stdout_of, test_set};
+use crate::support::{Expect as _, Sandbox, json_of, number, planned, same, stderr_of, stdout_of, test_set};
 
 /// Three versions of one network.
 const THREE: &str =
@@ -185,5 +185,20 @@ fn names_and_files_are_looked_at_first() {
         let output = sandbox.quick(model).ends_with(2);
         assert!(stderr_of(&output).contains(words), "{model}: {}", stderr_of(&output));
     }
+    assert_eq!(sandbox.listing(), listing);
+}
+
+#[test]
+fn a_plan_tells_versions_apart() {
+    let sandbox = with_files();
+    let listing = sandbox.listing();
+    let document = sandbox.quick(THREE).args(["--batch-sizes", "2", "--dry-run", "--format", "json"]).json();
+    let found: Vec<Value> =
+        planned(&document).iter().map(|row| serde_json::json!([row["variant"], row["batch_size"]])).collect();
+    let expected: Vec<Value> = ["original", "narrow", "sparse"]
+        .iter()
+        .flat_map(|variant| [1, 2].map(|batch| serde_json::json!([variant, batch])))
+        .collect();
+    assert_eq!(found, expected);
     assert_eq!(sandbox.listing(), listing);
 }
