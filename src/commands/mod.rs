@@ -31,9 +31,11 @@ use std::fs::File;
 use std::io::{BufWriter, ErrorKind, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::ColorChoice;
+use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::dataset::DatasetError;
 use crate::domain::Table;
@@ -202,6 +204,19 @@ impl Context {
     /// Whether a progress bar may be drawn.
     pub fn shows_progress(&self) -> bool {
         !self.global.quiet && std::io::stderr().is_terminal()
+    }
+
+    /// A progress bar of this many steps; hidden where nobody would see it.
+    pub fn bar(&self, length: u64) -> ProgressBar {
+        if !self.shows_progress() {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new(length);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg} {elapsed} (left {eta})") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(120));
+        bar
     }
 
     /// A word that stands out, where colours may be used on standard error.

@@ -2,18 +2,17 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
+use super::run::stop_on_signals;
 use super::{CommandError, Context, ExitStatus, OutputArgs, path_text};
 use crate::dataset::{Dataset, Split};
 use crate::domain::{HostTensor, LabelledBatch, Table};
-use crate::engine::burn::{Learning, network_on_host};
-use crate::engine::evaluation::open_set;
 use crate::engine::plan::find_model;
+use crate::engine::{Learning, network_on_host, open_set};
 use crate::optimize::{
-    ChannelPruning, LabelledImages, MagnitudePruning, Progress, PruningScope, Schedule, Teaching, int8_file,
-    prune_channels, prune_magnitudes, sparsity, train, weight_file,
+    ChannelPruning, LabelledImages, MagnitudePruning, Progress, PruningScope, Schedule, Teaching, WeightFacts,
+    int8_file, prune_channels, prune_magnitudes, train, weight_file,
 };
 use crate::report::{count, significant};
 use crate::zoo::error::Cause;
@@ -133,7 +132,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             let mut weights = job.weights()?;
             let before = weights.clone();
             prune_magnitudes(&mut weights, &MagnitudePruning { share: *amount, scope: *scope })?;
-            job.finish(context, &before, &weights, &weight_file(&weights)?)
+            job.finish(context, &before, &weight_file(&weights)?)
         }
         Method::Channels { what, amount, multiple } => {
             let job = Job::new(what)?;
@@ -141,12 +140,12 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             let before = weights.clone();
             let options = ChannelPruning { share: *amount, multiple: usize::from(*multiple) };
             prune_channels(&mut weights, &job.entry.channel_groups(), &options)?;
-            job.finish(context, &before, &weights, &weight_file(&weights)?)
+            job.finish(context, &before, &weight_file(&weights)?)
         }
         Method::Int8 { what } => {
             let job = Job::new(what)?;
             let weights = job.weights()?;
-            job.finish(context, &weights, &weights, &int8_file(&weights)?)
+            job.finish(context, &weights, &int8_file(&weights)?)
         }
         Method::Train { what, learning } => learn(what, learning, None, context),
         Method::Distill { what, learning, teacher, teacher_weights, temperature, alpha } => {
@@ -178,21 +177,22 @@ fn learn(
     };
     let student = network_on_host(job.entry, &job.source, Learning::Yes)?;
     let before = student.weights()?;
-    let bar = bar(context);
+    let bar = context.bar(1);
+    let stop = stop_on_signals()?;
     let mut losses = Vec::new();
     let trained = train(student, teaching, &mut pictures, &schedule, &mut |here| {
         bar.set_length((here.epochs * here.steps) as u64);
         bar.set_position(((here.epoch - 1) * here.steps + here.step) as u64);
         bar.set_message(format!("epoch {} of {}, loss {}", here.epoch, here.epochs, significant(f64::from(here.loss))));
         tell_epoch(here, &mut losses, context);
-        ControlFlow::Continue(())
+        if stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     bar.finish_and_clear();
     let weights = trained.weights()?;
-    job.finish(context, &before, &weights, &weight_file(&weights)?)
+    job.finish(context, &before, &weight_file(&weights)?)
 }
 
-/// Says how an epoch went, where no bar shows it.
+/// Says how an epoch went.
 fn tell_epoch(here: Progress, losses: &mut Vec<f64>, context: &Context) {
     losses.push(f64::from(here.loss));
     if here.step == here.steps {
@@ -200,17 +200,6 @@ fn tell_epoch(here: Progress, losses: &mut Vec<f64>, context: &Context) {
         context.note(&format!("epoch {} of {}: mean loss {}", here.epoch, here.epochs, significant(mean)));
         losses.clear();
     }
-}
-
-fn bar(context: &Context) -> ProgressBar {
-    if !context.shows_progress() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(1);
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg} {elapsed} (left {eta})") {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// Pictures by their numbers.
@@ -264,31 +253,26 @@ impl<'a> Job<'a> {
     }
 
     /// Writes the file and tells what became of the model.
-    fn finish(
-        &self,
-        context: &Context,
-        before: &[HostTensor],
-        after: &[HostTensor],
-        file: &[u8],
-    ) -> anyhow::Result<ExitStatus> {
+    fn finish(&self, context: &Context, before: &[HostTensor], file: &[u8]) -> anyhow::Result<ExitStatus> {
         let target = &self.what.target;
         context.write(Some(target), |out| Ok(out.write_all(file)?))?;
+        // Read back: what counts is what a run will find in it.
+        let after = network_on_host(self.entry, &WeightSource::File(target.clone()), Learning::No)?.weights()?;
         let people = self.what.output.is_for_people();
         let columns = ["weights", "parameters", "nonzero_share", "multiply_adds", "file_size_mb"];
         let mut table = Table::new(if people { self.entry.name } else { "" }, &columns);
         let old_size =
             self.what.weights.as_deref().and_then(|path| std::fs::metadata(path).ok()).map(|about| about.len());
-        for (name, weights, size) in [("before", before, old_size), ("after", after, Some(file.len() as u64))] {
-            let shapes = weights.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())).collect();
-            let cost = self.entry.cost_like(&shapes, &self.entry.inputs());
-            let share = sparsity(weights).nonzero_share();
+        for (name, weights, size) in [("before", before, old_size), ("after", &after, Some(file.len() as u64))] {
+            let facts = WeightFacts::of(self.entry, &self.entry.inputs(), weights);
+            let share = facts.nonzero_share;
             let number = |value: u64| if people { count(value).into() } else { value.into() };
             let size = size.map(|bytes| bytes as f64 / 1e6);
             table.push([
                 name.into(),
-                number(cost.parameter_count),
+                number(facts.parameter_count),
                 if people { format!("{:.1} %", 100.0 * share).into() } else { share.into() },
-                number(cost.multiply_adds),
+                number(facts.multiply_adds),
                 if people { size.map(significant).into() } else { size.into() },
             ]);
         }

@@ -95,6 +95,20 @@ pub enum EngineError {
         /// Who does.
         hint: &'static str,
     },
+    /// A text longer than the model's positions.
+    #[error("{model} has {positions} positions: after a prompt of {prompt} tokens it cannot write {wanted}")]
+    TooManyTokens {
+        /// The model.
+        model: String,
+        /// The longest text that it can have.
+        positions: usize,
+        /// What it reads first.
+        prompt: usize,
+        /// What it was asked to write.
+        wanted: u32,
+        /// The most that it can write.
+        most: usize,
+    },
     /// The network refused.
     #[error(transparent)]
     Zoo(#[from] ZooError),
@@ -186,7 +200,11 @@ impl EngineError {
                 nearest.map(|nearest| format!("the nearest thing that works is {nearest}"))
             }
             Self::Unsuited { hint, .. } => Some((*hint).to_owned()),
-            Self::LossDiverged { .. } => Some("the nearest thing that works is `--precision bf16` or fp32".into()),
+            Self::LossDiverged { precision: Precision::Fp16, .. } => {
+                Some("the nearest thing that works is `--precision bf16` or fp32".into())
+            }
+            Self::LossDiverged { .. } => Some("the nearest thing that works is `--precision fp32`".into()),
+            Self::TooManyTokens { most, .. } => Some(format!("`--generate {most}` is the most after this prompt")),
             Self::Zoo(error) => error.hint(),
             Self::Weights(error) => error.hint(),
             Self::Data(error) => error.hint(),
@@ -200,7 +218,10 @@ impl EngineError {
     /// The status of a run that ends with this error.
     pub fn status(&self) -> RunStatus {
         match self {
-            Self::Unsupported { .. } | Self::Unsuited { .. } | Self::LossDiverged { .. } => RunStatus::Unsupported,
+            Self::Unsupported { .. }
+            | Self::Unsuited { .. }
+            | Self::TooManyTokens { .. }
+            | Self::LossDiverged { .. } => RunStatus::Unsupported,
             Self::Worker { out_of_memory: true, .. } => RunStatus::OutOfMemory,
             Self::Device { message } if is_out_of_memory(message) => RunStatus::OutOfMemory,
             _ => RunStatus::Failed,

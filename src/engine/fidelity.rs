@@ -10,12 +10,11 @@ use safetensors::{Dtype, SafeTensors, View};
 
 use super::EngineError;
 use super::burn::BurnEngine;
-use super::{Engine as _, find_engine};
+use super::{Engine as _, evaluation, find_engine};
 use crate::domain::metric::Better;
 use crate::domain::run::ExtraMetric;
 use crate::domain::{Configuration, HostData, HostTensor, MetricSet, Mode, PlannedRun, Platform, Precision, Sampling};
 use crate::hardware::host_cpu;
-use crate::zoo::host_inputs;
 
 /// The samples of a batch that are compared: its first ones. More would cost time and tell nothing new.
 const SAMPLES: usize = 4;
@@ -54,13 +53,13 @@ pub fn reference_plan(plan: &PlannedRun) -> Option<PlannedRun> {
 }
 
 /// The inputs that are compared: those of the first samples of the plan's batch.
-pub(super) fn inputs(plan: &PlannedRun) -> Vec<HostTensor> {
-    host_inputs(&plan.inputs, (plan.configuration.batch_size as usize).min(SAMPLES), plan.seed)
+pub(super) fn inputs(plan: &PlannedRun) -> Result<Vec<HostTensor>, EngineError> {
+    evaluation::inputs(plan, (plan.configuration.batch_size as usize).min(SAMPLES))
 }
 
 /// Computes the outputs of a reference plan and writes them to a file.
 pub(super) fn write_reference(plan: &PlannedRun, path: &Path) -> Result<(), EngineError> {
-    let outputs = find_engine(&plan.configuration.engine)?.infer(plan, &inputs(plan))?;
+    let outputs = find_engine(&plan.configuration.engine)?.infer(plan, &inputs(plan)?)?;
     let views = outputs.iter().filter_map(|output| match &output.data {
         HostData::F32(values) => Some((output.name.as_str(), Floats { shape: &output.shape, values })),
         HostData::I64(_) => None,

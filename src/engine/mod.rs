@@ -20,7 +20,9 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{Device, HostTensor, Mode, PlannedRun, Platform, Precision};
 use crate::measure::{Clock, MonotonicClock};
 
+pub use burn::{Learning, network_on_host};
 pub use error::EngineError;
+pub use evaluation::open_set;
 pub use record::record;
 pub use registry::{engines, find_engine};
 pub use runner::{Progress, Runner};
@@ -143,7 +145,8 @@ pub trait Workload {
         Ok(None)
     }
 
-    /// Reads a result of the measured work back, untimed: a device may fail silently and be fast at it.
+    /// Does the measured work once more, untimed, and reads a result of it back: a device may fail silently and be fast at
+    /// it.
     ///
     /// # Errors
     /// What kept the work from being done.

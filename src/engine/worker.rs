@@ -163,6 +163,7 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
     }
     let losses = workload.losses();
     let finite = losses.is_none_or(|(first, last)| first.is_finite() && last.is_finite());
+    // In single precision it is the optimizer that went astray, and the times are those of any step.
     if !finite && plan.configuration.precision != Precision::Fp32 {
         return Err(EngineError::LossDiverged {
             engine: engine.name(),
@@ -171,6 +172,10 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
         });
     }
     let mut measurement = describe(plan, &*workload, end);
+    if !finite {
+        measurement.hint =
+            Some("the loss is not a number any more: the times are real, what was learnt is not".to_owned());
+    }
     let losses = losses.map(|(first, last)| [("first_loss", first), ("last_loss", last)]).into_iter().flatten();
     measurement.extra_metrics.extend(losses.filter(|(_, loss)| loss.is_finite()).map(|(name, loss)| ExtraMetric {
         name: name.to_owned(),
@@ -195,7 +200,13 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
         let mut progress = |done, total| {
             let _ = send(&Answer::Evaluating { done, total });
         };
-        evaluation.run(&mut *workload, &mut progress, &mut measurement.metrics)?;
+        if let Err(error) = evaluation.run(&mut *workload, &mut progress, &mut measurement.metrics) {
+            // The accuracy was asked for, so the run failed; what was measured stays.
+            measurement.status = RunStatus::Failed;
+            measurement.validity = Validity::NotMeasured;
+            measurement.error = Some(format!("the accuracy could not be measured: {}", one_line(&error)));
+            measurement.hint = error.hint();
+        }
     }
     if let (Some(path), RunStatus::Ok) = (reference, measurement.status) {
         match compare(engine, plan, workload, path) {
@@ -239,7 +250,7 @@ fn compare(
     mut workload: Box<dyn Workload>,
     reference: &Path,
 ) -> Result<Fidelity, EngineError> {
-    let inputs = fidelity::inputs(plan);
+    let inputs = fidelity::inputs(plan)?;
     let outputs = match workload.outputs(&inputs)? {
         Some(outputs) => outputs,
         None => {

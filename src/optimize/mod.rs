@@ -21,3 +21,30 @@ pub use int8::int8_file;
 pub use magnitude::{MagnitudePruning, PruningScope, Sparsity, TensorSparsity, prune_magnitudes, sparsity};
 pub use training::{LabelledImages, Progress, Schedule, Teaching, train};
 pub use weight_file::weight_file;
+
+use crate::domain::model::{HostTensor, InputSpec};
+use crate::zoo::ModelEntry;
+
+/// What weights make of a model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WeightFacts {
+    /// Parameters, as the widths of the weights have it.
+    pub parameter_count: u64,
+    /// Multiply-adds of one sample.
+    pub multiply_adds: u64,
+    /// The share of all elements that is not zero.
+    pub nonzero_share: f64,
+}
+
+impl WeightFacts {
+    /// What these weights make of a model that reads such inputs.
+    pub fn of(entry: &ModelEntry, inputs: &[InputSpec], weights: &[HostTensor]) -> Self {
+        let shapes = weights.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())).collect();
+        let cost = entry.cost_like(&shapes, inputs);
+        Self {
+            parameter_count: cost.parameter_count,
+            multiply_adds: cost.multiply_adds,
+            nonzero_share: sparsity(weights).nonzero_share(),
+        }
+    }
+}

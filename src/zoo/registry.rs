@@ -41,6 +41,7 @@ pub struct ModelEntry {
     inputs: fn() -> Vec<InputSpec>,
     cost: fn(&[InputSpec]) -> ModelCost,
     build: fn(&Device) -> Box<dyn Network>,
+    positions: fn() -> Option<usize>,
     /// Where a weight file may be narrower; `None` where every width is fixed.
     flexible: Option<fn() -> Box<dyn Flexible>>,
 }
@@ -60,6 +61,11 @@ impl ModelEntry {
     /// [`Network::load`].
     pub fn build(&self, device: &Device) -> Box<dyn Network> {
         (self.build)(device)
+    }
+
+    /// The longest text that a model which writes can have, prompt included; `None` for the others.
+    pub fn positions(&self) -> Option<usize> {
+        (self.positions)()
     }
 
     /// The inner channels that pruning may take out; none where every width is fixed.
@@ -146,6 +152,7 @@ static MODELS: [ModelEntry; 13] = [
         inputs: || image(32),
         cost: |inputs| CifarCnnConfig::default().cost(image_size(inputs)),
         build: |device| boxed(CifarCnnConfig::default().init(device), device),
+        positions: || None,
         flexible: Some(|| Box::new(CifarCnnConfig::default())),
     },
     ModelEntry {
@@ -159,6 +166,7 @@ static MODELS: [ModelEntry; 13] = [
         inputs: || image(224),
         cost: |inputs| MobileNetV2Config::default().cost(image_size(inputs)),
         build: |device| boxed(MobileNetV2Config::default().init(device), device),
+        positions: || None,
         flexible: Some(|| Box::new(MobileNetV2Config::default())),
     },
     ModelEntry {
@@ -172,6 +180,7 @@ static MODELS: [ModelEntry; 13] = [
         inputs: || image(224),
         cost: |inputs| ResNetConfig::resnet18().cost(image_size(inputs)),
         build: |device| boxed(ResNetConfig::resnet18().init(device), device),
+        positions: || None,
         flexible: Some(|| Box::new(ResNetConfig::resnet18())),
     },
     ModelEntry {
@@ -185,6 +194,7 @@ static MODELS: [ModelEntry; 13] = [
         inputs: || image(224),
         cost: |inputs| ResNetConfig::resnet50().cost(image_size(inputs)),
         build: |device| boxed(ResNetConfig::resnet50().init(device), device),
+        positions: || None,
         flexible: Some(|| Box::new(ResNetConfig::resnet50())),
     },
     ModelEntry {
@@ -200,6 +210,7 @@ static MODELS: [ModelEntry; 13] = [
         inputs: || image(320),
         cost: |inputs| DetrConfig::resnet50().cost(image_size(inputs)),
         build: |device| boxed(DetrConfig::resnet50().init(device), device),
+        positions: || None,
         flexible: None,
     },
     ModelEntry {
@@ -213,6 +224,7 @@ static MODELS: [ModelEntry; 13] = [
         inputs: || image(224),
         cost: |inputs| VitConfig::vit_b_16().cost(image_size(inputs)),
         build: |device| boxed(VitConfig::vit_b_16().init(device), device),
+        positions: || None,
         flexible: Some(|| Box::new(VitConfig::vit_b_16())),
     },
     ModelEntry {
@@ -226,6 +238,7 @@ static MODELS: [ModelEntry; 13] = [
         inputs: || vec![tokens("ids", 128, 32128), tokens("decoder_ids", 32, 32128)],
         cost: |inputs| T5Config::small().cost(sequence_length(inputs), decoder_length(inputs)),
         build: |device| boxed(T5Config::small().init(device), device),
+        positions: || Some(T5Config::small().positions),
         flexible: None,
     },
     ModelEntry {
@@ -239,6 +252,7 @@ static MODELS: [ModelEntry; 13] = [
         inputs: || ids(128, 30522),
         cost: |inputs| DistilBertConfig::base_uncased().cost(sequence_length(inputs)),
         build: |device| boxed(DistilBertConfig::base_uncased().init(device), device),
+        positions: || None,
         flexible: Some(|| Box::new(DistilBertConfig::base_uncased())),
     },
     ModelEntry {
@@ -252,6 +266,7 @@ static MODELS: [ModelEntry; 13] = [
         inputs: || ids(128, 30522),
         cost: |inputs| BertConfig::base_uncased().cost(sequence_length(inputs)),
         build: |device| boxed(BertConfig::base_uncased().init(device), device),
+        positions: || None,
         flexible: Some(|| Box::new(BertConfig::base_uncased())),
     },
     ModelEntry {
@@ -265,6 +280,7 @@ static MODELS: [ModelEntry; 13] = [
         inputs: || ids(128, 50257),
         cost: |inputs| Gpt2Config::small().cost(sequence_length(inputs)),
         build: |device| boxed(Gpt2Config::small().init(device), device),
+        positions: || Some(Gpt2Config::small().positions),
         flexible: Some(|| Box::new(Gpt2Config::small())),
     },
     ModelEntry {
@@ -278,6 +294,7 @@ static MODELS: [ModelEntry; 13] = [
         inputs: || ids(128, 49152),
         cost: |inputs| LlamaConfig::smollm2_135m().cost(sequence_length(inputs)),
         build: |device| boxed(LlamaConfig::smollm2_135m().init(device), device),
+        positions: || Some(LlamaConfig::smollm2_135m().positions),
         flexible: None,
     },
     ModelEntry {
@@ -298,6 +315,7 @@ static MODELS: [ModelEntry; 13] = [
         },
         cost: |inputs| WhisperConfig::tiny().cost(frame_count(inputs), decoder_length(inputs)),
         build: |device| boxed(WhisperConfig::tiny().init(device), device),
+        positions: || Some(WhisperConfig::tiny().decoder_positions),
         flexible: None,
     },
     ModelEntry {
@@ -311,6 +329,7 @@ static MODELS: [ModelEntry; 13] = [
         inputs: || [image(224), clip_text()].concat(),
         cost: |inputs| ClipConfig::vit_base_patch32().cost(image_size(inputs), sequence_length(inputs)),
         build: |device| boxed(ClipConfig::vit_base_patch32().init(device), device),
+        positions: || None,
         flexible: None,
     },
 ];

@@ -18,15 +18,12 @@ use crate::engine::{EngineError, Runner};
 use crate::measure::DEFAULT_TELEMETRY_INTERVAL;
 use crate::store::{Access, now_text};
 use session::Session;
+pub(super) use session::stop_on_signals;
 pub(super) use tables::result_table;
 use tables::{describe, plan_tables};
 
 /// Batches in flight that `--throughput-mode` keeps, if nobody says how many.
 const BATCHES_IN_FLIGHT: u32 = 4;
-
-/// Metrics of a run's weights that belong to no table of standard ones.
-const PARAMETER_COUNT: &str = "parameter_count";
-const NONZERO_SHARE: &str = "nonzero_share";
 
 /// How long to sample at least, if nobody says.
 const MIN_TIME: Duration = Duration::from_secs(1);
@@ -93,7 +90,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
     /// Time between two readings of the sensors (power, temperature, utilisation, ...); 0 reads none [default: 100ms]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = telemetry_interval)]
     telemetry_interval: Option<Duration>,
     /// A label for this campaign, to find it again
     #[arg(long, value_name = "TEXT")]
@@ -231,6 +228,14 @@ fn duration(text: &str) -> Result<Duration, String> {
     if parsed > MOST { Err("it is more than a year".to_owned()) } else { Ok(parsed) }
 }
 
+fn telemetry_interval(text: &str) -> Result<Duration, String> {
+    const SHORTEST: Duration = Duration::from_millis(10);
+    match duration(text)? {
+        interval if interval.is_zero() || interval >= SHORTEST => Ok(interval),
+        _ => Err("it is below 10ms, where reading would disturb what is measured; 0 reads nothing".to_owned()),
+    }
+}
+
 fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
@@ -243,6 +248,9 @@ fn share(text: &str) -> Result<f64, String> {
 /// # Errors
 /// What keeps the plan from being made or the database from being written. A run that fails is a row, not an error.
 pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    for target in [&args.output.output, &args.output_ci].into_iter().flatten() {
+        check_target(target)?;
+    }
     let runner = Runner::for_this_program()?;
     if let Some(wanted) = &args.resume {
         let mut store = context.open(Access::Write)?;
@@ -290,6 +298,22 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     }
     session.insert_plan(&plan)?;
     session.go_on(&args.output)
+}
+
+/// Finds out before anything is measured whether a result file can be written.
+fn check_target(path: &Path) -> anyhow::Result<()> {
+    let folder = crate::domain::text::folder_of(path);
+    let refused = |reason: String| {
+        CommandError::new(format!("cannot write `{}`: {reason}", path.display()), "choose another folder")
+    };
+    if path.is_dir() {
+        return Err(refused("it is a folder".to_owned()).into());
+    }
+    // `-` is standard output.
+    if path != Path::new("-") {
+        tempfile::tempfile_in(folder).map_err(|error| refused(error.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Says what is not measured and why; the way out of several in a row stands behind the last of them.
@@ -346,7 +370,8 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         .into());
     }
     let compares_variants = matches!(&models, ModelChoice::Named(named) if variants::are_named(named));
-    if args.weights.is_some() && !matches!(&models, ModelChoice::Named(named) if named.len() == 1) {
+    let one_without_a_file = |named: &[NamedModel]| matches!(named, [model] if model.weights.is_none());
+    if args.weights.is_some() && !matches!(&models, ModelChoice::Named(named) if one_without_a_file(named)) {
         return Err(CommandError::new(
             "`--weights` belongs to one model",
             "name one with `--model`, or give each its file: `--model a=resnet50:a.safetensors,b=resnet50:b.safetensors`",

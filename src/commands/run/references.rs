@@ -48,7 +48,7 @@ impl References {
         let number = self.known.len();
         let folder = match self.folder.take() {
             Some(folder) => folder,
-            None => tempfile::tempdir().map_err(|error| error.to_string())?,
+            None => tempfile::Builder::new().prefix("benchdb-").tempdir().map_err(|error| error.to_string())?,
         };
         Ok(self.folder.insert(folder).path().join(format!("{number}.safetensors")))
     }

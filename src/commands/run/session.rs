@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use sha2::{Digest as _, Sha256};
 
 use super::references::References;
@@ -122,7 +122,7 @@ impl<'s> Session<'s> {
             self.context.note(&format!("campaign {} has nothing left to measure", self.campaign.uuid));
         }
         self.tell_unread_sensors(&free);
-        let bar = self.bar(free.len() as u64);
+        let bar = self.context.bar(free.len() as u64);
         let started = Instant::now();
         let mut measured = Vec::new();
         for (index, open) in free.iter().enumerate() {
@@ -171,18 +171,6 @@ impl<'s> Session<'s> {
         }
         self.store.insert_campaign(&self.campaign, std::slice::from_ref(planned), &[])?;
         Ok(self.measure_open()?.pop().filter(|record| record.measurement.status != RunStatus::Interrupted))
-    }
-
-    fn bar(&self, length: u64) -> ProgressBar {
-        if !self.context.shows_progress() {
-            return ProgressBar::hidden();
-        }
-        let bar = ProgressBar::new(length);
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg} {elapsed} (left {eta})") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(120));
-        bar
     }
 
     fn measure(&mut self, open: &OpenRun, bar: &ProgressBar) -> RunRecord {
@@ -332,10 +320,7 @@ impl<'s> Session<'s> {
             if let (Some(error), RunStatus::Failed | RunStatus::OutOfMemory) =
                 (&record.measurement.error, record.measurement.status)
             {
-                self.context.note(&format!("run {id}: {error}"));
-                if let Some(hint) = &record.measurement.hint {
-                    self.context.note(&format!("hint: {hint}"));
-                }
+                self.context.complain(&format!("run {id}: {error}"), record.measurement.hint.as_deref());
             }
         }
         if self.stop.load(Ordering::Relaxed) {
@@ -353,10 +338,10 @@ impl<'s> Session<'s> {
     }
 }
 
-/// The first Ctrl-C or SIGTERM asks for an end, the second one is the end.
-fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+/// The first Ctrl-C, SIGTERM or hang-up asks for an end, the second one is the end.
+pub(in crate::commands) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
             .context("cannot listen for Ctrl-C")?;

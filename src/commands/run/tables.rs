@@ -133,7 +133,7 @@ pub(in crate::commands) fn result_table(runs: &[(i64, RunRecord)], people: bool)
     }
     let measured = |name: &str| runs.iter().any(|(_, run)| run.measurement.metrics.get(name).is_some());
     let metrics: Vec<(&str, &str)> = SHOWN.into_iter().filter(|(name, _)| measured(name)).collect();
-    let ending = if people { vec!["samples", "status"] } else { vec!["iterations", "status", "validity"] };
+    let ending = if people { vec!["samples", "status"] } else { vec!["iterations", "status", "validity", "error"] };
     let mut names: Vec<&str> = columns.iter().map(|column| if people { column.short } else { column.name }).collect();
     names.extend(metrics.iter().map(|(name, short)| if people { short } else { name }));
     names.extend(ending);
@@ -152,7 +152,7 @@ pub(in crate::commands) fn result_table(runs: &[(i64, RunRecord)], people: bool)
 fn ending_cells(run: &RunRecord, people: bool) -> Vec<Cell> {
     let (status, validity) = (run.measurement.status, run.measurement.validity);
     if !people {
-        return vec![status.to_string().into(), validity.to_string().into()];
+        return vec![status.to_string().into(), validity.to_string().into(), run.measurement.error.clone().into()];
     }
     let plain = status != RunStatus::Ok || validity == Validity::Valid;
     vec![if plain { status.to_string() } else { format!("{status}, {validity}") }.into()]

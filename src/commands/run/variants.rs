@@ -6,11 +6,16 @@ use crate::commands::CommandError;
 use crate::domain::metric::Better;
 use crate::domain::run::ExtraMetric;
 use crate::domain::{Cell, PlannedRun, RunRecord, RunStatus, Table};
-use crate::engine::burn::{Learning, network_on_host};
 use crate::engine::plan::{NamedModel, find_model};
-use crate::optimize::sparsity;
+use crate::engine::{Learning, network_on_host};
+use crate::optimize::WeightFacts;
 use crate::report::{count, significant};
 use crate::zoo::WeightSource;
+
+/// Metrics of a run's weights that belong to no table of standard ones.
+const PARAMETER_COUNT: &str = "parameter_count";
+const MULTIPLY_ADDS: &str = "multiply_adds";
+const NONZERO_SHARE: &str = "nonzero_share";
 
 /// A model as it is named on the command line: `resnet50`, `resnet50:FILE`, `VARIANT=resnet50:FILE`.
 pub(super) fn named_model(text: &str) -> Result<NamedModel, String> {
@@ -18,6 +23,12 @@ pub(super) fn named_model(text: &str) -> Result<NamedModel, String> {
         Some((variant, model)) => (variant.trim(), model),
         None => ("", text),
     };
+    if variant.chars().chain(model.chars()).any(char::is_control) {
+        return Err("it holds control characters".to_owned());
+    }
+    if model.split(':').next().is_some_and(|name| name.contains('=')) {
+        return Err("`=` stands once: `VARIANT=MODEL:FILE`".to_owned());
+    }
     if text.contains('=') && variant.is_empty() {
         return Err("the variant before `=` has no name".to_owned());
     }
@@ -43,13 +54,13 @@ pub(super) fn are_named(models: &[NamedModel]) -> bool {
 /// A file that cannot be read; two versions of one name.
 pub(super) fn with_whole_paths(models: &[NamedModel]) -> anyhow::Result<Vec<NamedModel>> {
     for (at, model) in models.iter().enumerate() {
-        let again = models[..at].iter().any(|other| !model.variant.is_empty() && other.variant == model.variant);
-        if again {
-            return Err(CommandError::new(
-                format!("two versions are called `{}`", model.variant),
-                "give each a name of its own",
-            )
-            .into());
+        let twin = models[..at].iter().find(|other| other.variant == model.variant && other.name == model.name);
+        if twin.is_some_and(|twin| twin.weights != model.weights) {
+            let what = match model.variant.as_str() {
+                "" => format!("`{}` comes with two weight files", model.name),
+                variant => format!("two versions of `{}` are called `{variant}`", model.name),
+            };
+            return Err(CommandError::new(what, "give each a name of its own: `a=MODEL:FILE,b=MODEL:FILE`").into());
         }
     }
     models
@@ -67,12 +78,11 @@ pub(super) fn weight_metrics(plan: &PlannedRun, path: &Path) -> Vec<ExtraMetric>
     let Ok(entry) = find_model(&plan.configuration.model) else { return Vec::new() };
     let network = network_on_host(entry, &WeightSource::File(path.to_owned()), Learning::No);
     let Some(weights) = network.ok().and_then(|network| network.weights().ok()) else { return Vec::new() };
-    let shapes = weights.iter().map(|tensor| (tensor.name.clone(), tensor.shape.clone())).collect();
-    let cost = entry.cost_like(&shapes, &plan.inputs);
+    let facts = WeightFacts::of(entry, &plan.inputs, &weights);
     [
-        (super::PARAMETER_COUNT, cost.parameter_count as f64),
-        ("multiply_adds", cost.multiply_adds as f64),
-        (super::NONZERO_SHARE, sparsity(&weights).nonzero_share()),
+        (PARAMETER_COUNT, facts.parameter_count as f64),
+        (MULTIPLY_ADDS, facts.multiply_adds as f64),
+        (NONZERO_SHARE, facts.nonzero_share),
     ]
     .map(|(name, value)| ExtraMetric { name: name.to_owned(), unit: String::new(), better: Better::None, value })
     .to_vec()
@@ -168,7 +178,7 @@ fn row(run: &RunRecord, runs: &[RunRecord], people: bool) -> Vec<Cell> {
         if people { value.map(|share| format!("{:.1} %", 100.0 * share)).into() } else { value.into() }
     };
     let batch = configuration.batch_size;
-    let parameters = extra(super::PARAMETER_COUNT).map(|value| value as u64);
+    let parameters = extra(PARAMETER_COUNT).map(|value| value as u64);
     let peak = crate::domain::metric::PEAK_MEMORY.iter().find_map(|name| metric(batch, name));
     let failed =
         runs.iter().filter(|other| same_but_batch(other, run)).find(|run| run.measurement.status != RunStatus::Ok);
@@ -180,7 +190,7 @@ fn row(run: &RunRecord, runs: &[RunRecord], people: bool) -> Vec<Cell> {
         configuration.precision.to_string().into(),
         configuration.mode.to_string().into(),
         if people { parameters.map(count).into() } else { parameters.into() },
-        percent(extra(super::NONZERO_SHARE)),
+        percent(extra(NONZERO_SHARE)),
         number(metric(batch, "model_size_mb")),
         number(run.artifact.as_ref().map(|artifact| artifact.size_bytes as f64 / 1e6)),
         percent(metric(batch, "accuracy_top1")),

@@ -141,7 +141,7 @@ impl Engine for BurnEngine {
         let network = self.loaded_network(plan, &device)?;
         let model_size_bytes = Some(network.size_bytes());
         let batch_size = configuration.batch_size as usize;
-        let inputs = evaluation::inputs(plan)?;
+        let inputs = evaluation::inputs(plan, batch_size)?;
         let batch = Batch::from_host(&inputs, &device)?;
         let in_flight = plan.sampling.batches_in_flight.max(1);
         let workload: Box<dyn Workload> = match (configuration.mode, plan.generate) {

@@ -195,6 +195,23 @@ impl PlanRequest {
                 "`--generate` is for models that write: gpt2, smollm2-135m, t5-small, whisper-tiny",
             );
         }
+        if let (Some(wanted), Some(positions)) = (self.generate, model.positions()) {
+            let inputs = model.inputs();
+            // The last input of tokens is the decoder's.
+            let prompt = inputs.iter().rev().find(|input| input.kind.vocabulary().is_some());
+            let prompt = prompt.and_then(|input| input.shape.first()).copied().unwrap_or(0);
+            // The last token that is written is not read again.
+            let most = (positions + 1).saturating_sub(prompt);
+            if wanted as usize > most {
+                return Err(EngineError::TooManyTokens {
+                    model: model.name.to_owned(),
+                    positions,
+                    prompt,
+                    wanted,
+                    most,
+                });
+            }
+        }
         if self.data.is_some() && model.task != Task::ImageClassification {
             return cannot(
                 "sort pictures into classes",
