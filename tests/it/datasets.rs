@@ -127,7 +127,9 @@ fn a_set_that_cannot_be_used_is_a_failed_run() {
         assert_eq!(rows.len(), 2, "{set}: the second run was made, too");
         for row in &rows {
             assert_eq!((&row["status"], &row["validity"]), (&"failed".into(), &"not_measured".into()), "{set}");
-            assert_eq!((&row["accuracy_top1"], &row["latency_p50_ms"]), (&Value::Null, &Value::Null), "{set}");
+            assert_eq!(row["accuracy_top1"], Value::Null, "no accuracy of a part: {set}");
+            // A picture is opened when its turn comes: what was measured until then stays.
+            assert_eq!(row["latency_p50_ms"].is_number(), set == "broken", "{set}");
             let sentence = row["error"].as_str().unwrap();
             assert!(error.iter().all(|words| sentence.contains(words)), "{set}: {sentence}");
             assert!(!sentence.contains('\n'), "{set}: {sentence}");

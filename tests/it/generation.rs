@@ -145,11 +145,16 @@ fn writing_is_inference_of_one_batch_at_a_time() {
 }
 
 #[test]
-fn a_text_that_does_not_fit_fails_with_the_limit() {
+fn a_text_that_does_not_fit_is_known_beforehand() {
     let sandbox = Sandbox::new();
-    sandbox.quick("whisper-tiny").args(["--generate", "100000"]).ends_with(1);
+    sandbox.quick("whisper-tiny").args(["--generate", "442"]).ends_with(1);
     let run = &sandbox.sql("SELECT status, error, hint FROM run")[0];
-    assert_eq!(run["status"], "failed");
-    assert!(run["error"].as_str().unwrap().contains("at most 448 tokens"), "{run}");
-    assert!(run["hint"].as_str().unwrap().contains("fewer tokens"), "{run}");
+    assert_eq!(run["status"], "unsupported");
+    // The last of 441 tokens after a prompt of 8 is written from the 448th position, and not read again.
+    for words in ["448 positions", "a prompt of 8 tokens", "cannot write 442"] {
+        assert!(run["error"].as_str().unwrap().contains(words), "{run}");
+    }
+    assert!(run["hint"].as_str().unwrap().contains("`--generate 441`"), "{run}");
+    let document = sandbox.quick("whisper-tiny").args(["--generate", "441", "--dry-run", "--format", "json"]).json();
+    assert_eq!(planned(&document).len(), 1);
 }
