@@ -421,6 +421,6 @@ mod tests {
     #[test]
     fn int8_is_refused_with_the_nearest_thing_that_works() {
         let refused = BurnEngine::Flex.supports(Mode::Inference, Precision::Int8);
-        assert!(refused.is_err_and(|error| error.hint().is_some_and(|hint| hint.contains("fp32"))));
+        assert!(refused.is_err_and(|error| error.hint().is_some_and(|hint| hint.contains("int8w"))));
     }
 }
