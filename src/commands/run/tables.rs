@@ -81,7 +81,7 @@ pub(super) fn plan_tables(plan: &Plan, people: bool) -> Vec<Table> {
 }
 
 /// The metrics of the table that ends a campaign, with the short names that people read.
-const SHOWN: [(&str, &str); 15] = [
+const SHOWN: [(&str, &str); 17] = [
     ("latency_p50_ms", "p50 ms"),
     ("latency_p95_ms", "p95 ms"),
     ("latency_p99_ms", "p99 ms"),
@@ -95,6 +95,8 @@ const SHOWN: [(&str, &str); 15] = [
     ("optimizer_step_ms", "optimizer ms"),
     ("first_inference_ms", "first ms"),
     ("memory_host_peak_mb", "peak MB"),
+    ("accuracy_top1", "top-1"),
+    ("accuracy_top5", "top-5"),
     ("fidelity_cosine", "cosine"),
     ("fidelity_relative_error", "rel. error"),
 ];
