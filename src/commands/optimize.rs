@@ -149,6 +149,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         }
         Method::Train { what, learning } => learn(what, learning, None, context),
         Method::Distill { what, learning, teacher, teacher_weights, temperature, alpha } => {
+            refuse_overwriting(teacher_weights, &what.target)?;
             let entry = find_model(teacher)?;
             let network = network_on_host(entry, &WeightSource::File(teacher_weights.clone()), Learning::No)?;
             let teaching = Teaching { teacher: network.as_ref(), temperature: *temperature, alpha: *alpha };
@@ -217,6 +218,16 @@ impl LabelledImages for Pictures {
     }
 }
 
+/// The file that something is made of is not the one that is written.
+fn refuse_overwriting(source: &Path, target: &Path) -> anyhow::Result<()> {
+    let whole = |path: &Path| std::fs::canonicalize(path).ok();
+    if whole(source).is_some() && whole(source) == whole(target) {
+        let what = format!("the new file would overwrite `{}`", source.display());
+        return Err(CommandError::new(what, "choose another `--to`").into());
+    }
+    Ok(())
+}
+
 /// What is made of what.
 struct Job<'a> {
     entry: &'static ModelEntry,
@@ -234,12 +245,8 @@ impl<'a> Job<'a> {
             )
             .into());
         }
-        let same = |source: &Path| {
-            let whole = |path: &Path| std::fs::canonicalize(path).ok();
-            whole(source).is_some() && whole(source) == whole(&what.target)
-        };
-        if what.weights.as_deref().is_some_and(same) {
-            return Err(CommandError::new("the new file would overwrite the weights", "choose another `--to`").into());
+        if let Some(weights) = &what.weights {
+            refuse_overwriting(weights, &what.target)?;
         }
         let source = match &what.weights {
             Some(path) => WeightSource::File(path.clone()),

@@ -106,7 +106,11 @@ impl Engine for BurnEngine {
                 unsupported("tf32".into(), "Burn does not let a program choose it", Some("`--precision fp32`"))
             }
             (_, Precision::Amp) => {
-                unsupported("amp".into(), "Burn has no automatic mixed precision", Some("`--precision fp16`"))
+                let nearest = if *self == Self::Ndarray { "`--precision fp32`" } else { "`--precision fp16`" };
+                unsupported("amp".into(), "Burn has no automatic mixed precision", Some(nearest))
+            }
+            (Mode::Training, Precision::Int8) => {
+                unsupported("training in int8".into(), "integers have no gradient", Some("`--precision fp32`"))
             }
             (_, Precision::Int8) => unsupported(
                 "int8".into(),
