@@ -116,6 +116,10 @@ fn integers_take_a_quarter_of_the_file() {
     assert_eq!(before["parameters"], after["parameters"]);
     let share = number(&after, "file_size_mb") / number(&before, "file_size_mb");
     assert!(share > 0.25 && share < 0.26, "{share}");
+    // What is rounded to zero is zero in the file, and counted by whoever loads it.
+    assert!(number(&after, "nonzero_share") < 1.0, "{after}");
+    sandbox.quick("int8=cifar_cnn:int8.safetensors").succeeds();
+    same(sandbox.extra_metric(&1.into(), "nonzero_share").unwrap(), number(&after, "nonzero_share"));
     let whole = tensors(&bytes(&sandbox, "whole.safetensors"));
     let quantized = tensors(&bytes(&sandbox, "int8.safetensors"));
     for (name, _, shape, data) in whole {

@@ -178,6 +178,10 @@ fn names_and_files_are_looked_at_first() {
     sandbox
         .quick("a=cifar_cnn:original.safetensors,a=cifar_cnn:narrow.safetensors")
         .refuses(&["two versions", "are called `a`"], &["a name of its own"]);
+    sandbox
+        .quick("a=cifar_cnn:original.safetensors")
+        .args(["--weights", "sparse.safetensors"])
+        .refuses(&["`--weights`"], &["--model"]);
     sandbox.quick("a=xyzzy:original.safetensors").refuses(&["no model `xyzzy`"], &["benchdb models"]);
     for (model, words) in
         [("a=cifar_cnn:", "no file after `:`"), ("=cifar_cnn:original.safetensors", "before `=` has no name")]
