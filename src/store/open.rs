@@ -17,8 +17,8 @@ mod embedded {
 /// The newest schema that this program knows: the number of the last migration.
 pub const SCHEMA_VERSION: i64 = 2;
 
-/// The checksum of the first migration as it was on the day on which it was edited; see [`take_edited_v1`].
-const EDITED_V1: &str = "3621720165421804391";
+/// Other forms of migrations that were in use on the first day: version and checksum; see [`take_other_forms`].
+const OTHER_FORMS: [(i32, &str); 2] = [(1, "9368712062849445597"), (2, "5015035397063736088")];
 
 /// `PRAGMA application_id` of our files: "BDb1" in ASCII.
 const APPLICATION_ID: i32 = 0x4244_6231;
@@ -202,7 +202,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let failed = |source| StoreError::sqlite(path, source);
     connection.pragma_update(None, "foreign_keys", false).map_err(failed)?;
     let runner = embedded::migrations::runner();
-    take_edited_v1(connection, &runner).map_err(failed)?;
+    take_other_forms(connection, &runner).map_err(failed)?;
     runner.run(connection).map_err(|source| StoreError::Migrate {
         path: path.into(),
         to: SCHEMA_VERSION,
@@ -216,20 +216,26 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The first migration was edited for a day after it had landed, and is again what it was. A database that was made on that
-/// day differs in the table `run` alone, which the second migration builds anew; so it is taken for one of the first
-/// schema. refinery would refuse it for its checksum.
-fn take_edited_v1(connection: &Connection, runner: &refinery::Runner) -> rusqlite::Result<()> {
-    let landed = runner.get_migrations().iter().find(|migration| migration.version() == 1);
-    let is_there = connection.table_exists(None, "refinery_schema_history")?;
-    let (Some(landed), true) = (landed, is_there) else { return Ok(()) };
-    connection
-        .execute(
-            "UPDATE refinery_schema_history SET checksum = ?1
-             WHERE version = 1 AND checksum = ?2 AND (SELECT max(version) FROM refinery_schema_history) = 1",
-            (landed.checksum().to_string(), EDITED_V1),
-        )
-        .map(drop)
+/// The first two migrations had other forms for some hours. They lead to the same schema: V1 differed in the table `run`
+/// alone (an index, and a validity that nothing reported and V2 does not know), which V2 builds anew. So a database of
+/// such a form is taken for one of the form that stands; refinery would refuse it for its checksum.
+fn take_other_forms(connection: &Connection, runner: &refinery::Runner) -> rusqlite::Result<()> {
+    if !connection.table_exists(None, "refinery_schema_history")? {
+        return Ok(());
+    }
+    for migration in runner.get_migrations() {
+        for (version, other) in OTHER_FORMS.iter().filter(|(version, _)| *version == migration.version() as i32) {
+            let taken = connection.execute(
+                "UPDATE refinery_schema_history SET checksum = ?1 WHERE version = ?2 AND checksum = ?3",
+                (migration.checksum().to_string(), version, other),
+            )?;
+            if taken > 0 && *version == 1 {
+                connection
+                    .execute("UPDATE run SET validity = 'not_measured' WHERE validity = 'failed_iterations'", ())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
@@ -343,28 +349,33 @@ mod tests {
         }
     }
 
+    fn schema(path: &Path) -> Vec<String> {
+        let connection = Connection::open(path).unwrap();
+        let mut statement =
+            connection.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
     #[test]
-    fn a_database_of_the_edited_first_migration_is_migrated_and_right() {
-        let (_folder, path) = kept("schema-1-edited");
-        assert_eq!(checksums(&path), [(1, EDITED_V1.to_owned())]);
-        let (store, opened) = Store::open(&path, Access::Write).unwrap();
-        assert_eq!(opened, Opened::Migrated { from: 1 });
-        assert_eq!(store.check().unwrap(), []);
-        let (_other_folder, landed) = kept("schema-1");
-        Store::open(&landed, Access::Write).unwrap();
-        let schema = |path: &Path| -> Vec<String> {
-            let connection = Connection::open(path).unwrap();
-            let mut statement =
-                connection.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name").unwrap();
-            statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
-        };
-        assert_eq!(schema(&path), schema(&landed), "from here on they are the same");
-        assert_eq!(checksums(&path), checksums(&landed));
+    fn databases_of_the_other_forms_become_what_the_standing_ones_are() {
+        for (number, form) in OTHER_FORMS {
+            let (_folder, other) = kept(&format!("schema-{number}-other"));
+            assert_eq!(checksums(&other).last(), Some(&(i64::from(number), form.to_owned())));
+            let (_other_folder, standing) = kept(&format!("schema-{number}"));
+            for path in [&other, &standing] {
+                let (store, _) = Store::open(path, Access::Write).unwrap();
+                assert_eq!(store.check().unwrap(), []);
+            }
+            // A program with a third migration would begin like this.
+            migrate(&mut Connection::open(&other).unwrap(), &other).unwrap();
+            assert_eq!(schema(&other), schema(&standing), "from here on they are the same");
+            assert_eq!(checksums(&other), checksums(&standing));
+        }
     }
 
     #[test]
     fn a_validity_that_went_becomes_one_that_does_not_count_either() {
-        let (_folder, path) = kept("schema-1");
+        let (_folder, path) = kept("schema-1-other");
         let old = Connection::open(&path).unwrap();
         old.execute("UPDATE run SET validity = 'failed_iterations' WHERE id = 1", []).unwrap();
         old.close().unwrap();

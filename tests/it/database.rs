@@ -322,8 +322,13 @@ fn a_database_of_schema_1_still_answers() {
 }
 
 #[test]
-fn a_database_of_the_edited_schema_1_still_answers() {
-    still_answers("schema-1-edited.sqlite");
+fn a_database_of_the_other_form_of_schema_1_still_answers() {
+    still_answers("schema-1-other.sqlite");
+}
+
+#[test]
+fn a_database_of_the_other_form_of_schema_2_still_answers() {
+    still_answers("schema-2-other.sqlite");
 }
 
 #[test]
