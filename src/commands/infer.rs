@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::options::ModelArgs;
 use super::{CommandError, Context, ExitStatus, path_text};
 use crate::domain::{HostTensor, Precision};
 use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, find_model, plan};
@@ -13,15 +14,8 @@ use crate::exchange::tensors::{read_tensors, write_tensors};
 #[command(after_help = "A .npy holds the one input of a model; a .npz holds several by name (image, ids, ...).
 A model with several outputs (bert-base-uncased, gpt2) writes a .npz, or the one that `--select` names.")]
 pub struct Args {
-    /// The model, by a forgiving name
-    #[arg(long, value_name = "MODEL")]
-    model: String,
-    /// Weight file: safetensors, .pt or .pth (seeded random weights without)
-    #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
-    /// Seed of the weights where there is no file
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
-    seed: u64,
+    #[command(flatten)]
+    model: ModelArgs,
     /// The engine (the default one of the platform without)
     #[arg(long, value_name = "ENGINE")]
     engine: Option<String>,
@@ -51,7 +45,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     if same.is_some_and(|(input, output)| input == output) {
         return Err(CommandError::new("the output would overwrite the input", "choose another `--output`").into());
     }
-    let entry = find_model(&args.model)?;
+    let entry = find_model(&args.model.model)?;
     let first = entry.inputs().first().map(|input| input.name.clone()).unwrap_or_default();
     let inputs = read_tensors(&args.input, &first)?;
     let request = PlanRequest {
@@ -59,8 +53,8 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         hardware: vec![HardwareChoice::Platform(args.hardware)],
         engines: args.engine.iter().cloned().collect(),
         precisions: vec![args.precision],
-        weights: args.weights.clone(),
-        seed: args.seed,
+        weights: args.model.weights.clone(),
+        seed: args.model.seed,
         ..PlanRequest::default()
     };
     let mut made = plan(&request, &Runner::for_this_program()?)?;

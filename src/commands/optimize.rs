@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use super::options::ModelArgs;
 use super::run::stop_on_signals;
 use super::{CommandError, Context, ExitStatus, OutputArgs, path_text};
 use crate::dataset::{Dataset, Split};
@@ -89,15 +90,8 @@ enum Method {
 
 #[derive(Debug, clap::Args)]
 struct WhatArgs {
-    /// The model, by a forgiving name
-    #[arg(long, value_name = "MODEL")]
-    model: String,
-    /// Its weight file: safetensors, .pt or .pth (seeded random weights without)
-    #[arg(long, value_name = "FILE")]
-    weights: Option<PathBuf>,
-    /// Seed of the weights where there is no file, and of the order of the pictures
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
-    seed: u64,
+    #[command(flatten)]
+    model: ModelArgs,
     /// The new weight file: .safetensors
     #[arg(long = "to", value_name = "FILE")]
     target: PathBuf,
@@ -116,7 +110,7 @@ struct LearningArgs {
     /// Pictures in a step
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     batch_size: u32,
-    /// Of Adam
+    /// Of Adam; the order of the pictures follows `--seed`
     #[arg(long, value_name = "RATE", default_value_t = learning_rate(crate::domain::TrainingOptimizer::Adam))]
     learning_rate: f64,
 }
@@ -174,7 +168,7 @@ fn learn(
         epochs: learning.epochs as usize,
         batch_size: learning.batch_size as usize,
         learning_rate: learning.learning_rate,
-        seed: what.seed,
+        seed: what.model.seed,
     };
     let student = network_on_host(job.entry, &job.source, Learning::Yes)?;
     let before = student.weights()?;
@@ -237,7 +231,7 @@ struct Job<'a> {
 
 impl<'a> Job<'a> {
     fn new(what: &'a WhatArgs) -> anyhow::Result<Self> {
-        let entry = find_model(&what.model)?;
+        let entry = find_model(&what.model.model)?;
         if what.target.extension().is_none_or(|ending| !ending.eq_ignore_ascii_case("safetensors")) {
             return Err(CommandError::new(
                 format!("`{}` does not end in .safetensors", what.target.display()),
@@ -245,12 +239,12 @@ impl<'a> Job<'a> {
             )
             .into());
         }
-        if let Some(weights) = &what.weights {
+        if let Some(weights) = &what.model.weights {
             refuse_overwriting(weights, &what.target)?;
         }
-        let source = match &what.weights {
+        let source = match &what.model.weights {
             Some(path) => WeightSource::File(path.clone()),
-            None => WeightSource::Seeded(what.seed),
+            None => WeightSource::Seeded(what.model.seed),
         };
         Ok(Self { entry, source, what })
     }
@@ -269,7 +263,7 @@ impl<'a> Job<'a> {
         let columns = ["weights", "parameters", "nonzero_share", "multiply_adds", "file_size_mb"];
         let mut table = Table::new(if people { self.entry.name } else { "" }, &columns);
         let old_size =
-            self.what.weights.as_deref().and_then(|path| std::fs::metadata(path).ok()).map(|about| about.len());
+            self.what.model.weights.as_deref().and_then(|path| std::fs::metadata(path).ok()).map(|about| about.len());
         for (name, weights, size) in [("before", before, old_size), ("after", &after, Some(file.len() as u64))] {
             let facts = WeightFacts::of(self.entry, &self.entry.inputs(), weights);
             let share = facts.nonzero_share;

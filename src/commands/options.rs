@@ -28,6 +28,20 @@ pub struct GlobalArgs {
     pub color: ColorChoice,
 }
 
+/// A model with its weights.
+#[derive(Clone, Debug, Args)]
+pub struct ModelArgs {
+    /// The model, by a forgiving name
+    #[arg(long, value_name = "MODEL")]
+    pub model: String,
+    /// Weight file: safetensors, .pt or .pth (seeded random weights without)
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Seed of the weights where there is no file
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub seed: u64,
+}
+
 /// Where and how rows are printed.
 #[derive(Clone, Debug, Default, Args)]
 pub struct OutputArgs {

@@ -224,7 +224,7 @@ fn take_other_forms(connection: &Connection, runner: &refinery::Runner) -> rusql
         return Ok(());
     }
     for migration in runner.get_migrations() {
-        for (version, other) in OTHER_FORMS.iter().filter(|(version, _)| *version == migration.version() as i32) {
+        for (version, other) in OTHER_FORMS.iter().filter(|(version, _)| *version == migration.version()) {
             let taken = connection.execute(
                 "UPDATE refinery_schema_history SET checksum = ?1 WHERE version = ?2 AND checksum = ?3",
                 (migration.checksum().to_string(), version, other),

@@ -4,10 +4,68 @@ use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Int, Tensor};
 
-use super::batch::Output;
+use super::batch::{Batch, Output};
 use super::blocks::{cross_entropy, join_heads, tied_logits};
 use super::error::ZooError;
+use super::generation::{KeyValue, Memory, Writer};
 use super::targets::Targets;
+
+/// A decoder without an encoder, its head tied to the table of its words: it writes on what it reads.
+pub trait DecoderOnly {
+    /// The longest sequence.
+    fn positions(&self) -> usize;
+
+    /// All layers: `[batch, sequence]`, after what `memory` has, to `[batch, sequence, width]`.
+    fn layers(&self, ids: Tensor<2, Int>, memory: Option<&mut Memory>) -> Tensor<3>;
+
+    /// The normalisation behind the last layer, over the last dimension.
+    fn normalised<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D>;
+
+    /// The words, `[vocabulary, width]`.
+    fn words(&self) -> Tensor<2>;
+
+    /// `[batch, sequence]` to logits `[batch, sequence, vocabulary]`.
+    fn logits(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        tied_logits_everywhere(self.normalised(self.layers(ids, None)), self.words())
+    }
+
+    /// Reads on, and answers the logits after the last token: `[batch, sequence]` to `[batch, vocabulary]`.
+    fn read_on(&self, ids: Tensor<2, Int>, memory: &mut Memory) -> Tensor<2> {
+        let last = last_position(self.layers(ids, Some(memory)));
+        tied_logits(self.normalised(last), self.words())
+    }
+}
+
+impl<D: DecoderOnly> Writer for D {
+    fn read(&self, batch: &Batch) -> Result<(Tensor<2>, Memory), ZooError> {
+        let mut memory = Memory::default();
+        let logits = self.read_on(batch.ids(self.positions())?, &mut memory);
+        Ok((logits, memory))
+    }
+
+    fn append(&self, tokens: Tensor<2, Int>, memory: &mut Memory) -> Result<Tensor<2>, ZooError> {
+        memory.check_append(&tokens, self.positions())?;
+        Ok(self.read_on(tokens, memory))
+    }
+}
+
+/// `x` `[batch, sequence, width]` through all layers, each with what it has read, where there is a memory.
+pub fn through_layers<L>(
+    layers: &[L],
+    mut x: Tensor<3>,
+    mut memory: Option<&mut Memory>,
+    forward: impl Fn(&L, Tensor<3>, Option<&mut KeyValue>) -> Tensor<3>,
+) -> Tensor<3> {
+    let [_, sequence, _] = x.dims();
+    for (index, layer) in layers.iter().enumerate() {
+        let own = memory.as_deref_mut().map(|memory| &mut memory.layer(index).own);
+        x = forward(layer, x, own);
+    }
+    if let Some(memory) = memory {
+        memory.length += sequence;
+    }
+    x
+}
 
 /// Scaled dot-product attention that hides what comes later: queries `[batch, heads, queries, head_width]` of the last
 /// positions of keys and values `[batch, shared, keys, head_width]`, to `[batch, queries, heads * head_width]`.

@@ -9,10 +9,10 @@ use burn::tensor::module::linear;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::batch::{Batch, Output};
-use super::blocks::{gelu_tanh, layer_norm, positions_from, split_heads, split_projection, tied_logits};
+use super::blocks::{gelu_tanh, layer_norm, positions_from, split_heads, split_projection};
 use super::channels::{ChannelGroup, Flexible, Widths};
 use super::cost::{CostCounter, sequence_length};
-use super::decoder::{causal_attention, last_position, logits_outputs, next_token_loss, tied_logits_everywhere};
+use super::decoder::{DecoderOnly, causal_attention, logits_outputs, next_token_loss, through_layers};
 use super::error::ZooError;
 use super::generation::{KeyValue, Memory, Writer};
 use super::network::{Architecture, Network, boxed};
@@ -220,45 +220,24 @@ pub struct Gpt2 {
     pub positions: usize,
 }
 
-impl Gpt2 {
-    /// `[batch, sequence]` to logits `[batch, sequence, vocabulary]`.
-    pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        let x = self.ln_f.forward(self.layers(ids, None));
-        tied_logits_everywhere(x, self.wte.weight.val())
+impl DecoderOnly for Gpt2 {
+    fn positions(&self) -> usize {
+        self.positions
     }
 
-    /// All layers: `[batch, sequence]`, after what `memory` has, to `[batch, sequence, width]`.
-    fn layers(&self, ids: Tensor<2, Int>, mut memory: Option<&mut Memory>) -> Tensor<3> {
+    fn layers(&self, ids: Tensor<2, Int>, memory: Option<&mut Memory>) -> Tensor<3> {
         let [_, sequence] = ids.dims();
         let start = memory.as_deref().map_or(0, |memory| memory.length);
-        let mut x = self.wte.forward(ids) + positions_from(&self.wpe, start, sequence);
-        for (index, layer) in self.h.iter().enumerate() {
-            let own = memory.as_deref_mut().map(|memory| &mut memory.layer(index).own);
-            x = layer.forward(x, own); // [batch, sequence, width]
-        }
-        if let Some(memory) = memory {
-            memory.length += sequence;
-        }
-        x
+        let x = self.wte.forward(ids) + positions_from(&self.wpe, start, sequence);
+        through_layers(&self.h, x, memory, |layer, x, own| layer.forward(x, own))
     }
 
-    /// Reads on, and answers the logits after the last token: `[batch, sequence]` to `[batch, vocabulary]`.
-    fn read_on(&self, ids: Tensor<2, Int>, memory: &mut Memory) -> Tensor<2> {
-        let last = last_position(self.layers(ids, Some(memory)));
-        tied_logits(self.ln_f.forward(last), self.wte.weight.val())
-    }
-}
-
-impl Writer for Gpt2 {
-    fn read(&self, batch: &Batch) -> Result<(Tensor<2>, Memory), ZooError> {
-        let mut memory = Memory::default();
-        let logits = self.read_on(batch.ids(self.positions)?, &mut memory);
-        Ok((logits, memory))
+    fn normalised<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
+        self.ln_f.forward(hidden)
     }
 
-    fn append(&self, tokens: Tensor<2, Int>, memory: &mut Memory) -> Result<Tensor<2>, ZooError> {
-        memory.check_append(&tokens, self.positions)?;
-        Ok(self.read_on(tokens, memory))
+    fn words(&self) -> Tensor<2> {
+        self.wte.weight.val()
     }
 }
 
@@ -266,7 +245,7 @@ impl Architecture for Gpt2 {
     type Features = Tensor<3>;
 
     fn features(&self, batch: &Batch) -> Result<Tensor<3>, ZooError> {
-        Ok(self.forward(batch.ids(self.positions)?))
+        Ok(self.logits(batch.ids(self.positions)?))
     }
 
     fn outputs(&self, logits: Tensor<3>) -> Vec<Output> {

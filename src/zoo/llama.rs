@@ -9,9 +9,9 @@ use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::batch::{Batch, Output};
-use super::blocks::{projection, rms_norm, split_heads, tied_logits};
+use super::blocks::{projection, rms_norm, split_heads};
 use super::cost::CostCounter;
-use super::decoder::{causal_attention, last_position, logits_outputs, next_token_loss, tied_logits_everywhere};
+use super::decoder::{DecoderOnly, causal_attention, logits_outputs, next_token_loss, through_layers};
 use super::error::ZooError;
 use super::generation::{KeyValue, Memory, Writer};
 use super::network::Architecture;
@@ -245,46 +245,25 @@ pub struct Llama {
     pub rope_theta: f64,
 }
 
-impl Llama {
-    /// `[batch, sequence]` to logits `[batch, sequence, vocabulary]`.
-    pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        let x = self.norm.forward(self.layers(ids, None));
-        tied_logits_everywhere(x, self.embed_tokens.weight.val())
+impl DecoderOnly for Llama {
+    fn positions(&self) -> usize {
+        self.positions
     }
 
-    /// All layers: `[batch, sequence]`, after what `memory` has, to `[batch, sequence, width]`.
-    fn layers(&self, ids: Tensor<2, Int>, mut memory: Option<&mut Memory>) -> Tensor<3> {
+    fn layers(&self, ids: Tensor<2, Int>, memory: Option<&mut Memory>) -> Tensor<3> {
         let [_, sequence] = ids.dims();
         let start = memory.as_deref().map_or(0, |memory| memory.length);
-        let mut x = self.embed_tokens.forward(ids);
+        let x = self.embed_tokens.forward(ids);
         let rotation = Rotation::new(start, sequence, self.head_width, self.rope_theta, &x.device());
-        for (index, layer) in self.layers.iter().enumerate() {
-            let own = memory.as_deref_mut().map(|memory| &mut memory.layer(index).own);
-            x = layer.forward(x, &rotation, own); // [batch, sequence, width]
-        }
-        if let Some(memory) = memory {
-            memory.length += sequence;
-        }
-        x
+        through_layers(&self.layers, x, memory, |layer, x, own| layer.forward(x, &rotation, own))
     }
 
-    /// Reads on, and answers the logits after the last token: `[batch, sequence]` to `[batch, vocabulary]`.
-    fn read_on(&self, ids: Tensor<2, Int>, memory: &mut Memory) -> Tensor<2> {
-        let last = last_position(self.layers(ids, Some(memory)));
-        tied_logits(self.norm.forward(last), self.embed_tokens.weight.val())
-    }
-}
-
-impl Writer for Llama {
-    fn read(&self, batch: &Batch) -> Result<(Tensor<2>, Memory), ZooError> {
-        let mut memory = Memory::default();
-        let logits = self.read_on(batch.ids(self.positions)?, &mut memory);
-        Ok((logits, memory))
+    fn normalised<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
+        self.norm.forward(hidden)
     }
 
-    fn append(&self, tokens: Tensor<2, Int>, memory: &mut Memory) -> Result<Tensor<2>, ZooError> {
-        memory.check_append(&tokens, self.positions)?;
-        Ok(self.read_on(tokens, memory))
+    fn words(&self) -> Tensor<2> {
+        self.embed_tokens.weight.val()
     }
 }
 
@@ -292,7 +271,7 @@ impl Architecture for Llama {
     type Features = Tensor<3>;
 
     fn features(&self, batch: &Batch) -> Result<Tensor<3>, ZooError> {
-        Ok(self.forward(batch.ids(self.positions)?))
+        Ok(self.logits(batch.ids(self.positions)?))
     }
 
     fn outputs(&self, logits: Tensor<3>) -> Vec<Output> {

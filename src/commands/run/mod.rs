@@ -297,6 +297,9 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         return search::search(session, &plan, limit, args.max_batch_size, &args.output);
     }
     session.insert_plan(&plan)?;
+    if plan.runs.is_empty() {
+        return session.sum_up(Vec::new(), &args.output);
+    }
     session.go_on(&args.output)
 }
 
