@@ -55,17 +55,17 @@ fn markdown(command: clap::Command) -> String {
          Exit codes: 0 all well; 1 a run failed, or nothing that was asked for could run, or a check found something; \
          2 the command could not be done; 130 Ctrl-C.\n",
     );
-    let mut section = |command: &mut clap::Command, name: &str| {
-        let help = command.render_long_help().to_string();
-        let help: Vec<&str> = help.lines().map(str::trim_end).collect();
-        text.push_str(&format!("\n## `{name}`\n\n```text\n{}\n```\n", help.join("\n").trim_end()));
-    };
-    section(&mut command, "benchdb");
-    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
-    for name in names.iter().filter(|name| *name != "help") {
-        if let Some(sub) = command.find_subcommand_mut(name) {
-            section(sub, &format!("benchdb {name}"));
-        }
-    }
+    sections(&mut command, "benchdb", &mut text);
     text
+}
+
+/// The help of a command, then that of each of its subcommands.
+fn sections(command: &mut clap::Command, name: &str, text: &mut String) {
+    let help = command.render_long_help().to_string();
+    let help: Vec<&str> = help.lines().map(str::trim_end).collect();
+    text.push_str(&format!("\n## `{name}`\n\n```text\n{}\n```\n", help.join("\n").trim_end()));
+    for subcommand in command.get_subcommands_mut().filter(|subcommand| subcommand.get_name() != "help") {
+        let name = format!("{name} {}", subcommand.get_name());
+        sections(subcommand, &name, text);
+    }
 }
