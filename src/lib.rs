@@ -15,6 +15,7 @@ pub mod engine;
 pub mod exchange;
 pub mod hardware;
 pub mod measure;
+pub mod predict;
 pub mod report;
 pub mod stats;
 pub mod store;

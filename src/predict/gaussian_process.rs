@@ -1,0 +1,205 @@
+//! A Gaussian process (Rasmussen and Williams 2006, chapter 2) for thin data: a few hundred rows at most. What two ways of
+//! running models share (device, way of compiling, size, words of the name, the model itself) makes their residuals alike.
+//! Noise and weight of the kernel come from leave-one-out errors in closed form (section 5.4.2).
+
+use serde::{Deserialize, Serialize};
+
+/// What the kernel sees of one row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Sizes and shares, each with a spread of about one; 0 where unknown.
+    pub sizes: Vec<f64>,
+    /// Words of the model's name, one bit each.
+    pub words: u128,
+    /// Device.
+    pub device: u32,
+    /// Precision, mode, engine and parameters.
+    pub way: u32,
+    /// Engine's version.
+    pub version: f64,
+    /// The model.
+    pub model: u32,
+    /// Its family.
+    pub family: u32,
+}
+
+/// Shares of the variance that each way of being alike explains.
+const CONSTANT: f64 = 0.3;
+const DEVICE: f64 = 0.5;
+const WAY: f64 = 0.5;
+const VERSION: f64 = 0.1;
+const LINEAR: f64 = 0.1;
+const SMOOTH: f64 = 0.6;
+const WORDS: f64 = 0.5;
+const FAMILY: f64 = 0.4;
+const MODEL: f64 = 0.4;
+
+fn kernel(one: &Point, other: &Point, length: f64) -> f64 {
+    let same = |alike: bool, weight: f64| if alike { weight } else { 0.0 };
+    let (mut product, mut distance) = (0.0, 0.0);
+    for (a, b) in one.sizes.iter().zip(&other.sizes) {
+        product += a * b;
+        distance += (a - b) * (a - b);
+    }
+    let union = (one.words | other.words).count_ones();
+    let shared = if union == 0 { 0.0 } else { f64::from((one.words & other.words).count_ones()) / f64::from(union) };
+    let near = (-distance / (2.0 * length * length)).exp();
+    let same_way = one.way == other.way;
+    let version_gap = one.version - other.version;
+    let version = if version_gap.is_nan() { 0.0 } else { (-version_gap * version_gap / 0.1).exp() };
+    CONSTANT
+        + same(one.device == other.device, DEVICE)
+        + same(same_way, WAY)
+        + same(same_way && one.device == other.device, VERSION * version)
+        + LINEAR * product * if same_way { 1.0 } else { 0.5 }
+        + SMOOTH * near * if one.device == other.device { 1.0 } else { 0.6 }
+        + WORDS * shared * if same_way { 1.0 } else { 0.7 }
+        + same(one.family == other.family, FAMILY)
+        + same(one.model == other.model, MODEL)
+}
+
+/// A fitted process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GaussianProcess {
+    mean: f64,
+    length: f64,
+    points: Vec<Point>,
+    weights: Vec<f64>,
+    /// Residuals of each row when it is left out.
+    left_out: Vec<f64>,
+}
+
+/// The lower triangle L of A = L L', row by row; `None` where A is not positive definite.
+fn cholesky(mut matrix: Vec<f64>, size: usize) -> Option<Vec<f64>> {
+    for row in 0..size {
+        let (before, rest) = matrix.split_at_mut(row * size);
+        let current = &mut rest[..size];
+        for column in 0..row {
+            let other = &before[column * size..column * size + column + 1];
+            let sum: f64 = current[..column].iter().zip(other).map(|(a, b)| a * b).sum();
+            current[column] = (current[column] - sum) / other[column];
+        }
+        let square: f64 = current[..row].iter().map(|value| value * value).sum();
+        let pivot = current[row] - square;
+        if pivot <= 0.0 || !pivot.is_finite() {
+            return None;
+        }
+        current[row] = pivot.sqrt();
+    }
+    Some(matrix)
+}
+
+/// Solves L L' x = b, and answers the diagonal of the inverse of L L', too.
+fn solve(lower: &[f64], size: usize, right: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let mut forward = right.to_vec();
+    for row in 0..size {
+        let sum: f64 = (0..row).map(|column| lower[row * size + column] * forward[column]).sum();
+        forward[row] = (forward[row] - sum) / lower[row * size + row];
+    }
+    // Columns of the inverse of L, whose squares sum to the diagonal of the inverse.
+    let mut diagonal = vec![0.0; size];
+    let mut inverse = vec![0.0; size];
+    let mut answer = vec![0.0; size];
+    for unit in 0..size {
+        inverse[unit] = 1.0 / lower[unit * size + unit];
+        for row in unit + 1..size {
+            let sum: f64 =
+                lower[row * size + unit..row * size + row].iter().zip(&inverse[unit..row]).map(|(a, b)| a * b).sum();
+            inverse[row] = -sum / lower[row * size + row];
+        }
+        diagonal[unit] = inverse[unit..].iter().map(|value| value * value).sum();
+        answer[unit] = inverse[unit..].iter().zip(&forward[unit..]).map(|(a, b)| a * b).sum();
+    }
+    (answer, diagonal)
+}
+
+impl GaussianProcess {
+    /// Rows beyond which it would take too long; the caller thins them out.
+    pub const MOST: usize = 400;
+
+    /// Fits residuals. `None` without rows, or where they cannot be fitted at all.
+    pub fn fit(points: Vec<Point>, residuals: &[f64], centred: bool) -> Option<Self> {
+        let size = points.len();
+        if size == 0 || size != residuals.len() {
+            return None;
+        }
+        let mean = if centred { crate::stats::median(residuals)? } else { 0.0 };
+        let targets: Vec<f64> = residuals.iter().map(|residual| residual - mean).collect();
+        let mut best: Option<(f64, Self)> = None;
+        for length in [1.0, 2.5] {
+            let mut gram = vec![0.0; size * size];
+            for row in 0..size {
+                for column in 0..=row {
+                    let value = kernel(&points[row], &points[column], length);
+                    gram[row * size + column] = value;
+                    gram[column * size + row] = value;
+                }
+            }
+            for noise in [0.05, 0.2, 0.8, 3.0] {
+                let mut noisy = gram.clone();
+                (0..size).for_each(|row| noisy[row * size + row] += noise);
+                let Some(lower) = cholesky(noisy, size) else { continue };
+                let (weights, diagonal) = solve(&lower, size, &targets);
+                let left_out: Vec<f64> =
+                    weights.iter().zip(&diagonal).map(|(weight, inverse)| weight / inverse).collect();
+                // The mean of absolute errors: one row that went wrong must not decide.
+                let error = left_out.iter().map(|error| error.abs()).sum::<f64>() / size as f64;
+                if error.is_finite() && best.as_ref().is_none_or(|(least, _)| error < *least) {
+                    best = Some((error, Self { mean, length, points: points.clone(), weights, left_out }));
+                }
+            }
+        }
+        best.map(|(_, process)| process)
+    }
+
+    /// The residual that is to be expected of a row.
+    pub fn predict(&self, point: &Point) -> f64 {
+        let terms = self.points.iter().zip(&self.weights);
+        self.mean + terms.map(|(known, weight)| weight * kernel(known, point, self.length)).sum::<f64>()
+    }
+
+    /// What each row missed when it was left out.
+    pub fn left_out(&self) -> &[f64] {
+        &self.left_out
+    }
+
+    /// How much is not known of a row, between 0 (measured) and 1 (like nothing known), given rows of which it is known.
+    pub fn novelty(known: &[Point], point: &Point) -> f64 {
+        let own = kernel(point, point, 2.5);
+        let alike = known.iter().map(|one| kernel(one, point, 2.5) / (own * kernel(one, one, 2.5)).sqrt());
+        1.0 - alike.fold(0.0, f64::max).clamp(0.0, 1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(size: f64, model: u32) -> Point {
+        Point { sizes: vec![size], words: 0, device: 1, way: 1, version: 2.0, model, family: model }
+    }
+
+    #[test]
+    fn left_out_residuals_are_those_of_fits_without_the_row() {
+        let points: Vec<Point> = (0..12).map(|row| point(f64::from(row) / 4.0, row)).collect();
+        let values: Vec<f64> = points.iter().map(|point| point.sizes[0].sin()).collect();
+        let whole = GaussianProcess::fit(points.clone(), &values, false).unwrap();
+        let (mut fewer, mut fewer_values) = (points.clone(), values.clone());
+        fewer.remove(5);
+        fewer_values.remove(5);
+        // With the same kernel and noise the closed form is exact; both may choose another one, so that it is near.
+        let without = GaussianProcess::fit(fewer, &fewer_values, false).unwrap();
+        assert!((whole.left_out[5] - (values[5] - without.predict(&points[5]))).abs() < 0.05);
+    }
+
+    #[test]
+    fn a_curve_is_followed_and_nothing_is_refused() {
+        let points: Vec<Point> = (0..60).map(|row| point(f64::from(row) / 10.0, row)).collect();
+        let values: Vec<f64> = points.iter().map(|point| point.sizes[0].sin() + 7.0).collect();
+        let process = GaussianProcess::fit(points, &values, true).unwrap();
+        assert!((process.predict(&point(2.05, 99)) - (2.05_f64.sin() + 7.0)).abs() < 0.1);
+        assert!(GaussianProcess::fit(Vec::new(), &[], true).is_none());
+        let same = GaussianProcess::fit(vec![point(1.0, 1); 5], &[3.0; 5], true).unwrap();
+        assert!((same.predict(&point(1.0, 1)) - 3.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,479 @@
+//! The model of time: the roofline, and what corrects it by how much is known. All on the logarithm of the seconds a sample
+//! takes.
+//!
+//! | known | what corrects the roofline |
+//! | --- | --- |
+//! | below 100 rows | a Gaussian process and a ridge |
+//! | up to a few thousand | the same blended with boosting, the less of it the more rows there are |
+//! | the model on other devices | a ridge a setting on its deviations elsewhere, and boosting on what that leaves |
+//! | a new device | a known device of its kind, moved by the difference of the two rooflines |
+//! | a few rows of a new device | the same, and a Gaussian process on what those rows say |
+
+use std::collections::BTreeMap;
+
+use linfa::dataset::DatasetBase;
+use linfa::traits::Fit;
+use ndarray::{Array1, Array2};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::PredictError;
+use super::boosting::{Boosting, BoostingParams};
+use super::devices::DeviceTable;
+use super::encoder::{Encoder, size_of, version_number};
+use super::facts::{FactBook, Facts};
+use super::gaussian_process::{GaussianProcess, Point};
+use super::ridge::Ridge;
+use super::roofline::{Base, Roofline, terms_of};
+use super::transfer::{Asked, Gap, Transfer, device_key, model_key};
+use crate::domain::{Device, Example, Subject, Tier};
+
+/// Rows from which boosting takes part.
+const BOOSTED_FROM: usize = 100;
+
+/// Rows from which the Gaussian process has no part any more.
+const BOOSTED_ALONE: usize = 4000;
+
+/// A device with fewer rows is new, with anchors, if others of its kind have many more.
+const THIN_DEVICE: usize = 40;
+
+/// Rows of a setting from which it has a ridge of its own.
+const RIDGE_ROWS: usize = 60;
+
+/// How a model is fitted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimeOptions {
+    /// The seed.
+    pub seed: u64,
+    /// The trees.
+    pub boosting: BoostingParams,
+    /// Whether deviations of the same model elsewhere are used.
+    pub transfer: bool,
+}
+
+impl Default for TimeOptions {
+    fn default() -> Self {
+        Self { seed: 1, boosting: BoostingParams::default(), transfer: true }
+    }
+}
+
+/// A ridge a setting, and the trees on what they leave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Stage {
+    ridges: Vec<Option<Ridge>>,
+    boosting: Vec<Boosting>,
+}
+
+/// What is fitted on the devices that have enough rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimeModel {
+    devices: DeviceTable,
+    book: FactBook,
+    encoder: Encoder,
+    roofline: Roofline,
+    transfer: Transfer,
+    /// One subject a known device, by its key.
+    known_devices: BTreeMap<String, Device>,
+    pair: Option<Stage>,
+    family: Option<Stage>,
+    thin: Option<Thin>,
+    /// Corrections of devices with few rows.
+    anchored: BTreeMap<String, GaussianProcess>,
+    /// Share of the trees.
+    boosted_share: f64,
+    /// Rows.
+    pub rows: usize,
+}
+
+/// Models for little data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Thin {
+    process: GaussianProcess,
+    ridge: Option<Ridge>,
+}
+
+/// The answer of the time model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogTime {
+    /// Logarithm of the seconds a sample takes.
+    pub log_seconds: f64,
+    /// How far it reaches.
+    pub tier: Tier,
+    /// Whether the device was anchored by a few rows.
+    pub anchored: bool,
+}
+
+/// A usable row.
+struct Row<'e> {
+    subject: &'e Subject,
+    facts: Facts,
+    log_seconds: f64,
+}
+
+fn matrix(rows: &[Vec<f64>]) -> Array2<f64> {
+    let width = rows.first().map_or(0, Vec::len);
+    Array2::from_shape_fn((rows.len(), width), |(row, column)| rows[row][column])
+}
+
+impl TimeModel {
+    /// Fits examples; those without a time are passed over.
+    ///
+    /// # Errors
+    /// Fewer than eight usable rows, or all with the same time.
+    pub fn fit(examples: &[&Example], devices: &DeviceTable, options: &TimeOptions) -> Result<Self, PredictError> {
+        let book = FactBook::new(examples.iter().copied());
+        let rows: Vec<Row<'_>> = examples
+            .iter()
+            .filter_map(|example| {
+                let log_seconds = example.seconds_per_sample()?.ln();
+                // A sample in less than a nanosecond or more than a day was not measured.
+                (-20.8..11.4).contains(&log_seconds).then(|| Row {
+                    subject: &example.subject,
+                    facts: book.facts(&example.subject),
+                    log_seconds,
+                })
+            })
+            .collect();
+        if rows.len() < super::LEAST_ROWS {
+            return Err(PredictError::TooFew { found: rows.len(), needed: super::LEAST_ROWS });
+        }
+        if rows.iter().all(|row| (row.log_seconds - rows[0].log_seconds).abs() < 1e-9) {
+            return Err(PredictError::Constant { rows: rows.len() });
+        }
+        let mut by_device: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (at, row) in rows.iter().enumerate() {
+            by_device.entry(device_key(row.subject)).or_default().push(at);
+        }
+        let rich = |members: &[usize]| {
+            let kind = rows[members[0]].subject.device.kind;
+            let own = members.len();
+            let others = rows.iter().filter(|row| row.subject.device.kind == kind).count() - own;
+            own >= THIN_DEVICE || others < 200.max(10 * own)
+        };
+        let (kept, few): (Vec<_>, Vec<_>) = by_device.into_iter().partition(|(_, members)| rich(members));
+        let mut core: Vec<usize> = kept.into_iter().flat_map(|(_, members)| members).collect();
+        core.sort_unstable();
+        let core: Vec<&Row<'_>> = core.into_iter().map(|at| &rows[at]).collect();
+        let mut model = Self::fit_core(&core, book.clone(), devices, options)?;
+        model.rows = rows.len();
+        for (key, members) in few {
+            let points: Vec<Point> = members.iter().map(|&at| model.point_of(&rows[at])).collect();
+            let residuals: Vec<f64> = members
+                .iter()
+                .map(|&at| rows[at].log_seconds - model.on_new_device(rows[at].subject).unwrap_or(rows[at].log_seconds))
+                .collect();
+            if let Some(process) = GaussianProcess::fit(points, &residuals, true) {
+                model.anchored.insert(key, process);
+            }
+        }
+        Ok(model)
+    }
+
+    fn fit_core(
+        rows: &[&Row<'_>],
+        book: FactBook,
+        devices: &DeviceTable,
+        options: &TimeOptions,
+    ) -> Result<Self, PredictError> {
+        let encoder = Encoder::fit(rows.iter().map(|row| row.subject));
+        let terms: Vec<_> = rows.iter().map(|row| terms_of(row.subject, &row.facts, devices)).collect();
+        let with_terms: Vec<_> = rows
+            .iter()
+            .zip(&terms)
+            .filter_map(|(row, terms)| Some((row.subject, (*terms)?, row.log_seconds)))
+            .collect();
+        let roofline = Roofline::fit(&with_terms);
+        // A model whose work is not known has the median of all as its base.
+        let plain =
+            crate::stats::median(&rows.iter().map(|row| row.log_seconds).collect::<Vec<_>>()).unwrap_or_default();
+        let bases: Vec<Option<Base>> =
+            rows.iter().zip(&terms).map(|(row, terms)| roofline.base(row.subject, *terms, None)).collect();
+        let residuals: Vec<f64> = rows
+            .iter()
+            .zip(&bases)
+            .map(|(row, base)| row.log_seconds - base.map_or(plain, |base| base.log_seconds))
+            .collect();
+        let learned: Vec<_> =
+            rows.iter().zip(&residuals).map(|(row, residual)| (row.subject, row.facts, *residual)).collect();
+        let transfer = Transfer::fit(&learned, &encoder);
+        let mut model = Self {
+            devices: devices.clone(),
+            book,
+            encoder,
+            roofline,
+            transfer,
+            known_devices: rows.iter().map(|row| (device_key(row.subject), row.subject.device.clone())).collect(),
+            pair: None,
+            family: None,
+            thin: None,
+            anchored: BTreeMap::new(),
+            boosted_share: boosted_share(rows.len()),
+            rows: rows.len(),
+        };
+        if model.boosted_share < 1.0 {
+            model.thin = model.fit_thin(rows, &residuals, &bases, options);
+        }
+        if model.boosted_share > 0.0 {
+            let plain_features: Vec<Vec<f64>> = rows
+                .par_iter()
+                .zip(&bases)
+                .map(|(row, base)| model.encoder.encode(row.subject, &row.facts, *base, &model.devices))
+                .collect();
+            let stage = |gap| model.fit_stage(gap, &plain_features, options);
+            let (pair, family) = if options.transfer && model.known_devices.len() > 1 {
+                rayon::join(|| stage(Gap::Pair).map(Some), || stage(Gap::Family))
+            } else {
+                (Ok(None), stage(Gap::Family))
+            };
+            (model.pair, model.family) = (pair?, Some(family?));
+        }
+        Ok(model)
+    }
+
+    fn fit_thin(
+        &self,
+        rows: &[&Row<'_>],
+        residuals: &[f64],
+        bases: &[Option<Base>],
+        options: &TimeOptions,
+    ) -> Option<Thin> {
+        let mut chosen: Vec<usize> = (0..rows.len()).collect();
+        fastrand::Rng::with_seed(options.seed).shuffle(&mut chosen);
+        chosen.truncate(GaussianProcess::MOST);
+        let points = chosen.iter().map(|&at| self.point_of(rows[at])).collect();
+        let values: Vec<f64> = chosen.iter().map(|&at| residuals[at]).collect();
+        let process = GaussianProcess::fit(points, &values, true)?;
+        let features: Vec<Vec<f64>> = chosen
+            .iter()
+            .map(|&at| self.encoder.encode(rows[at].subject, &rows[at].facts, bases[at], &self.devices))
+            .collect();
+        let ridge = Ridge::fit(&matrix(&features), &values, 10.0).ok();
+        Some(Thin { process, ridge })
+    }
+
+    fn fit_stage(&self, gap: Gap, plain: &[Vec<f64>], options: &TimeOptions) -> Result<Stage, PredictError> {
+        let transferred: Vec<Vec<f64>> = (0..plain.len())
+            .into_par_iter()
+            .map(|row| self.transfer.features(&self.transfer.asked_again(row), gap))
+            .collect();
+        let mut by_setting: Vec<Vec<usize>> = vec![Vec::new(); self.transfer.settings()];
+        for row in 0..plain.len() {
+            by_setting[self.transfer.setting(row) as usize].push(row);
+        }
+        let ridges: Vec<Option<Ridge>> = by_setting
+            .into_par_iter()
+            .map(|members| {
+                if members.len() < RIDGE_ROWS {
+                    return None;
+                }
+                // Least squares of a thousand rows say as much as those of ten thousand.
+                let step = members.len().div_ceil(2000);
+                let members: Vec<usize> = members.into_iter().step_by(step).collect();
+                let rows: Vec<Vec<f64>> =
+                    members.iter().map(|&row| linear_features(gap, &plain[row], &transferred[row])).collect();
+                let targets: Vec<f64> = members.iter().map(|&row| self.transfer.deviation(row)).collect();
+                Ridge::fit(&matrix(&rows), &targets, 5.0).ok()
+            })
+            .collect();
+        let mut targets = Vec::with_capacity(plain.len());
+        let mut rows = Vec::with_capacity(plain.len());
+        for row in 0..plain.len() {
+            let ridge = ridges[self.transfer.setting(row) as usize].as_ref();
+            let (features, linear) = stage_features(gap, ridge, &plain[row], &transferred[row]);
+            targets.push(self.transfer.deviation(row) - linear);
+            rows.push(features);
+        }
+        let dataset = DatasetBase::new(matrix(&rows), Array1::from_vec(targets));
+        let boosting = BoostingParams { seed: options.seed ^ gap as u64, ..options.boosting.clone() };
+        Ok(Stage { ridges, boosting: vec![boosting.fit(&dataset)?] })
+    }
+
+    fn point_of(&self, row: &Row<'_>) -> Point {
+        self.point(row.subject, &row.facts)
+    }
+
+    /// What the Gaussian process sees of a subject.
+    pub fn point(&self, subject: &Subject, facts: &Facts) -> Point {
+        let [work, activations, parameters, input] = size_of(facts);
+        let base = self.roofline.base(subject, terms_of(subject, facts, &self.devices), None);
+        let shares = base.map_or((0.5, 0.4), |base| (base.compute_share, base.activation_share));
+        let raw = [
+            (work - 21.5) / 1.6,
+            (activations - 16.5) / 1.2,
+            (parameters - 17.0) / 1.2,
+            (work - activations - 5.4) / 0.8,
+            (input - 12.0) / 0.8,
+            (shares.0 - 0.5) * 2.0,
+            (f64::from(subject.batch_size.max(1)).ln() - 4.0) / 3.0,
+        ];
+        let parameters_text: Vec<String> =
+            subject.parameters.iter().map(|(name, value)| [name, "=", &value.to_string()].concat()).collect();
+        let way =
+            [&subject.precision.to_string(), &subject.mode.to_string(), &subject.engine, &parameters_text.join(",")]
+                .map(String::as_str)
+                .join("|");
+        Point {
+            sizes: raw.iter().map(|value| if value.is_finite() { value.clamp(-4.0, 4.0) } else { 0.0 }).collect(),
+            words: self.encoder.words_of(&subject.model),
+            device: hash(&device_key(subject)),
+            way: hash(&way),
+            version: version_number(subject),
+            model: hash(&model_key(subject)),
+            family: hash(subject.leading_word()),
+        }
+    }
+
+    /// The facts of a subject, with what rows of the same model say.
+    pub fn facts(&self, subject: &Subject) -> Facts {
+        self.book.facts(subject)
+    }
+
+    /// The table of devices.
+    pub fn devices(&self) -> &DeviceTable {
+        &self.devices
+    }
+
+    /// Whether something was measured on the device, be it a few rows.
+    pub fn knows_device(&self, subject: &Subject) -> bool {
+        self.transfer.knows_device(subject) || self.anchored.contains_key(&device_key(subject))
+    }
+
+    /// How far a forecast of the subject reaches.
+    pub fn tier(&self, subject: &Subject) -> Tier {
+        let same_kind = self.known_devices.values().any(|device| device.kind == subject.device.kind);
+        if self.transfer.knows_device(subject) {
+            if self.transfer.knows_model(subject) { Tier::A } else { Tier::B }
+        } else if same_kind {
+            Tier::C
+        } else {
+            Tier::D
+        }
+    }
+
+    /// The plain roofline.
+    pub fn roofline(&self, subject: &Subject) -> Option<f64> {
+        let terms = terms_of(subject, &self.facts(subject), &self.devices);
+        self.roofline.base(subject, terms, None).map(|base| base.log_seconds)
+    }
+
+    /// The forecast. `None` where nothing at all is known of the model's work and no row helps.
+    pub fn predict(&self, subject: &Subject) -> Option<LogTime> {
+        let tier = self.tier(subject);
+        let anchor = self.anchored.get(&device_key(subject));
+        let log_seconds = match tier {
+            Tier::A | Tier::B => self.on_known_device(subject, tier)?,
+            Tier::C => {
+                let correction =
+                    anchor.map_or(0.0, |process| process.predict(&self.point(subject, &self.facts(subject))));
+                self.on_new_device(subject)? + correction
+            }
+            Tier::D => self.roofline(subject)?,
+        };
+        log_seconds.is_finite().then_some(LogTime { log_seconds, tier, anchored: anchor.is_some() })
+    }
+
+    fn on_known_device(&self, subject: &Subject, tier: Tier) -> Option<f64> {
+        let facts = self.facts(subject);
+        let base = self.roofline.base(subject, terms_of(subject, &facts, &self.devices), None)?;
+        let plain = || self.encoder.encode(subject, &facts, Some(base), &self.devices);
+        let thin = self.thin.as_ref().map(|thin| {
+            let process = thin.process.predict(&self.point(subject, &facts));
+            let ridge = thin.ridge.as_ref().map(|ridge| ridge.predict_row(&plain()));
+            ridge.map_or(process, |ridge| 0.75 * process + 0.25 * ridge.clamp(process - 0.5, process + 0.5))
+        });
+        let stage = if tier == Tier::A { self.pair.as_ref().or(self.family.as_ref()) } else { self.family.as_ref() };
+        let gap = if tier == Tier::A && self.pair.is_some() { Gap::Pair } else { Gap::Family };
+        let boosted = stage.map(|stage| {
+            let asked = self.transfer.ask(subject, &facts, &self.encoder);
+            self.transfer.mean_of(&asked) + self.deviation(stage, gap, &asked, &plain())
+        });
+        let residual = match (thin, boosted) {
+            (Some(thin), Some(boosted)) => {
+                // Deviations elsewhere say more than sizes do, as soon as there are any.
+                let share = if gap == Gap::Pair { self.boosted_share.max(0.6) } else { self.boosted_share };
+                share * boosted + (1.0 - share) * thin
+            }
+            (thin, boosted) => thin.or(boosted)?,
+        };
+        Some(base.log_seconds + residual)
+    }
+
+    fn deviation(&self, stage: &Stage, gap: Gap, asked: &Asked, plain: &[f64]) -> f64 {
+        let transferred = self.transfer.features(asked, gap);
+        let setting = self.transfer.setting_of(asked);
+        let ridge = setting.and_then(|setting| stage.ridges.get(setting as usize)?.as_ref());
+        let (features, linear) = stage_features(gap, ridge, plain, &transferred);
+        let trees: f64 = stage.boosting.iter().map(|trees| trees.predict_row(&features)).sum();
+        linear + trees / stage.boosting.len().max(1) as f64
+    }
+
+    /// A device that was not measured: as on known ones of its kind, moved by the difference of the rooflines.
+    fn on_new_device(&self, subject: &Subject) -> Option<f64> {
+        let spec = self.devices.find(&subject.device);
+        let mut near: Vec<(f64, &Device)> = self
+            .known_devices
+            .values()
+            .filter(|device| device.kind == subject.device.kind)
+            .map(|device| {
+                let gap = |one: Option<f64>, other: Option<f64>| match (one, other) {
+                    (Some(one), Some(other)) => (one / other).ln().powi(2),
+                    _ => 2.0,
+                };
+                let known = self.devices.find(device);
+                let peak = |spec: Option<&super::devices::DeviceSpec>| spec?.peak_tflops(subject.precision);
+                let width = |spec: Option<&super::devices::DeviceSpec>| spec?.bandwidth_gb_per_second;
+                let vendor = if device.vendor == subject.device.vendor { 0.0 } else { 1.0 };
+                (gap(peak(spec), peak(known)) + gap(width(spec), width(known)) + vendor, device)
+            })
+            .collect();
+        near.sort_by(|one, other| one.0.total_cmp(&other.0).then_with(|| one.1.name.cmp(&other.1.name)));
+        near.truncate(3);
+        let facts = self.facts(subject);
+        let terms = terms_of(subject, &facts, &self.devices);
+        let (mut sum, mut weights) = (0.0, 0.0);
+        for (distance, device) in near {
+            let like = Subject { device: device.clone(), ..subject.clone() };
+            let there = self.roofline.base(&like, terms_of(&like, &facts, &self.devices), None)?;
+            let here = self.roofline.base(subject, terms, Some(&like))?;
+            let tier = self.tier(&like);
+            let known = self.on_known_device(&like, tier)?;
+            let weight = 1.0 / (0.2 + distance);
+            sum += weight * (known + here.log_seconds - there.log_seconds);
+            weights += weight;
+        }
+        (weights > 0.0).then(|| sum / weights)
+    }
+}
+
+/// The features of the ridge: deviations elsewhere and neighbours, and sizes.
+fn linear_features(gap: Gap, plain: &[f64], transferred: &[f64]) -> Vec<f64> {
+    let mut row: Vec<f64> = match gap {
+        // Counts are no deviations.
+        Gap::Pair => [&transferred[..4], &transferred[6..8], &transferred[10..]].concat(),
+        Gap::Family => transferred.to_vec(),
+    };
+    row.extend_from_slice(&plain[..15]);
+    row
+}
+
+/// What the trees see, and what the ridge says before them.
+fn stage_features(gap: Gap, ridge: Option<&Ridge>, plain: &[f64], transferred: &[f64]) -> (Vec<f64>, f64) {
+    let linear = ridge.map(|ridge| ridge.predict_row(&linear_features(gap, plain, transferred)));
+    let mut features = plain.to_vec();
+    features.extend_from_slice(transferred);
+    features.push(linear.unwrap_or(f64::NAN));
+    (features, linear.unwrap_or(0.0))
+}
+
+fn boosted_share(rows: usize) -> f64 {
+    if rows < BOOSTED_FROM {
+        return 0.0;
+    }
+    let grown = (rows as f64 / BOOSTED_FROM as f64).ln() / (BOOSTED_ALONE as f64 / BOOSTED_FROM as f64).ln();
+    (0.3 + 0.7 * grown).min(1.0)
+}
+
+/// FNV-1a: the same number for a text in every release.
+fn hash(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
