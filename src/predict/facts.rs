@@ -84,11 +84,6 @@ impl FactBook {
         book
     }
 
-    /// Whether the model is in the book.
-    pub fn knows(&self, subject: &Subject) -> bool {
-        self.models.contains_key(&name_of(subject))
-    }
-
     /// The facts of a subject: its own, those of the same shape, those of another shape at its size.
     pub fn facts(&self, subject: &Subject) -> Facts {
         let own = Facts::of(subject);
@@ -127,6 +122,5 @@ mod tests {
         assert_eq!(book.facts(&asked).parameter_count, known.parameter_count);
         asked.model = "new".into();
         assert_eq!(book.facts(&asked).multiply_adds, None);
-        assert!(!book.knows(&asked));
     }
 }

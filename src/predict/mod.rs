@@ -1,19 +1,27 @@
 //! Forecasts of what was not measured: features, models, intervals. The only layer that sees linfa; it knows no database,
 //! no command and no clock.
 
+pub mod anchors;
 pub mod boosting;
 pub mod devices;
+mod conformal;
 mod encoder;
 mod error;
 mod facts;
+pub mod evaluate;
+pub mod forecaster;
 mod gaussian_process;
+mod memory;
+mod neighbours;
 mod ridge;
 mod roofline;
 pub mod time_model;
 mod transfer;
 
+pub use anchors::{Anchor, suggest_anchors};
 pub use devices::{DeviceSpec, DeviceTable};
 pub use error::PredictError;
+pub use forecaster::{FitOptions, Forecaster, Provenance};
 pub use time_model::{TimeModel, TimeOptions};
 
 /// Usable rows below which nothing is learned.

@@ -139,7 +139,12 @@ impl Roofline {
     pub fn base(&self, subject: &Subject, terms: Option<Terms>, like: Option<&Subject>) -> Option<Base> {
         let terms = terms?;
         let group = like.unwrap_or(subject);
-        let stretch = self.groups.get(&group_key(group)).copied().unwrap_or_else(|| self.kind_stretches(group));
+        let mut stretch = self.groups.get(&group_key(group)).copied().unwrap_or_else(|| self.kind_stretches(group));
+        if is_compiled(subject) != is_compiled(group) {
+            let kind = subject.device.kind;
+            let (own, other) = (prior(kind, is_compiled(subject)), prior(kind, is_compiled(group)));
+            stretch = std::array::from_fn(|term| stretch[term] * own[term] / other[term]);
+        }
         let parts: Terms = std::array::from_fn(|term| terms[term] * stretch[term]);
         let total: f64 = parts.iter().sum();
         (total > 0.0 && total.is_finite()).then(|| Base {

@@ -24,7 +24,7 @@ use super::encoder::{Encoder, size_of, version_number};
 use super::facts::{FactBook, Facts};
 use super::gaussian_process::{GaussianProcess, Point};
 use super::ridge::Ridge;
-use super::roofline::{Base, Roofline, terms_of};
+use super::roofline::{Base, Roofline, is_compiled, terms_of};
 use super::transfer::{Asked, Gap, Transfer, device_key, model_key};
 use crate::domain::{Device, Example, Subject, Tier};
 
@@ -36,6 +36,9 @@ const BOOSTED_ALONE: usize = 4000;
 
 /// A device with fewer rows is new, with anchors, if others of its kind have many more.
 const THIN_DEVICE: usize = 40;
+
+/// Noise, in units of the kernel, that a few rows of a new device may have: what is left there has little structure.
+const ANCHOR_NOISE: [f64; 3] = [1.5, 5.0, 15.0];
 
 /// Rows of a setting from which it has a ridge of its own.
 const RIDGE_ROWS: usize = 60;
@@ -49,11 +52,13 @@ pub struct TimeOptions {
     pub boosting: BoostingParams,
     /// Whether deviations of the same model elsewhere are used.
     pub transfer: bool,
+    /// Whether what answers for new families is fitted.
+    pub family: bool,
 }
 
 impl Default for TimeOptions {
     fn default() -> Self {
-        Self { seed: 1, boosting: BoostingParams::default(), transfer: true }
+        Self { seed: 1, boosting: BoostingParams::default(), transfer: true, family: true }
     }
 }
 
@@ -162,7 +167,7 @@ impl TimeModel {
                 .iter()
                 .map(|&at| rows[at].log_seconds - model.on_new_device(rows[at].subject).unwrap_or(rows[at].log_seconds))
                 .collect();
-            if let Some(process) = GaussianProcess::fit(points, &residuals, true) {
+            if let Some(process) = GaussianProcess::fit(points, &residuals, &ANCHOR_NOISE) {
                 model.anchored.insert(key, process);
             }
         }
@@ -210,7 +215,7 @@ impl TimeModel {
             boosted_share: boosted_share(rows.len()),
             rows: rows.len(),
         };
-        if model.boosted_share < 1.0 {
+        if model.boosted_share < 1.0 || options.family {
             model.thin = model.fit_thin(rows, &residuals, &bases, options);
         }
         if model.boosted_share > 0.0 {
@@ -220,12 +225,13 @@ impl TimeModel {
                 .map(|(row, base)| model.encoder.encode(row.subject, &row.facts, *base, &model.devices))
                 .collect();
             let stage = |gap| model.fit_stage(gap, &plain_features, options);
-            let (pair, family) = if options.transfer && model.known_devices.len() > 1 {
-                rayon::join(|| stage(Gap::Pair).map(Some), || stage(Gap::Family))
-            } else {
-                (Ok(None), stage(Gap::Family))
-            };
-            (model.pair, model.family) = (pair?, Some(family?));
+            let with_pair = options.transfer && model.known_devices.len() > 1;
+            let with_family = options.family || !with_pair;
+            let (pair, family) = rayon::join(
+                || with_pair.then(|| stage(Gap::Pair)).transpose(),
+                || with_family.then(|| stage(Gap::Family)).transpose(),
+            );
+            (model.pair, model.family) = (pair?, family?);
         }
         Ok(model)
     }
@@ -239,10 +245,10 @@ impl TimeModel {
     ) -> Option<Thin> {
         let mut chosen: Vec<usize> = (0..rows.len()).collect();
         fastrand::Rng::with_seed(options.seed).shuffle(&mut chosen);
-        chosen.truncate(GaussianProcess::MOST);
+        chosen.truncate(std::env::var("GPN").ok().and_then(|v| v.parse().ok()).unwrap_or(GaussianProcess::MOST));
         let points = chosen.iter().map(|&at| self.point_of(rows[at])).collect();
         let values: Vec<f64> = chosen.iter().map(|&at| residuals[at]).collect();
-        let process = GaussianProcess::fit(points, &values, true)?;
+        let process = GaussianProcess::fit(points, &values, &[0.05, 0.2, 0.8, 3.0])?;
         let features: Vec<Vec<f64>> = chosen
             .iter()
             .map(|&at| self.encoder.encode(rows[at].subject, &rows[at].facts, bases[at], &self.devices))
@@ -323,6 +329,45 @@ impl TimeModel {
         }
     }
 
+    /// Forgets what the same model does elsewhere: where that does not help.
+    pub fn drop_transfer(&mut self) {
+        if self.family.is_some() {
+            self.pair = None;
+        }
+    }
+
+    /// Whether deviations of the same model elsewhere are used.
+    pub fn uses_transfer(&self) -> bool {
+        self.pair.is_some()
+    }
+
+    /// Builds what is not stored; after reading a model from a file.
+    pub fn index(&mut self) {
+        self.transfer.index();
+    }
+
+    /// The device's key and kind of the devices that are known by more than a few rows.
+    pub fn known_devices(&self) -> impl Iterator<Item = (&String, &Device)> {
+        self.known_devices.iter()
+    }
+
+    /// What the rows of a thinly known device missed when they were left out.
+    pub fn anchor_errors(&self, subject: &Subject) -> Option<&[f64]> {
+        self.anchored.get(&device_key(subject)).map(GaussianProcess::left_out)
+    }
+
+    /// A name for what answers.
+    pub fn name(&self) -> String {
+        let parts = [
+            Some("roofline"),
+            self.thin.as_ref().map(|_| "gaussian process"),
+            self.thin.as_ref().and_then(|thin| thin.ridge.as_ref()).map(|_| "ridge"),
+            self.family.as_ref().map(|_| "boosting"),
+            self.pair.as_ref().map(|_| "transfer"),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(" + ")
+    }
+
     /// The facts of a subject, with what rows of the same model say.
     pub fn facts(&self, subject: &Subject) -> Facts {
         self.book.facts(subject)
@@ -336,6 +381,10 @@ impl TimeModel {
     /// Whether something was measured on the device, be it a few rows.
     pub fn knows_device(&self, subject: &Subject) -> bool {
         self.transfer.knows_device(subject) || self.anchored.contains_key(&device_key(subject))
+    }
+
+    fn knows_way(&self, subject: &Subject) -> Option<bool> {
+        self.transfer.knows_way(&device_key(subject), subject.mode, is_compiled(subject))
     }
 
     /// How far a forecast of the subject reaches.
@@ -361,6 +410,8 @@ impl TimeModel {
         let tier = self.tier(subject);
         let anchor = self.anchored.get(&device_key(subject));
         let log_seconds = match tier {
+            // Whether it is compiled changes the work as another device does.
+            Tier::A | Tier::B if self.knows_way(subject) == Some(false) => self.on_new_device(subject)?,
             Tier::A | Tier::B => self.on_known_device(subject, tier)?,
             Tier::C => {
                 let correction =
@@ -381,21 +432,33 @@ impl TimeModel {
             let ridge = thin.ridge.as_ref().map(|ridge| ridge.predict_row(&plain()));
             ridge.map_or(process, |ridge| 0.75 * process + 0.25 * ridge.clamp(process - 0.5, process + 0.5))
         });
-        let stage = if tier == Tier::A { self.pair.as_ref().or(self.family.as_ref()) } else { self.family.as_ref() };
-        let gap = if tier == Tier::A && self.pair.is_some() { Gap::Pair } else { Gap::Family };
+        let asked = self.transfer.ask(subject, &facts, &self.encoder);
+        let (stage, gap) = match (&self.pair, &self.family) {
+            (Some(pair), Some(_)) if tier == Tier::A => (Some(pair), Gap::Pair),
+            (Some(pair), None) => (Some(pair), Gap::Pair),
+            (_, family) => (family.as_ref(), Gap::Family),
+        };
         let boosted = stage.map(|stage| {
-            let asked = self.transfer.ask(subject, &facts, &self.encoder);
             self.transfer.mean_of(&asked) + self.deviation(stage, gap, &asked, &plain())
         });
         let residual = match (thin, boosted) {
+            (Some(_), Some(boosted)) if gap == Gap::Pair && self.boosted_share >= 1.0 => boosted,
             (Some(thin), Some(boosted)) => {
                 // Deviations elsewhere say more than sizes do, as soon as there are any.
-                let share = if gap == Gap::Pair { self.boosted_share.max(0.6) } else { self.boosted_share };
+                let share = match gap {
+                    Gap::Pair => self.boosted_share.max(0.6),
+                    Gap::Family => self.boosted_share.min(std::env::var("SH").ok().and_then(|v| v.parse().ok()).unwrap_or(0.5)),
+                };
                 share * boosted + (1.0 - share) * thin
             }
             (thin, boosted) => thin.or(boosted)?,
         };
-        Some(base.log_seconds + residual)
+        // What the model did on this very device, in another way or at another batch size, holds here by and large.
+        let measured = self.transfer.measured_here(&asked);
+        let corrected = measured.map_or(residual, |(deviation, weight)| {
+            weight * (self.transfer.mean_of(&asked) + deviation) + (1.0 - weight) * residual
+        });
+        Some(base.log_seconds + corrected)
     }
 
     fn deviation(&self, stage: &Stage, gap: Gap, asked: &Asked, plain: &[f64]) -> f64 {
@@ -432,17 +495,37 @@ impl TimeModel {
         let terms = terms_of(subject, &facts, &self.devices);
         let (mut sum, mut weights) = (0.0, 0.0);
         for (distance, device) in near {
-            let like = Subject { device: device.clone(), ..subject.clone() };
+            let mut like = Subject { device: device.clone(), ..subject.clone() };
+            let compiled = is_compiled(subject);
+            if self.transfer.knows_way(&device_key(&like), subject.mode, compiled) == Some(false) {
+                like.parameters.insert("compiled".to_owned(), (!compiled).into());
+                if compiled {
+                    like.parameters.remove("compiled");
+                }
+            }
             let there = self.roofline.base(&like, terms_of(&like, &facts, &self.devices), None)?;
             let here = self.roofline.base(subject, terms, Some(&like))?;
             let tier = self.tier(&like);
             let known = self.on_known_device(&like, tier)?;
             let weight = 1.0 / (0.2 + distance);
-            sum += weight * (known + here.log_seconds - there.log_seconds);
+            let moved = moved(known, there, here);
+            sum += weight * moved;
             weights += weight;
         }
         (weights > 0.0).then(|| sum / weights)
     }
+}
+
+/// A time on a known device, moved to another. What the model took there beyond its roofline is no arithmetic: the share of
+/// the arithmetic is that of the time it really took.
+fn moved(known: f64, there: Base, here: Base) -> f64 {
+    let plain = here.log_seconds - there.log_seconds;
+    let arithmetic = (here.compute_share / there.compute_share * plain.exp()).max(1e-6);
+    let rest_here = (1.0 - here.compute_share) * plain.exp();
+    let rest = rest_here / (1.0 - there.compute_share).max(1e-6);
+    let share = (there.compute_share * (there.log_seconds - known).exp()).clamp(0.02, 0.9);
+    let ratio = share * arithmetic + (1.0 - share) * rest;
+    if ratio.is_finite() && ratio > 0.0 { known + ratio.ln() } else { known + plain }
 }
 
 /// The features of the ridge: deviations elsewhere and neighbours, and sizes.

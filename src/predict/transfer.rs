@@ -234,6 +234,15 @@ impl Transfer {
         self.devices.contains_key(&device_key(subject))
     }
 
+    /// Whether something was measured on the device in this mode, compiled or not as it is asked for; `None` where the device
+    /// is not known in this mode at all.
+    pub fn knows_way(&self, device: &str, mode: Mode, compiled: bool) -> Option<bool> {
+        let device = *self.devices.get(device)?;
+        let mut there = self.settings.iter().filter(|setting| setting.device == device && setting.mode == mode).peekable();
+        there.peek()?;
+        Some(there.any(|setting| setting.compiled == compiled))
+    }
+
     /// Whether the model was measured at this shape.
     pub fn knows_model(&self, subject: &Subject) -> bool {
         self.models.contains_key(&model_key(subject))
@@ -292,6 +301,26 @@ impl Transfer {
             }
         }
         columns
+    }
+
+    /// The deviation of the same model on the same device, and how far it holds, between 0 and 1: most where only the batch
+    /// size differs.
+    pub fn measured_here(&self, asked: &Asked) -> Option<(f64, f64)> {
+        let mut best: Option<(f64, f64)> = None;
+        let rows = asked.model.and_then(|model| self.by_model.get(&model)).into_iter().flatten();
+        for row in rows.map(|&row| &self.rows[row as usize]) {
+            let setting = &self.settings[row.setting as usize];
+            if setting.device != asked.setting.device || setting.mode != asked.setting.mode {
+                continue;
+            }
+            let same = if Some(row.setting) == asked.setting_id { 0.9 } else { 0.4 };
+            let batch = f64::from((row.sizes[4] - asked.sizes[4]).abs());
+            let weight = same * (-batch / 2.0).exp();
+            if best.is_none_or(|(_, most)| weight > most) {
+                best = Some((row.deviation, weight));
+            }
+        }
+        best
     }
 
     /// What is known from elsewhere: of the same model (for a pair), and of neighbours. NaN where nothing is.

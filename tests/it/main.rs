@@ -13,5 +13,6 @@ mod faults;
 mod infer;
 mod layers;
 mod maintain;
+mod prediction;
 mod query;
 mod run;
