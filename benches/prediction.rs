@@ -6,8 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use benchdb::domain::configuration::sha256_hex;
 use benchdb::domain::Example;
+use benchdb::domain::configuration::sha256_hex;
 use benchdb::exchange::{ColumnMap, ExchangeError, Head, importer_for};
 use benchdb::predict::evaluate::{Protocol, score, try_protocol};
 use benchdb::predict::{DeviceTable, FitOptions, Forecaster};
@@ -33,8 +33,7 @@ fn examples(folder: &Path) -> Result<Vec<Example>, Box<dyn Error>> {
     for file in files {
         let (path, bytes) = (file.to_string_lossy().into_owned(), std::fs::read(&file)?);
         let importer = importer_for::<Failure>(&Head::new(&path, &bytes), &ColumnMap::default())?;
-        let source =
-            ImportSource { path: path.clone(), format: "timm-csv".into(), content_sha256: sha256_hex(&bytes) };
+        let source = ImportSource { path: path.clone(), format: "timm-csv".into(), content_sha256: sha256_hex(&bytes) };
         store.import_runs::<Failure>(&source, false, |sink| {
             importer.read(&path, &mut bytes.as_slice(), sink).map(drop)
         })?;

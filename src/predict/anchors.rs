@@ -58,9 +58,9 @@ pub fn suggest_anchors(model: &TimeModel, candidates: &[Subject], measured: &[&S
             let column = &covariance[at * size..(at + 1) * size];
             column.iter().map(|value| value * value).sum::<f64>() / (column[at].max(0.0) + NOISE)
         };
-        let best = (0..size).filter(|&at| free[at]).max_by(|&one, &other| {
-            gain(one).total_cmp(&gain(other)).then(other.cmp(&one))
-        });
+        let best = (0..size)
+            .filter(|&at| free[at])
+            .max_by(|&one, &other| gain(one).total_cmp(&gain(other)).then(other.cmp(&one)));
         let Some(best) = best else { break };
         free[best] = false;
         let column = covariance[best * size..(best + 1) * size].to_vec();

@@ -45,9 +45,9 @@ pub struct BoostingParams {
 impl Default for BoostingParams {
     fn default() -> Self {
         Self {
-            rounds: 300,
+            rounds: 200,
             learning_rate: 0.06,
-            leaves: 24,
+            leaves: 48,
             leaf_rows: 8,
             shrinkage: 2.0,
             row_share: 0.6,

@@ -121,7 +121,9 @@ mod tests {
     fn each_device_has_its_own_reach_and_a_new_one_the_widest() {
         let mut calibration = Calibration::default();
         let residuals: Vec<(String, f64)> = (1..=100)
-            .flat_map(|size| [("fine".to_owned(), f64::from(size) / 1000.0), ("wild".to_owned(), f64::from(size) / 100.0)])
+            .flat_map(|size| {
+                [("fine".to_owned(), f64::from(size) / 1000.0), ("wild".to_owned(), f64::from(size) / 100.0)]
+            })
             .collect();
         calibration.learn(Tier::B, &residuals);
         assert!((calibration.reach(Tier::B, "fine").ninety - 0.091).abs() < 1e-9);

@@ -185,7 +185,7 @@ pub fn try_protocol(
             let several = |device: &Device| known.values().filter(|other| other.kind == device.kind).count() > 1;
             let tested = known.iter().filter(|(_, device)| several(device)).map(|(key, _)| key.clone());
             // Few anchors depend on the draw: it is repeated.
-            let draws = if anchors == 0 { 1 } else { folds.min(5) };
+            let draws = if anchors == 0 { 1 } else { folds.min(3) };
             let hide = |device: String| (0..draws).map(move |draw| (device.clone(), draw)).collect::<Vec<_>>();
             tested
                 .flat_map(hide)
@@ -225,10 +225,8 @@ pub fn try_protocol(
 pub fn score(examples: &[Example], protocol: Protocol, trials: &[Trial]) -> Vec<Score> {
     let mut scores = Vec::new();
     for (place, answerer) in Answerer::ALL.into_iter().enumerate() {
-        let errors: Vec<f64> = trials
-            .iter()
-            .filter_map(|trial| Some((trial.answers[place]? / trial.truth - 1.0).abs()))
-            .collect();
+        let errors: Vec<f64> =
+            trials.iter().filter_map(|trial| Some((trial.answers[place]? / trial.truth - 1.0).abs())).collect();
         let Some(median) = crate::stats::median(&errors) else { continue };
         let share = |count: usize, of: usize| count as f64 / of.max(1) as f64;
         let learned = answerer == Answerer::Learned;

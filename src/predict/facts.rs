@@ -1,6 +1,6 @@
 //! What is known of a model's work, and what another row of the same model says where one does not.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +61,7 @@ impl Facts {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FactBook {
     /// By the model's name and variant: shapes with their facts.
-    models: HashMap<String, Vec<(String, Facts)>>,
+    models: BTreeMap<String, Vec<(String, Facts)>>,
 }
 
 fn name_of(subject: &Subject) -> String {

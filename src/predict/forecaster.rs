@@ -174,9 +174,8 @@ impl Forecaster {
     }
 
     fn check(&self, subject: &Subject, multiply_adds: Option<f64>) -> Result<(), PredictError> {
-        let bad = |reason: &str| {
-            Err(PredictError::BadQuestion { model: subject.model.clone(), reason: reason.to_owned() })
-        };
+        let bad =
+            |reason: &str| Err(PredictError::BadQuestion { model: subject.model.clone(), reason: reason.to_owned() });
         if subject.batch_size == 0 {
             return bad("a batch of 0 samples takes no time");
         }
@@ -221,8 +220,7 @@ impl Forecaster {
         if head.format != FORMAT {
             return Err(PredictError::OtherVersion { found: head.format, known: FORMAT });
         }
-        let mut forecaster: Self =
-            serde_json::from_str(text).map_err(|source| PredictError::NotAModel { source })?;
+        let mut forecaster: Self = serde_json::from_str(text).map_err(|source| PredictError::NotAModel { source })?;
         forecaster.time.index();
         Ok(forecaster)
     }

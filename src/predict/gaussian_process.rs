@@ -139,8 +139,7 @@ impl GaussianProcess {
         let mean = crate::stats::median(residuals)?;
         let targets: Vec<f64> = residuals.iter().map(|residual| residual - mean).collect();
         let mut best: Option<(f64, Self)> = None;
-        let lengths: &[f64] = if size > 500 { &[1.0] } else { &[1.0, 2.5] };
-        for &length in lengths {
+        for length in [1.0, 2.5] {
             let mut gram = vec![0.0; size * size];
             for row in 0..size {
                 for column in 0..=row {

@@ -75,7 +75,8 @@ impl MemoryModel {
     pub fn fit(examples: &[&Example], book: &FactBook) -> Self {
         let mut ratios: Vec<([String; 3], f64)> = Vec::new();
         for example in examples {
-            for (memory, value) in [(Memory::Host, example.host_memory_mb), (Memory::Device, example.device_memory_mb)] {
+            for (memory, value) in [(Memory::Host, example.host_memory_mb), (Memory::Device, example.device_memory_mb)]
+            {
                 let measured = value.filter(|value| value.is_finite() && *value > 0.0);
                 let expected = arithmetic_mb(&example.subject, &book.facts(&example.subject), memory);
                 if let Some((measured, expected)) = measured.zip(expected) {

@@ -3,12 +3,12 @@
 
 pub mod anchors;
 pub mod boosting;
-pub mod devices;
 mod conformal;
+pub mod devices;
 mod encoder;
 mod error;
-mod facts;
 pub mod evaluate;
+mod facts;
 pub mod forecaster;
 mod gaussian_process;
 mod memory;

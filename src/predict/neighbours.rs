@@ -79,7 +79,14 @@ mod tests {
             let mut one = subject("resnet50", device);
             one.multiply_adds = Some(work);
             let throughput = Some(rate);
-            Example { subject: one, throughput, latency_ms: None, host_memory_mb: None, device_memory_mb: None, runs: 1 }
+            Example {
+                subject: one,
+                throughput,
+                latency_ms: None,
+                host_memory_mb: None,
+                device_memory_mb: None,
+                runs: 1,
+            }
         };
         let rows = [example("a", 1e9, 100.0), example("a", 1e10, 10.0), example("b", 2e9, 7.0)];
         let known = Neighbours::new(&rows.iter().collect::<Vec<_>>());

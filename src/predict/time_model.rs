@@ -37,8 +37,11 @@ const BOOSTED_ALONE: usize = 4000;
 /// A device with fewer rows is new, with anchors, if others of its kind have many more.
 const THIN_DEVICE: usize = 40;
 
+/// Share of the trees in forecasts for new families, at most: sizes and words go on more smoothly in the Gaussian process.
+const FAMILY_SHARE: f64 = 0.7;
+
 /// Noise, in units of the kernel, that a few rows of a new device may have: what is left there has little structure.
-const ANCHOR_NOISE: [f64; 3] = [1.5, 5.0, 15.0];
+const ANCHOR_NOISE: [f64; 2] = [3.0, 10.0];
 
 /// Rows of a setting from which it has a ridge of its own.
 const RIDGE_ROWS: usize = 60;
@@ -245,7 +248,7 @@ impl TimeModel {
     ) -> Option<Thin> {
         let mut chosen: Vec<usize> = (0..rows.len()).collect();
         fastrand::Rng::with_seed(options.seed).shuffle(&mut chosen);
-        chosen.truncate(std::env::var("GPN").ok().and_then(|v| v.parse().ok()).unwrap_or(GaussianProcess::MOST));
+        chosen.truncate(GaussianProcess::MOST);
         let points = chosen.iter().map(|&at| self.point_of(rows[at])).collect();
         let values: Vec<f64> = chosen.iter().map(|&at| residuals[at]).collect();
         let process = GaussianProcess::fit(points, &values, &[0.05, 0.2, 0.8, 3.0])?;
@@ -438,16 +441,14 @@ impl TimeModel {
             (Some(pair), None) => (Some(pair), Gap::Pair),
             (_, family) => (family.as_ref(), Gap::Family),
         };
-        let boosted = stage.map(|stage| {
-            self.transfer.mean_of(&asked) + self.deviation(stage, gap, &asked, &plain())
-        });
+        let boosted = stage.map(|stage| self.transfer.mean_of(&asked) + self.deviation(stage, gap, &asked, &plain()));
         let residual = match (thin, boosted) {
             (Some(_), Some(boosted)) if gap == Gap::Pair && self.boosted_share >= 1.0 => boosted,
             (Some(thin), Some(boosted)) => {
                 // Deviations elsewhere say more than sizes do, as soon as there are any.
                 let share = match gap {
                     Gap::Pair => self.boosted_share.max(0.6),
-                    Gap::Family => self.boosted_share.min(std::env::var("SH").ok().and_then(|v| v.parse().ok()).unwrap_or(0.5)),
+                    Gap::Family => self.boosted_share.min(FAMILY_SHARE),
                 };
                 share * boosted + (1.0 - share) * thin
             }

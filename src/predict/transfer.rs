@@ -238,7 +238,8 @@ impl Transfer {
     /// is not known in this mode at all.
     pub fn knows_way(&self, device: &str, mode: Mode, compiled: bool) -> Option<bool> {
         let device = *self.devices.get(device)?;
-        let mut there = self.settings.iter().filter(|setting| setting.device == device && setting.mode == mode).peekable();
+        let mut there =
+            self.settings.iter().filter(|setting| setting.device == device && setting.mode == mode).peekable();
         there.peek()?;
         Some(there.any(|setting| setting.compiled == compiled))
     }
