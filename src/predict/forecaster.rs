@@ -17,7 +17,7 @@ use crate::domain::{DeviceKind, Example, Forecast, Prediction, Subject, Tier};
 pub const FORMAT: u32 = 1;
 
 /// Rows from which calibration tries some of the folds instead of all.
-const MANY: usize = 3000;
+const MANY: usize = 600;
 
 /// Folds over pairs and over families.
 const FOLDS: usize = 6;
@@ -244,8 +244,8 @@ fn calibrate(examples: &[&Example], devices: &DeviceTable, options: &FitOptions,
     let pairs = folds_of(examples.iter().map(|example| pair_key(&example.subject)).collect(), FOLDS, seed);
     let families = examples.iter().map(|example| example.subject.leading_word().to_owned()).collect();
     let families = folds_of(families, FOLDS, seed ^ 1);
-    let tried = if many { 2 } else { FOLDS };
-    let split = |is_test: &dyn Fn(&Example) -> bool, options: &TimeOptions| {
+    let (tried_pairs, tried_families) = if many { (1, 2) } else { (FOLDS, FOLDS) };
+    let split = |is_test: &(dyn Fn(&Example) -> bool + Sync), options: &TimeOptions| {
         let (test, train): (Vec<&Example>, Vec<&Example>) = examples.iter().copied().partition(|one| is_test(one));
         if test.is_empty() {
             return None;
@@ -255,19 +255,46 @@ fn calibrate(examples: &[&Example], devices: &DeviceTable, options: &FitOptions,
         Some((residuals, model, test))
     };
     let with_transfer = time.uses_transfer();
-    let (mut of_pairs, mut without) = (Vec::new(), Vec::new());
-    for fold in 0..tried {
-        let both = !with_transfer || !many;
-        let options = TimeOptions { family: both, transfer: with_transfer, ..options.time.clone() };
-        let Some((residuals, mut model, test)) = split(&|one| pairs[&pair_key(&one.subject)] == fold, &options) else {
-            continue;
-        };
-        of_pairs.extend(residuals);
-        if with_transfer && !many {
-            model.drop_transfer();
-            without.extend(missed(&model, &test));
+    let try_pairs = || {
+        let (mut of_pairs, mut without) = (Vec::new(), Vec::new());
+        for fold in 0..tried_pairs {
+            let both = !with_transfer || !many;
+            let options = TimeOptions { family: both, transfer: with_transfer, ..options.time.clone() };
+            let Some((residuals, mut model, test)) = split(&|one| pairs[&pair_key(&one.subject)] == fold, &options)
+            else {
+                continue;
+            };
+            of_pairs.extend(residuals);
+            if with_transfer && !many {
+                model.drop_transfer();
+                without.extend(missed(&model, &test));
+            }
         }
-    }
+        (of_pairs, without)
+    };
+    let try_families = || {
+        let mut of_families = Vec::new();
+        for fold in 0..tried_families {
+            let options = TimeOptions { transfer: false, family: true, ..options.time.clone() };
+            let family = |one: &Example| families[one.subject.leading_word()] == fold;
+            of_families.extend(split(&family, &options).map(|(residuals, ..)| residuals).unwrap_or_default());
+        }
+        of_families
+    };
+    let devices_left_out = left_out(time, if many { 2 } else { LEFT_OUT_DEVICES });
+    let try_devices = || {
+        let mut of_devices = Vec::new();
+        for (key, device) in devices_left_out {
+            let options = TimeOptions { family: false, ..options.time.clone() };
+            let is_test = |one: &Example| device_key(&one.subject) == key;
+            if let Some((residuals, ..)) = split(&is_test, &options) {
+                of_devices.extend(residuals.into_iter().map(|(_, residual)| (device.to_string(), residual)));
+            }
+        }
+        of_devices
+    };
+    let ((mut of_pairs, without), (of_families, of_devices)) =
+        rayon::join(try_pairs, || rayon::join(try_families, try_devices));
     let typical = |residuals: &[(String, f64)]| {
         crate::stats::median(&residuals.iter().map(|(_, residual)| residual.abs()).collect::<Vec<_>>())
     };
@@ -278,31 +305,21 @@ fn calibrate(examples: &[&Example], devices: &DeviceTable, options: &FitOptions,
         of_pairs = without;
     }
     calibration.learn(Tier::A, &of_pairs);
-    let mut of_families = Vec::new();
-    for fold in 0..tried {
-        let options = TimeOptions { transfer: false, family: true, ..options.time.clone() };
-        let family = |one: &Example| families[one.subject.leading_word()] == fold;
-        of_families.extend(split(&family, &options).map(|(residuals, ..)| residuals).unwrap_or_default());
-    }
     calibration.learn(Tier::B, &of_families);
-    let mut of_devices = Vec::new();
-    for (key, device) in left_out(time) {
-        let options = TimeOptions { family: false, ..options.time.clone() };
-        let is_test = |one: &Example| device_key(&one.subject) == key;
-        if let Some((residuals, ..)) = split(&is_test, &options) {
-            of_devices.extend(residuals.into_iter().map(|(_, residual)| (device.to_string(), residual)));
-        }
-    }
     calibration.learn(Tier::C, &of_devices);
     calibration
 }
 
 /// The devices that are left out in turn: those with another of their kind.
-fn left_out(time: &TimeModel) -> Vec<(String, DeviceKind)> {
+fn left_out(time: &TimeModel, most: usize) -> Vec<(String, DeviceKind)> {
     let mut kinds: BTreeMap<DeviceKind, usize> = BTreeMap::new();
     for (_, device) in time.known_devices() {
         *kinds.entry(device.kind).or_default() += 1;
     }
     let several = time.known_devices().filter(|(_, device)| kinds[&device.kind] > 1);
-    several.map(|(key, device)| (key.clone(), device.kind)).take(LEFT_OUT_DEVICES).collect()
+    let mut left_out: Vec<_> = several.map(|(key, device)| (key.clone(), device.kind)).collect();
+    // Most questions about new devices are about GPUs.
+    left_out.sort_by_key(|(_, kind)| *kind != DeviceKind::Gpu);
+    left_out.truncate(most);
+    left_out
 }

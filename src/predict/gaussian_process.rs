@@ -59,6 +59,9 @@ pub(super) fn kernel(one: &Point, other: &Point, length: f64) -> f64 {
         + same(one.model == other.model, MODEL)
 }
 
+/// Rows by which length and noise are chosen.
+const CHOOSERS: usize = 160;
+
 /// A fitted process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GaussianProcess {
@@ -132,14 +135,25 @@ impl GaussianProcess {
 
     /// Fits residuals, with the best of these noises (in units of the kernel). `None` without rows, or where they cannot be fitted at all.
     pub fn fit(points: Vec<Point>, residuals: &[f64], noises: &[f64]) -> Option<Self> {
+        let choosers = points.len().min(CHOOSERS).min(residuals.len());
+        if choosers < points.len() {
+            let (_, length, noise) =
+                Self::choose(points[..choosers].to_vec(), &residuals[..choosers], &[1.0, 2.5], noises)?;
+            return Self::choose(points, residuals, &[length], &[noise]).map(|(process, ..)| process);
+        }
+        Self::choose(points, residuals, &[1.0, 2.5], noises).map(|(process, ..)| process)
+    }
+
+    /// The best of these lengths and noises, with both.
+    fn choose(points: Vec<Point>, residuals: &[f64], lengths: &[f64], noises: &[f64]) -> Option<(Self, f64, f64)> {
         let size = points.len();
         if size == 0 || size != residuals.len() {
             return None;
         }
         let mean = crate::stats::median(residuals)?;
         let targets: Vec<f64> = residuals.iter().map(|residual| residual - mean).collect();
-        let mut best: Option<(f64, Self)> = None;
-        for length in [1.0, 2.5] {
+        let mut best: Option<(f64, Self, f64)> = None;
+        for &length in lengths {
             let mut gram = vec![0.0; size * size];
             for row in 0..size {
                 for column in 0..=row {
@@ -148,7 +162,7 @@ impl GaussianProcess {
                     gram[column * size + row] = value;
                 }
             }
-            for noise in noises {
+            for &noise in noises {
                 let mut noisy = gram.clone();
                 (0..size).for_each(|row| noisy[row * size + row] += noise);
                 let Some(lower) = cholesky(noisy, size) else { continue };
@@ -157,12 +171,15 @@ impl GaussianProcess {
                     weights.iter().zip(&diagonal).map(|(weight, inverse)| weight / inverse).collect();
                 // The mean of absolute errors: one row that went wrong must not decide.
                 let error = left_out.iter().map(|error| error.abs()).sum::<f64>() / size as f64;
-                if error.is_finite() && best.as_ref().is_none_or(|(least, _)| error < *least) {
-                    best = Some((error, Self { mean, length, points: points.clone(), weights, left_out }));
+                if error.is_finite() && best.as_ref().is_none_or(|(least, ..)| error < *least) {
+                    best = Some((error, Self { mean, length, points: points.clone(), weights, left_out }, noise));
                 }
             }
         }
-        best.map(|(_, process)| process)
+        best.map(|(_, process, noise)| {
+            let length = process.length;
+            (process, length, noise)
+        })
     }
 
     /// The residual that is to be expected of a row.

@@ -28,7 +28,8 @@ struct Runs {
 
 impl Runs {
     fn finish(mut self) -> Example {
-        let [throughput, p50, mean, host, device, multiply_adds, activations] = self.values.each_mut().map(median);
+        let [throughput, p50, mean, host, device, multiply_adds, activations] =
+            self.values.each_mut().map(|values| median(values));
         // The model's own cost is that of one shape; a run that says its own is right.
         self.subject.multiply_adds = multiply_adds.or(self.subject.multiply_adds);
         self.subject.activation_count = activations.or(self.subject.activation_count);
@@ -44,7 +45,7 @@ impl Runs {
 }
 
 /// The middle value, or the mean of the two in the middle; sorts. `None` for no value.
-fn median(values: &mut Vec<f64>) -> Option<f64> {
+fn median(values: &mut [f64]) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;
     let lower = values[(values.len() - 1) / 2];
