@@ -19,6 +19,9 @@ pub const FORMAT: u32 = 1;
 /// Rows from which calibration tries some of the folds instead of all.
 const MANY: usize = 600;
 
+/// Rows that a fold of the calibration trains on, about.
+const TRAINED: usize = 16_000;
+
 /// Folds over pairs and over families.
 const FOLDS: usize = 6;
 
@@ -250,6 +253,9 @@ fn calibrate(examples: &[&Example], devices: &DeviceTable, options: &FitOptions,
         if test.is_empty() {
             return None;
         }
+        // Intervals of half the rows are a little wide; a fit of all would take too long.
+        let step = train.len().div_ceil(TRAINED).max(1);
+        let train: Vec<&Example> = train.into_iter().step_by(step).collect();
         let model = TimeModel::fit(&train, devices, options).ok()?;
         let residuals = missed(&model, &test);
         Some((residuals, model, test))
