@@ -121,7 +121,7 @@ CREATE TABLE run (
     duration_s        REAL CHECK (duration_s >= 0),
     status            TEXT NOT NULL CHECK (status IN ('ok', 'failed', 'out_of_memory', 'unsupported', 'interrupted')),
     validity          TEXT NOT NULL CHECK (validity IN
-                          ('valid', 'too_few_samples', 'throttled', 'not_measured')),
+                          ('valid', 'too_few_samples', 'throttled', 'failed_iterations', 'not_measured')),
     stop_reason       TEXT CHECK (stop_reason IN
                           ('completed', 'precision_reached', 'max_time', 'error', 'interrupted')),
     iterations        INTEGER NOT NULL DEFAULT 0 CHECK (iterations >= 0),
@@ -138,7 +138,7 @@ CREATE INDEX run_started ON run (started_at);
 CREATE INDEX run_import_batch ON run (import_batch_id) WHERE import_batch_id IS NOT NULL;
 CREATE INDEX run_artifact ON run (artifact_id) WHERE artifact_id IS NOT NULL;
 CREATE INDEX run_environment ON run (environment_id);
-CREATE INDEX run_not_ok ON run (started_at, status, configuration_id) WHERE status <> 'ok';
+CREATE INDEX run_not_ok ON run (status, started_at) WHERE status <> 'ok';
 
 CREATE TABLE planned_run (
     id                   INTEGER PRIMARY KEY,

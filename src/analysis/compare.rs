@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::{Facts, Iterations};
+use super::facts::{Facts, Iterations, RunValues};
 use crate::domain::{Identity, Part};
 use crate::stats::{Interval, PairedGroups, RatioEstimate, Replicate, geometric_mean_ratio, median};
 
@@ -56,7 +56,8 @@ impl Reference {
         text.split(',').map(one).collect::<Result<Vec<_>, String>>().map(Self)
     }
 
-    fn matches(&self, identity: &Identity) -> bool {
+    /// Whether a configuration may be the reference.
+    pub fn matches(&self, identity: &Identity) -> bool {
         self.0.iter().all(|(part, wanted)| {
             let has = identity.get(*part).to_lowercase();
             let wanted = wanted.to_lowercase();
@@ -134,29 +135,38 @@ pub fn compare(facts: &[Facts], reference: &Reference, same_work: &[Part]) -> Ve
 pub fn speed_up(reference: &Facts, candidate: &Facts, by_rate: bool) -> Option<f64> {
     let of_times =
         reference.latency_ms().zip(candidate.latency_ms()).filter(|_| !by_rate).map(|(before, after)| before / after);
-    let of_rates = || reference.throughput().zip(candidate.throughput()).map(|(before, after)| after / before);
-    of_times.or_else(of_rates).filter(|ratio| ratio.is_finite() && *ratio > 0.0)
+    let ratio =
+        |rate: fn(&Facts) -> Option<f64>| rate(reference).zip(rate(candidate)).map(|(before, after)| after / before);
+    of_times
+        .or_else(|| ratio(Facts::throughput))
+        .or_else(|| ratio(Facts::tokens))
+        .filter(|ratio| ratio.is_finite() && *ratio > 0.0)
 }
 
 /// Geometric means of the speed-ups of each contender over the works that it and the reference did, the fastest first. A
 /// contender that did one work in several ways (batch sizes, where they may differ) counts with the fastest.
 pub fn overall(facts: &[Facts], compared: &[Compared], same_work: &[Part], iterations: &Iterations) -> Vec<Overall> {
     let by_rate = !same_work.contains(&Part::BatchSize);
-    let mut contenders: BTreeMap<Identity, Vec<(usize, usize, f64)>> = BTreeMap::new();
+    // By contender, and within it by reference: a reference stands for one work.
+    let mut best: BTreeMap<Identity, BTreeMap<usize, (usize, f64)>> = BTreeMap::new();
     for row in compared {
         if let (Some(reference), Some(speed_up)) = (row.reference, row.speed_up)
             && reference != row.index
         {
             let contender = facts[row.index].identity.only(&CONTENDER);
-            let pairs: &mut Vec<(usize, usize, f64)> = contenders.entry(contender).or_default();
-            // The rows of one work stand one after the other.
-            match pairs.last_mut().filter(|(other, ..)| *other == reference) {
-                Some(best) if best.2 < speed_up => *best = (reference, row.index, speed_up),
-                Some(_) => {}
-                None => pairs.push((reference, row.index, speed_up)),
+            let known = best.entry(contender).or_default().entry(reference).or_insert((row.index, speed_up));
+            if known.1 < speed_up {
+                *known = (row.index, speed_up);
             }
         }
     }
+    let contenders: BTreeMap<Identity, Vec<(usize, usize, f64)>> = best
+        .into_iter()
+        .map(|(contender, works)| {
+            let pairs = works.into_iter().map(|(reference, (index, speed_up))| (reference, index, speed_up));
+            (contender, pairs.collect())
+        })
+        .collect();
     let draws = |side: usize| {
         let latencies = &facts[side].latencies;
         // Runs without iterations are drawn all at once.
@@ -191,14 +201,16 @@ fn estimate(
     resamples: usize,
 ) -> Option<RatioEstimate> {
     // A pair is compared by what both have: latencies, or rates as times of a sample.
-    let sides: Vec<[Vec<(Option<i64>, f64)>; 2]> = pairs
+    let sides: Vec<[RunValues; 2]> = pairs
         .iter()
         .map(|(reference, index, _)| {
             let (one, other) = (&facts[*reference], &facts[*index]);
             if !by_rate && one.latency_ms().is_some() && other.latency_ms().is_some() {
                 return [one.latencies.clone(), other.latencies.clone()];
             }
-            [one, other].map(|fact| fact.throughput().map(|rate| (None, 1.0 / rate)).into_iter().collect())
+            let by_samples = one.throughput().is_some() && other.throughput().is_some();
+            let rate = |fact: &Facts| if by_samples { fact.throughput() } else { fact.tokens() };
+            [one, other].map(|fact| rate(fact).map(|rate| (None, 1.0 / rate)).into_iter().collect())
         })
         .collect();
     let none: &[f64] = &[];

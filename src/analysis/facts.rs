@@ -1,12 +1,13 @@
 //! What the record says of one configuration: medians over its valid runs, and how sure they are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use crate::domain::metric::find_metric;
-use crate::domain::{Identity, Metric, Series, Validity};
+use crate::domain::metric::{PEAK_MEMORY, find_metric};
+use crate::domain::text::counted;
+use crate::domain::{Environment, Identity, Metric, Part, Series, Validity};
 use crate::stats::{median_interval, quantile, sorted};
 
-/// The metrics that answers are made of; the two latencies come first.
+/// The metrics that answers are made of. The two latencies come first; the first [`COMPARED`] stand in a comparison.
 const METRICS: [&str; 14] = [
     "latency_p50_ms",
     "latency_mean_ms",
@@ -16,13 +17,20 @@ const METRICS: [&str; 14] = [
     "memory_host_peak_mb",
     "energy_per_sample_j",
     "power_mean_w",
-    "power_peak_w",
     "accuracy_top1",
     "fidelity_relative_error",
+    "power_peak_w",
     "startup_ms",
     "first_inference_ms",
     "model_size_mb",
 ];
+
+const COMPARED: usize = 10;
+
+/// The metrics that a comparison shows of each configuration.
+pub fn compared_metrics() -> &'static [&'static str] {
+    &METRICS[..COMPARED]
+}
 
 /// Confidence of the intervals of medians.
 const CONFIDENCE: f64 = 0.95;
@@ -34,6 +42,9 @@ pub fn metrics_of_facts() -> Vec<&'static Metric> {
 
 /// The iterations of runs in milliseconds, by run id.
 pub type Iterations = HashMap<i64, Vec<f64>>;
+
+/// A number of each run, with the run's id where it has one.
+pub type RunValues = Vec<(Option<i64>, f64)>;
 
 /// What an interval is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,12 +88,16 @@ pub struct Facts {
     pub configuration_id: Option<i64>,
     /// Whether software pretends to be the device.
     pub software: bool,
+    /// Cores or compute units of the device, where they are known.
+    pub compute_units: Option<u32>,
+    /// The environments of its valid runs: indices into those of the set.
+    pub environments: BTreeSet<usize>,
     /// Valid runs.
     pub runs: usize,
     /// The newest valid run.
     pub newest_run: Option<i64>,
     /// The latency of each valid run, with the run's id: medians, or means where only those are known.
-    pub latencies: Vec<(Option<i64>, f64)>,
+    pub latencies: RunValues,
     /// Whether the latencies are means.
     pub by_mean: bool,
     /// The spread of the latency.
@@ -107,14 +122,19 @@ impl Facts {
         self.median("latency_p50_ms").or(self.median("latency_mean_ms"))
     }
 
-    /// Samples per second; tokens where an engine counts those alone.
+    /// Samples per second.
     pub fn throughput(&self) -> Option<f64> {
-        self.median("throughput_samples_per_second").or(self.median("throughput_tokens_per_second"))
+        self.median("throughput_samples_per_second")
+    }
+
+    /// Generated tokens per second.
+    pub fn tokens(&self) -> Option<f64> {
+        self.median("throughput_tokens_per_second")
     }
 
     /// Peak memory: on the device where it is known, of the process otherwise.
     pub fn memory_mb(&self) -> Option<f64> {
-        self.median("memory_device_peak_mb").or(self.median("memory_host_peak_mb"))
+        PEAK_MEMORY.iter().find_map(|name| self.median(name))
     }
 
     /// Energy of a sample.
@@ -125,14 +145,6 @@ impl Facts {
     /// What it costs in time: the latency, or the reciprocal of the rate where there is none.
     pub fn cost(&self) -> Option<f64> {
         self.latency_ms().or(self.throughput().map(|rate| 1e3 / rate)).filter(|cost| *cost > 0.0)
-    }
-
-    /// The cost of each run.
-    pub fn run_costs(&self) -> Vec<(Option<i64>, f64)> {
-        if self.latencies.is_empty() {
-            return self.cost().map(|cost| (self.newest_run, cost)).into_iter().collect();
-        }
-        self.latencies.clone()
     }
 }
 
@@ -152,17 +164,19 @@ pub fn facts_of(series: &Series) -> Option<Facts> {
             ranges[index] = Some((low, high));
         }
     }
-    let latencies = |column: usize| -> Vec<(Option<i64>, f64)> {
-        series.measured(column).map(|(run, value)| (run.run_id, value)).collect()
-    };
+    let latencies =
+        |column: usize| -> RunValues { series.measured(column).map(|(run, value)| (run.run_id, value)).collect() };
     let medians_of_runs = latencies(0);
     let by_mean = medians_of_runs.is_empty();
     let latencies = if by_mean { latencies(1) } else { medians_of_runs };
+    let valid = series.runs.iter().filter(|run| run.validity == Validity::Valid);
     let newest = series.runs.iter().rev().find(|run| run.validity == Validity::Valid);
     Some(Facts {
         identity: series.identity.clone(),
         configuration_id: series.configuration_id,
         software: series.software,
+        compute_units: series.compute_units,
+        environments: valid.map(|run| run.environment).collect(),
         runs,
         newest_run: newest.and_then(|run| run.run_id),
         spread: spread_of_runs(&latencies),
@@ -171,6 +185,44 @@ pub fn facts_of(series: &Series) -> Option<Facts> {
         medians,
         ranges,
     })
+}
+
+/// Writes the number of compute units behind the names of devices that would otherwise look like one.
+pub fn tell_devices_apart(facts: &mut [Facts]) {
+    let mut units: HashMap<String, BTreeSet<Option<u32>>> = HashMap::new();
+    for fact in facts.iter() {
+        units.entry(fact.identity.get(Part::Device).to_owned()).or_default().insert(fact.compute_units);
+    }
+    for fact in facts {
+        let name = fact.identity.get(Part::Device).to_owned();
+        if let (Some(own), true) = (fact.compute_units, units.get(&name).is_some_and(|units| units.len() > 1)) {
+            fact.identity.set(Part::Device, format!("{name} ({own} units)"));
+        }
+    }
+}
+
+/// What has to be said where configurations pool runs of several versions of an engine: those are no repetitions of each
+/// other.
+pub fn pooled_versions(facts: &[Facts], environments: &[Environment]) -> Option<String> {
+    let version = |index: &usize| {
+        let environment = environments.get(*index)?;
+        environment.engine_version.clone().or_else(|| environment.framework_version.clone())
+    };
+    let mixed: Vec<BTreeSet<String>> = facts
+        .iter()
+        .map(|fact| fact.environments.iter().filter_map(version).collect::<BTreeSet<_>>())
+        .filter(|versions| versions.len() > 1)
+        .collect();
+    if mixed.is_empty() {
+        return None;
+    }
+    let all: BTreeSet<&String> = mixed.iter().flatten().collect();
+    let shown: Vec<&str> = all.iter().rev().take(4).map(|version| version.as_str()).collect();
+    Some(format!(
+        "{} runs of several versions ({}); `--framework VERSION` or `--campaign last` parts them",
+        counted(mixed.len(), "configuration pools", "configurations pool"),
+        shown.join(", ")
+    ))
 }
 
 /// The runs that are the only ones of their configuration: what [`add_samples`] wants to see the iterations of.

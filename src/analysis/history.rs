@@ -7,8 +7,9 @@ use crate::domain::series::time_text;
 use crate::domain::{Difference, Evidence, Identity, Judgement, Metric, Series, SeriesRun, SeriesSet, Side, Verdict};
 use crate::stats::{ChangePointOptions, find_changes, median};
 
-/// Where a series starts anew, because a person accepted the change there: run ids by configuration and metric.
-pub type Restarts = BTreeMap<(i64, String), i64>;
+/// Where series start anew, because a person accepted a change there: run ids by configuration. It holds for all metrics:
+/// the runs before are of another program.
+pub type Restarts = BTreeMap<i64, Vec<i64>>;
 
 /// One lasting change of a series.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,8 +100,9 @@ impl<'h> History<'h> {
             .filter(|(run, _)| run.iterations >= needed)
             .filter_map(|(run, value)| Some((run, cost.scale(value)?, value)))
             .collect();
-        let restart = series.configuration_id.and_then(|id| restarts.get(&(id, metric.name.clone())));
-        let start = restart.and_then(|run| points.iter().position(|(point, _, _)| point.run_id == Some(*run)));
+        let accepted = series.configuration_id.and_then(|id| restarts.get(&id));
+        let position = |run: &i64| points.iter().position(|(point, _, _)| point.run_id == Some(*run));
+        let start = accepted.and_then(|runs| runs.iter().filter_map(position).max());
         if let Some(start) = start {
             points.drain(..start);
         }
@@ -162,7 +164,7 @@ impl<'h> History<'h> {
             points: self.points.len(),
             differences: environment(before)
                 .zip(environment(after))
-                .map(|(one, other)| super::judge::differences_between(one, other))
+                .map(|(one, other)| super::differences::differences_between(one, other))
                 .unwrap_or_default(),
         }
     }
@@ -240,6 +242,8 @@ impl<'h> History<'h> {
             q_value: None,
             smallest_effect: None,
             more_runs: (verdict == Verdict::Inconclusive).then_some(more.max(1)),
+            below_floor: false,
+            broken: false,
             notes,
             differences: cause.map(|cause| cause.differences.clone()).unwrap_or_default(),
         }
@@ -323,7 +327,7 @@ mod tests {
 
     #[test]
     fn an_accepted_change_is_history() {
-        let restarts = Restarts::from([((7, "latency_p50_ms".to_owned()), 12)]);
+        let restarts = Restarts::from([(7, vec![3, 12])]);
         let (judgement, changes) = judged(&[level(100.0, 12), level(120.0, 12)].concat(), &restarts);
         assert_eq!((judgement.verdict, changes.len()), (Verdict::Unchanged, 0));
         assert!(judgement.notes[0].contains("accepted"));

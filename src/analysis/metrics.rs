@@ -1,6 +1,6 @@
 //! Which metrics are asked about, by what names, and on which scale two values of one are compared.
 
-use crate::domain::metric::{Better, find_metric, standard_metrics};
+use crate::domain::metric::{Better, PEAK_MEMORY, find_metric, standard_metrics};
 use crate::domain::names::{folded, nearest};
 use crate::domain::{Metric, MetricKind, SeriesSet};
 use crate::stats::smallest_sample_for_quantile;
@@ -16,6 +16,10 @@ const ALIASES: [(&str, &str); 8] = [
     ("startup", "startup_ms"),
     ("fidelity", "fidelity_relative_error"),
 ];
+
+fn short_names() -> impl Iterator<Item = &'static str> {
+    ALIASES.iter().map(|(alias, _)| *alias).chain(["memory"])
+}
 
 /// What is asked about: the first of these metrics that both sides have. The later ones stand in for the first.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,12 +48,14 @@ impl MetricChoice {
                 Err(format!("`{}` is neither better nor worse when it changes", metric.name))
             }
             Some(metric) => Ok(Self { candidates: vec![metric] }),
-            None => Err(match nearest(text, standard_metrics().iter().map(|metric| metric.name.as_str())) {
-                Some(near) => format!("there is no metric `{text}`; did you mean `{near}`?"),
-                None => format!(
-                    "there is no metric `{text}`; latency, throughput, memory, energy, or a column of the view `results`"
-                ),
-            }),
+            None => Err(
+                match nearest(text, short_names().chain(standard_metrics().iter().map(|metric| metric.name.as_str()))) {
+                    Some(near) => format!("there is no metric `{text}`; did you mean `{near}`?"),
+                    None => format!(
+                        "there is no metric `{text}`; latency, throughput, memory, energy, or a column of the view `results`"
+                    ),
+                },
+            ),
         }
     }
 
@@ -70,7 +76,7 @@ impl MetricChoice {
 
     /// Peak memory: on the device where it is known, of the process otherwise.
     pub fn memory() -> Self {
-        Self::of(&["memory_device_peak_mb", "memory_host_peak_mb"])
+        Self::of(&PEAK_MEMORY)
     }
 
     /// Energy of a sample.

@@ -1,6 +1,8 @@
 //! Answers from the record: comparisons, verdicts, recommendations. Pure functions over series; no database, no clock.
 
 pub mod compare;
+mod differences;
+mod evidence;
 pub mod facts;
 pub mod history;
 pub mod judge;

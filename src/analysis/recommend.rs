@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 
-use super::facts::{Facts, IntervalOf};
+use super::facts::{Facts, IntervalOf, Spread};
 use super::prices::{Price, cost_per_million, find_price};
+use super::scaling::WORK;
 use crate::domain::label::display_as_label;
+use crate::domain::metric::PEAK_MEMORY;
 use crate::domain::{Identity, Part};
 
 /// What is to be best.
@@ -16,6 +18,8 @@ pub enum Objective {
     /// Most samples per second.
     #[default]
     Throughput,
+    /// Most generated tokens per second.
+    Tokens,
     /// Least time of a batch.
     Latency,
     /// Least peak memory.
@@ -33,6 +37,7 @@ impl Objective {
     pub fn unit(self) -> &'static str {
         match self {
             Self::Throughput => "samples/s",
+            Self::Tokens => "tokens/s",
             Self::Latency => "ms",
             Self::Memory => "MB",
             Self::Energy => "J/sample",
@@ -41,9 +46,12 @@ impl Objective {
     }
 
     fn larger_is_better(self) -> bool {
-        self == Self::Throughput
+        matches!(self, Self::Throughput | Self::Tokens)
     }
 }
+
+/// From so many runs on their range is as good as an interval: five cover the median with 94 %.
+const ENOUGH_RUNS: usize = 5;
 
 /// Where the numbers of a candidate come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +91,8 @@ pub struct Candidate {
     pub run_id: Option<i64>,
     /// Samples per second, and the interval.
     pub throughput: Option<Estimate>,
+    /// Generated tokens per second.
+    pub tokens: Option<Estimate>,
     /// Time of a batch in ms.
     pub latency_ms: Option<Estimate>,
     /// Peak memory in MB.
@@ -106,18 +116,40 @@ pub struct Estimate {
     pub value: f64,
     /// Its interval, where runs or samples give one.
     pub interval: Option<(f64, f64)>,
-    /// Whether the interval is of the samples of one run: it does not know how runs differ.
-    pub within_run: bool,
+    /// How much the interval knows of how runs differ.
+    pub knows: Knows,
+}
+
+/// How much an interval knows of how runs differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Knows {
+    /// It is of five runs or more.
+    #[default]
+    Runs,
+    /// It is the range of two to four runs.
+    FewRuns,
+    /// It is of the samples of one run.
+    OneRun,
+}
+
+impl Knows {
+    fn of(facts: &Facts) -> Self {
+        match facts.spread {
+            Some(Spread { of: IntervalOf::Samples, .. }) => Self::OneRun,
+            _ if facts.runs < ENOUGH_RUNS => Self::FewRuns,
+            _ => Self::Runs,
+        }
+    }
 }
 
 impl Candidate {
     /// What was measured of a configuration.
     pub fn measured(facts: &Facts, prices: &[Price]) -> Self {
-        let within_run = facts.spread.is_some_and(|spread| spread.of == IntervalOf::Samples);
+        let knows = Knows::of(facts);
         let latency = facts.latency_ms().map(|value| Estimate {
             value,
             interval: facts.spread.map(|spread| (spread.low, spread.high)),
-            within_run,
+            knows,
         });
         // Throughput moves as the reciprocal of the latency does.
         let throughput = facts.throughput().map(|value| Estimate {
@@ -125,7 +157,7 @@ impl Candidate {
             interval: latency
                 .and_then(|latency| latency.interval.map(|(low, high)| (latency.value / high, latency.value / low)))
                 .map(|(low, high)| (value * low, value * high)),
-            within_run,
+            knows,
         });
         let price = find_price(prices, facts.identity.get(Part::Device));
         let cost = throughput.zip(price).map(|(rate, price)| Estimate {
@@ -133,11 +165,11 @@ impl Candidate {
             interval: rate.interval.map(|(low, high)| {
                 (cost_per_million(price.usd_per_hour, high), cost_per_million(price.usd_per_hour, low))
             }),
-            within_run,
+            knows,
         });
         let over_runs = |names: &[&str]| {
             let name = names.iter().find(|name| facts.median(name).is_some())?;
-            Some(Estimate { value: facts.median(name)?, interval: facts.range(name), within_run: false })
+            Some(Estimate { value: facts.median(name)?, interval: facts.range(name), knows })
         };
         Self {
             identity: facts.identity.clone(),
@@ -145,8 +177,9 @@ impl Candidate {
             source: Source::Measured { runs: facts.runs },
             run_id: facts.newest_run,
             throughput,
+            tokens: over_runs(&["throughput_tokens_per_second"]),
             latency_ms: latency,
-            memory_mb: over_runs(&["memory_device_peak_mb", "memory_host_peak_mb"]),
+            memory_mb: over_runs(&PEAK_MEMORY),
             energy_j: over_runs(&["energy_per_sample_j"]),
             power_w: facts.median("power_peak_w").or(facts.median("power_mean_w")),
             accuracy: facts.median("accuracy_top1"),
@@ -163,6 +196,7 @@ impl Candidate {
             source: Source::Measured { runs: 0 },
             run_id: None,
             throughput: None,
+            tokens: None,
             latency_ms: None,
             memory_mb: None,
             energy_j: None,
@@ -177,6 +211,7 @@ impl Candidate {
     pub fn estimate(&self, objective: Objective) -> Option<Estimate> {
         match objective {
             Objective::Throughput => self.throughput,
+            Objective::Tokens => self.tokens,
             Objective::Latency => self.latency_ms,
             Objective::Memory => self.memory_mb,
             Objective::Energy => self.energy_j,
@@ -224,7 +259,7 @@ impl Constraints {
         for (name, unit, value, limit) in upper {
             match (value, limit) {
                 (Some(value), Some(limit)) if value > limit => {
-                    reasons.push(format!("{name} is {value:.4} {unit}, more than {limit} {unit}"));
+                    reasons.push(format!("{name} is {} {unit}, more than {limit} {unit}", short(value)));
                 }
                 (None, Some(_)) => reasons.push(format!("{name} was not measured")),
                 _ => {}
@@ -232,13 +267,18 @@ impl Constraints {
         }
         match (candidate.accuracy, self.accuracy) {
             (Some(value), Some(limit)) if value < limit => {
-                reasons.push(format!("accuracy is {value:.4}, less than {limit}"));
+                reasons.push(format!("accuracy is {}, less than {limit}", short(value)));
             }
             (None, Some(_)) => reasons.push("accuracy was not measured".to_owned()),
             _ => {}
         }
         reasons
     }
+}
+
+/// A number with at most four decimals.
+fn short(value: f64) -> String {
+    ((value * 1e4).round() / 1e4).to_string()
 }
 
 /// How sure the first place is.
@@ -248,6 +288,8 @@ pub enum Certainty {
     Clear,
     /// They do not overlap, but one of them is of a single run.
     ClearWithinRuns,
+    /// They do not overlap, but one of them is the range of a few runs.
+    ClearByFewRuns,
     /// They overlap.
     Close,
     /// One of them has no interval.
@@ -264,6 +306,9 @@ impl Certainty {
             Self::ClearWithinRuns => {
                 "clear within single runs, whose intervals do not overlap; `--repeat` would tell how runs differ"
             }
+            Self::ClearByFewRuns => {
+                "clear so far: the ranges of the first two do not overlap, but come from fewer than five runs"
+            }
             Self::Close => "close: the intervals of the first two overlap",
             Self::Unknown => "not known: one of the first two has no interval (more runs would give one)",
             Self::Alone => "there is nothing else to choose from",
@@ -271,10 +316,10 @@ impl Certainty {
     }
 }
 
-/// The answer for one model, variant and mode.
+/// The answer for one model, variant, mode and input shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recommendation {
-    /// Model, variant and mode.
+    /// Model, variant, mode and input shape.
     pub identity: Identity,
     /// The kind of the work where a mode has several.
     pub work: String,
@@ -288,11 +333,11 @@ pub struct Recommendation {
     pub certainty: Certainty,
 }
 
-/// One recommendation for each model, variant and mode, in alphabetical order.
+/// One recommendation for each model, variant, mode and input shape, in alphabetical order.
 pub fn recommend(candidates: &[Candidate], objective: Objective, constraints: &Constraints) -> Vec<Recommendation> {
     let mut groups: BTreeMap<(Identity, String), Vec<usize>> = BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {
-        let group = candidate.identity.only(&[Part::Model, Part::Variant, Part::Mode]);
+        let group = candidate.identity.only(&WORK);
         groups.entry((group, candidate.identity.work())).or_default().push(index);
     }
     groups
@@ -335,7 +380,11 @@ fn certainty(candidates: &[Candidate], ranked: &[usize], objective: Objective) -
     };
     match (first.interval, second.interval) {
         (Some((low, high)), Some((other_low, other_high))) if high < other_low || other_high < low => {
-            if first.within_run || second.within_run { Certainty::ClearWithinRuns } else { Certainty::Clear }
+            match (first.knows, second.knows) {
+                (Knows::Runs, Knows::Runs) => Certainty::Clear,
+                (Knows::OneRun, _) | (_, Knows::OneRun) => Certainty::ClearWithinRuns,
+                _ => Certainty::ClearByFewRuns,
+            }
         }
         (Some(_), Some(_)) => Certainty::Close,
         _ => Certainty::Unknown,
@@ -362,97 +411,4 @@ fn pareto(candidates: &[Candidate], among: &[usize]) -> Vec<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::facts::Iterations;
-    use super::super::samples::{Sample, facts_of};
-    use super::*;
-
-    /// Three ways: small and slow, large and fast, and one that is worse in everything.
-    fn candidates() -> Vec<Candidate> {
-        let way = |engine: &str, latency: f64, memory: f64| {
-            let mut sample = Sample::new("m").with(Part::Engine, engine);
-            for factor in [0.99, 1.0, 1.01] {
-                sample = sample.run(&[
-                    ("latency_p50_ms", latency * factor),
-                    ("throughput_samples_per_second", 1e3 / latency / factor),
-                    ("memory_host_peak_mb", memory),
-                ]);
-            }
-            sample
-        };
-        let facts = facts_of(
-            vec![way("small", 20.0, 100.0), way("fast", 5.0, 900.0), way("worse", 25.0, 950.0)],
-            &Iterations::new(),
-        );
-        facts.iter().map(|facts| Candidate::measured(facts, &[])).collect()
-    }
-
-    #[test]
-    fn the_best_comes_first_and_the_dominated_are_not_pareto() {
-        let found = recommend(&candidates(), Objective::Throughput, &Constraints::default()).remove(0);
-        assert_eq!(found.ranked, [1, 0, 2]);
-        assert_eq!(found.pareto, [1, 0]);
-        assert_eq!(found.certainty, Certainty::Clear);
-        let found = recommend(&candidates(), Objective::Memory, &Constraints::default()).remove(0);
-        assert_eq!(found.ranked, [0, 1, 2]);
-    }
-
-    #[test]
-    fn constraints_rule_out_with_a_reason() {
-        let constraints = Constraints { memory_mb: Some(500.0), ..Constraints::default() };
-        let found = recommend(&candidates(), Objective::Throughput, &constraints).remove(0);
-        assert_eq!(found.ranked, [0]);
-        assert_eq!(found.ruled_out.len(), 2);
-        assert!(found.ruled_out[0].1.contains("peak memory is 900"), "{}", found.ruled_out[0].1);
-        assert_eq!(found.certainty, Certainty::Alone);
-        let constraints = Constraints { accuracy: Some(0.7), ..Constraints::default() };
-        let found = recommend(&candidates(), Objective::Throughput, &constraints).remove(0);
-        assert!(found.ranked.is_empty());
-        assert!(found.ruled_out.iter().all(|(_, reason)| reason.contains("accuracy was not measured")));
-    }
-
-    #[test]
-    fn a_cost_needs_a_price() {
-        let found = recommend(&candidates(), Objective::Cost, &Constraints::default()).remove(0);
-        assert!(found.ruled_out.iter().all(|(_, reason)| reason.contains("no price of `Xeon`")));
-        let price = Price { device: "Xeon".into(), usd_per_hour: 3.6, source: String::new(), as_of: String::new() };
-        let facts = facts_of(vec![Sample::new("m").latencies(&[1.0])], &Iterations::new());
-        let priced = [Candidate::measured(&facts[0], &[price])];
-        let found = recommend(&priced, Objective::Cost, &Constraints::default()).remove(0);
-        assert_eq!(found.ranked, [0]);
-        assert!((priced[0].cost_usd.unwrap().value - 1.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn overlapping_intervals_are_close_and_single_runs_are_not_known() {
-        let facts = facts_of(
-            vec![
-                Sample::new("m").latencies(&[10.0, 11.0, 12.0]),
-                Sample::new("m").with(Part::Engine, "other").latencies(&[10.5, 11.5, 12.5]),
-            ],
-            &Iterations::new(),
-        );
-        let close: Vec<Candidate> = facts.iter().map(|facts| Candidate::measured(facts, &[])).collect();
-        let found = recommend(&close, Objective::Latency, &Constraints::default()).remove(0);
-        assert_eq!(found.certainty, Certainty::Close);
-        let facts = facts_of(
-            vec![Sample::new("m").latencies(&[10.0]), Sample::new("m").with(Part::Engine, "other").latencies(&[20.0])],
-            &Iterations::new(),
-        );
-        let single: Vec<Candidate> = facts.iter().map(|facts| Candidate::measured(facts, &[])).collect();
-        let found = recommend(&single, Objective::Latency, &Constraints::default()).remove(0);
-        assert_eq!(found.certainty, Certainty::Unknown);
-    }
-
-    #[test]
-    fn a_forecast_stands_beside_measurements_under_its_own_name() {
-        let mut with_forecast = candidates();
-        let mut forecast = with_forecast[1].clone();
-        forecast.source = Source::Predicted { tier: "near".into() };
-        forecast.identity.set(Part::Engine, "predicted".into());
-        with_forecast.push(forecast);
-        let found = recommend(&with_forecast, Objective::Throughput, &Constraints::default()).remove(0);
-        assert!(found.ranked.contains(&3));
-        assert_eq!(with_forecast[3].source.name(), "predicted (near)");
-    }
-}
+mod tests;

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use super::facts::Facts;
 use crate::domain::{Identity, Part};
 
+/// What configurations have in common that compete for a model: the batch size is theirs to choose.
+pub const WORK: [Part; 4] = [Part::Model, Part::Variant, Part::Mode, Part::InputShape];
+
 /// A batch size is at the knee when it reaches this share of the best throughput.
 pub const KNEE: f64 = 0.9;
 
@@ -139,7 +142,7 @@ impl Criterion {
 /// One place of a ranking.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Place {
-    /// Model, variant and mode.
+    /// Model, variant, mode and input shape.
     pub identity: Identity,
     /// The kind of the work where a mode has several.
     pub work: String,
@@ -153,11 +156,12 @@ pub struct Place {
     pub value: f64,
 }
 
-/// The first `places` of each model and mode by each criterion. Software that pretends to be a device is not ranked.
-pub fn rankings(facts: &[Facts], places: usize) -> Vec<Place> {
+/// The first `places` of each model, mode and input shape by each criterion. Software that pretends to be a device is
+/// ranked only if it is asked for.
+pub fn rankings(facts: &[Facts], places: usize, include_software: bool) -> Vec<Place> {
     let mut groups: BTreeMap<(Identity, String), Vec<usize>> = BTreeMap::new();
-    for (index, fact) in facts.iter().enumerate().filter(|(_, fact)| !fact.software) {
-        let group = fact.identity.only(&[Part::Model, Part::Variant, Part::Mode]);
+    for (index, fact) in facts.iter().enumerate().filter(|(_, fact)| include_software || !fact.software) {
+        let group = fact.identity.only(&WORK);
         groups.entry((group, fact.identity.work())).or_default().push(index);
     }
     let mut ranked = Vec::new();
@@ -235,7 +239,7 @@ mod tests {
             ],
             &Iterations::new(),
         );
-        let ranked = rankings(&facts, 1);
+        let ranked = rankings(&facts, 1, false);
         let winners: Vec<(Criterion, usize)> = ranked.iter().map(|place| (place.criterion, place.index)).collect();
         assert_eq!(winners, [(Criterion::Fastest, 1), (Criterion::HighestThroughput, 1)]);
     }

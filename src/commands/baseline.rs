@@ -2,6 +2,7 @@
 
 use super::{CommandError, Context, ExitStatus, OutputArgs, SelectArgs};
 use crate::domain::Table;
+use crate::domain::text::counted;
 use crate::store::Access;
 use crate::store::list::{Detail, Selection};
 
@@ -100,9 +101,9 @@ fn save(args: &SaveArgs, context: &Context) -> anyhow::Result<ExitStatus> {
     let left_out = set.run_count() - runs.len();
     let rest = if left_out > 0 { format!("; {left_out} that are not valid were left out") } else { String::new() };
     context.note(&format!(
-        "saved the baseline `{}`: {} runs of {} series{rest}",
+        "saved the baseline `{}`: {} of {} series{rest}",
         args.name,
-        runs.len(),
+        counted(runs.len(), "run", "runs"),
         set.series.len()
     ));
     Ok(ExitStatus::Ok)

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use super::{CommandError, Context, ExitStatus, OutputArgs, SelectArgs};
 use crate::domain::Table;
+use crate::domain::text::counted;
 use crate::store::Access;
 use crate::store::list::{Detail, Selection};
 
@@ -71,6 +72,10 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     if open_plan > 0 {
         context.note(&format!("and {open_plan} runs of the campaign's plan that are not measured yet"));
     }
+    let ids: Vec<i64> = runs.iter().map(|(id, _)| *id).collect();
+    for (name, count) in store.list_baselines_of(&ids)? {
+        context.note(&format!("the baseline `{name}` loses {}", counted(count as usize, "run", "runs")));
+    }
     if args.dry_run {
         context.note(&format!("{} runs would be removed", runs.len()));
         return Ok(ExitStatus::Ok);
@@ -79,7 +84,6 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         context.note("nothing was removed");
         return Ok(ExitStatus::Ok);
     }
-    let ids: Vec<i64> = runs.iter().map(|(id, _)| *id).collect();
     let removed = store.delete_runs(&ids)?;
     if let Some(campaign) = campaign {
         store.delete_open_plan(campaign)?;

@@ -10,9 +10,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::{CommandError, Context, ExitStatus, OutputArgs, TransferError, files_in, path_text, unreadable};
 use crate::domain::configuration::hex;
+use crate::domain::text::counted;
 use crate::domain::{Cell, Refusal, Table};
 use crate::exchange::{ColumnMap, ExchangeError, Head, MapError, importer_for, read_ahead};
 use crate::store::imports::{ImportOutcome, ImportSource};
+use crate::store::list::Selection;
 use crate::store::{Access, Store};
 
 /// Refusals of a file that are shown.
@@ -92,8 +94,15 @@ fn is_unknown(error: &anyhow::Error) -> bool {
 
 fn undo(batch: i64, context: &Context) -> anyhow::Result<ExitStatus> {
     let mut store = context.open(Access::Write)?;
+    let selection = Selection { imports: vec![batch], ..Selection::default() };
+    let set = store.read_series(&selection, Vec::new())?;
+    let ids: Vec<i64> = set.series.iter().flat_map(|series| series.runs.iter().filter_map(|run| run.run_id)).collect();
+    let baselines = store.list_baselines_of(&ids)?;
     match store.undo_import(batch)? {
         Some(runs) => {
+            for (name, count) in baselines {
+                context.note(&format!("the baseline `{name}` lost {}", counted(count as usize, "run", "runs")));
+            }
             context.note(&format!("took import {batch} back: {runs} runs were removed"));
             Ok(ExitStatus::Ok)
         }
@@ -110,8 +119,11 @@ pub(super) trait Content: Read + Seek + Send {}
 
 impl<T: Read + Seek + Send> Content for T {}
 
+/// A file at its beginning.
+pub(super) type Opened = BufReader<Box<dyn Content>>;
+
 /// Opens a file; answers how it begins, too. A pipe, which can be read once, is kept in memory.
-pub(super) fn open(file: &Path) -> anyhow::Result<(Vec<u8>, BufReader<Box<dyn Content>>)> {
+pub(super) fn open(file: &Path) -> anyhow::Result<(Vec<u8>, Opened)> {
     let failed = || unreadable(file);
     let mut opened = File::open(file).with_context(failed)?;
     let content: Box<dyn Content> = if opened.metadata().with_context(failed)?.is_file() {
@@ -128,7 +140,7 @@ pub(super) fn open(file: &Path) -> anyhow::Result<(Vec<u8>, BufReader<Box<dyn Co
 }
 
 /// SHA-256 (hex) of all that is left of a stream, which is then at its beginning again.
-fn digest(content: &mut BufReader<Box<dyn Content>>) -> std::io::Result<String> {
+fn digest(content: &mut Opened) -> std::io::Result<String> {
     let mut hasher = Sha256::new();
     std::io::copy(content, &mut hasher)?;
     content.seek(SeekFrom::Start(0))?;

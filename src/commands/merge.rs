@@ -1,10 +1,11 @@
-//! `benchdb merge`: all runs of another database that are not here yet.
+//! `benchdb merge`: all runs of another database that are not here yet, and its baselines.
 
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
 
 use super::{CommandError, Context, ExitStatus};
+use crate::domain::text::counted;
 use crate::store::{Access, Store};
 
 /// Options of `benchdb merge`.
@@ -30,8 +31,15 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let (other, _) = Store::open(&args.other, Access::Read)?;
     let mut store = context.open(Access::Create)?;
     let bar = if context.shows_progress() { ProgressBar::new(other.count_runs()?) } else { ProgressBar::hidden() };
-    let (seen, new) = store.merge(&other, |seen| bar.set_position(seen))?;
+    let merged = store.merge(&other, |seen| bar.set_position(seen))?;
     bar.finish_and_clear();
-    context.note(&format!("took {new} new runs of {seen} from `{}`", args.other.display()));
+    context.note(&format!("took {} new runs of {} from `{}`", merged.new, merged.seen, args.other.display()));
+    if merged.baselines > 0 {
+        context.note(&format!("took {}", counted(merged.baselines, "baseline", "baselines")));
+    }
+    if merged.baselines_known > 0 {
+        let left = counted(merged.baselines_known, "baseline", "baselines");
+        context.note(&format!("left out {left} with names that are taken here"));
+    }
     Ok(ExitStatus::Ok)
 }

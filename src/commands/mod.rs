@@ -22,6 +22,7 @@ pub mod recommend;
 mod recovery;
 pub mod regress;
 pub mod run;
+mod sides;
 pub mod status;
 mod verdicts;
 

@@ -5,25 +5,20 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 
 use super::{CommandError, Context, ExitStatus, OutputArgs, SelectArgs, unreadable};
-use crate::analysis::facts::{add_samples, facts_of, metrics_of_facts, single_runs};
+use crate::analysis::facts::{
+    add_samples, facts_of, metrics_of_facts, pooled_versions, single_runs, tell_devices_apart,
+};
 use crate::analysis::prices::{Price, built_in_prices, find_price, read_prices};
-use crate::analysis::recommend::{Candidate, Constraints, Objective, Recommendation, recommend};
+use crate::analysis::recommend::{Candidate, Constraints, Estimate, Objective, Recommendation, Source, recommend};
+use crate::analysis::scaling::WORK;
 use crate::domain::{Cell, Part, Platform, Series, Table, Validity};
-use crate::report::significant;
+use crate::report::{Format, significant};
 use crate::store::list::Selection;
 use crate::store::{Access, Store, StoreError};
 
 /// Parts that tell one way of running a model from another.
-const HOW: [Part; 8] = [
-    Part::Platform,
-    Part::Device,
-    Part::Engine,
-    Part::Precision,
-    Part::BatchSize,
-    Part::InputShape,
-    Part::Threads,
-    Part::Parameters,
-];
+const HOW: [Part; 7] =
+    [Part::Platform, Part::Device, Part::Engine, Part::Precision, Part::BatchSize, Part::Threads, Part::Parameters];
 
 /// Options of `benchdb recommend`.
 #[derive(Debug, clap::Args)]
@@ -50,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "W", value_parser = positive)]
     max_power_w: Option<f64>,
     /// Only these platforms; the others are ruled out
-    #[arg(long, value_enum, value_name = "PLATFORMS", value_delimiter = ',')]
+    #[arg(id = "allowed_platforms", long = "platforms", value_enum, value_name = "PLATFORMS", value_delimiter = ',')]
     platforms: Vec<Platform>,
     /// Recommend software that pretends to be a device, too
     #[arg(long)]
@@ -101,7 +96,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     };
     let store = context.open(Access::Read)?;
     let selection = args.select.selection(|wanted| store.find_campaign(wanted).map(|campaign| campaign.uuid))?;
-    let candidates = candidates(&store, &selection, &prices)?;
+    let candidates = candidates(&store, &selection, &prices, context)?;
     let constraints = Constraints {
         memory_mb: args.memory_constrained,
         latency_ms: args.max_latency_ms,
@@ -121,6 +116,10 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     if people {
         tables.retain(|table| !table.rows.is_empty());
     }
+    if args.output.format() == Format::Csv {
+        // A CSV is one table.
+        tables.truncate(1);
+    }
     context.print("recommendations", &tables, &args.output)?;
     if people {
         explain(&recommendations, &candidates, args, &prices, context);
@@ -130,6 +129,10 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             if candidates.is_empty() { "no run is selected" } else { "nothing that was measured can be recommended" },
             Some(if candidates.is_empty() {
                 "`benchdb run --model resnet18` measures one; `benchdb status` shows what there is"
+            } else if args.objective == Objective::Cost
+                && candidates.iter().all(|candidate| candidate.cost_usd.is_none())
+            {
+                "no price of these devices is known; `--prices FILE` takes yours"
             } else {
                 "loosen the constraints, or measure more (`benchdb run --memory-constrained MB` searches what fits)"
             }),
@@ -140,9 +143,14 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
 }
 
 /// Every configuration that was tried, with its numbers or the reason why it has none.
-fn candidates(store: &Store, selection: &Selection, prices: &[Price]) -> anyhow::Result<Vec<Candidate>> {
+fn candidates(
+    store: &Store,
+    selection: &Selection,
+    prices: &[Price],
+    context: &Context,
+) -> anyhow::Result<Vec<Candidate>> {
     let (mut measured, mut candidates) = (Vec::new(), Vec::new());
-    store.for_each_series(selection, &metrics_of_facts(), |series| {
+    let environments = store.for_each_series(selection, &metrics_of_facts(), |series| {
         match facts_of(&series) {
             Some(facts) => measured.push(facts),
             None => candidates.push(broken(&series)),
@@ -151,6 +159,10 @@ fn candidates(store: &Store, selection: &Selection, prices: &[Price]) -> anyhow:
     })?;
     let iterations = store.read_iterations(&single_runs(&measured))?;
     add_samples(&mut measured, &iterations);
+    tell_devices_apart(&mut measured);
+    if let Some(versions) = pooled_versions(&measured, &environments) {
+        context.note(&versions);
+    }
     candidates.extend(measured.iter().map(|facts| Candidate::measured(facts, prices)));
     Ok(candidates)
 }
@@ -171,13 +183,20 @@ fn broken(series: &Series) -> Candidate {
 
 fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &Args, people: bool) -> Table {
     let how: Vec<String> = HOW.iter().map(Part::to_string).collect();
-    let mut columns = vec!["model", "variant", "mode", "work", "place"];
+    let mut columns = vec!["model", "variant", "mode", "input_shape", "work", "place"];
     columns.extend(how.iter().map(String::as_str));
     columns.extend(["value", "low", "high", "unit"]);
-    columns.extend(["samples_per_second", "latency_ms", "memory_mb", "energy_j", "cost_usd", "accuracy"]);
+    columns.extend([
+        "samples_per_second",
+        "tokens_per_second",
+        "latency_ms",
+        "memory_mb",
+        "energy_j",
+        "cost_usd",
+        "accuracy",
+    ]);
     columns.extend(["pareto", "certainty", "source", "runs", "run_id"]);
     let mut table = Table::new("Recommendations", &columns);
-    let number = |value: Option<f64>| if people { Cell::from(value.map(significant)) } else { Cell::from(value) };
     for recommendation in recommendations {
         // The Pareto set is shown whole: it is what to choose from when the objective is not all.
         let shown = recommendation
@@ -186,53 +205,20 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
             .enumerate()
             .filter(|(place, index)| !people || *place <= args.runners_up || recommendation.pareto.contains(index));
         for (place, &index) in shown {
-            let candidate = &candidates[index];
-            let estimate = candidate.estimate(args.objective);
-            let interval = estimate.and_then(|estimate| estimate.interval);
-            let value =
-                |estimate: Option<crate::analysis::recommend::Estimate>| number(estimate.map(|found| found.value));
-            let mut row: Vec<Cell> = [Part::Model, Part::Variant, Part::Mode]
-                .iter()
-                .map(|part| Cell::from(recommendation.identity.get(*part)))
-                .collect();
-            row.extend([recommendation.work.clone().into(), ((place + 1) as u64).into()]);
-            row.extend(HOW.iter().map(|part| match candidate.identity.get(*part) {
-                "{}" => Cell::Null,
-                text => Cell::from(text),
-            }));
-            row.extend([
-                value(estimate),
-                number(interval.map(|(low, _)| low)),
-                number(interval.map(|(_, high)| high)),
-                args.objective.unit().into(),
-                value(candidate.throughput),
-                value(candidate.latency_ms),
-                value(candidate.memory_mb),
-                value(candidate.energy_j),
-                value(candidate.cost_usd),
-                number(candidate.accuracy),
-                if recommendation.pareto.contains(&index) { "yes" } else { "" }.into(),
-                (place == 0).then(|| recommendation.certainty.name()).into(),
-                candidate.source.name().into(),
-                match candidate.source {
-                    crate::analysis::recommend::Source::Measured { runs } => Cell::from(runs as u64),
-                    crate::analysis::recommend::Source::Predicted { .. } => Cell::Null,
-                },
-                candidate.run_id.into(),
-            ]);
-            table.push(row);
+            table.push(answer(recommendation, place, &candidates[index], index, args.objective, people));
         }
     }
     if people {
         let own = match args.objective {
             Objective::Throughput => "samples_per_second",
+            Objective::Tokens => "tokens_per_second",
             Objective::Latency => "latency_ms",
             Objective::Memory => "memory_mb",
             Objective::Energy => "energy_j",
             Objective::Cost => "cost_usd",
         };
         table.drop_columns(&[own, "certainty", "run_id"]);
-        table.fold_shared(&["model", "variant", "mode", "work"]);
+        table.fold_shared(&["model", "variant", "mode", "input_shape", "work"]);
         table.fold_shared(&how.iter().map(String::as_str).chain(["source", "unit"]).collect::<Vec<_>>());
         table.drop_empty(&[
             "low",
@@ -243,6 +229,7 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
             "accuracy",
             "parameters",
             "samples_per_second",
+            "tokens_per_second",
             "latency_ms",
         ]);
         for (long, short) in [
@@ -259,24 +246,62 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
     table
 }
 
+/// The cells of one place.
+fn answer(
+    recommendation: &Recommendation,
+    place: usize,
+    candidate: &Candidate,
+    index: usize,
+    objective: Objective,
+    people: bool,
+) -> Vec<Cell> {
+    let number = |value: Option<f64>| if people { Cell::from(value.map(significant)) } else { Cell::from(value) };
+    let value = |estimate: Option<Estimate>| number(estimate.map(|found| found.value));
+    let estimate = candidate.estimate(objective);
+    let interval = estimate.and_then(|estimate| estimate.interval);
+    let mut row: Vec<Cell> = WORK.iter().map(|part| Cell::from(recommendation.identity.get(*part))).collect();
+    row.extend([recommendation.work.clone().into(), ((place + 1) as u64).into()]);
+    row.extend(HOW.iter().map(|part| candidate.identity.cell(*part)));
+    row.extend([
+        value(estimate),
+        number(interval.map(|(low, _)| low)),
+        number(interval.map(|(_, high)| high)),
+        objective.unit().into(),
+        value(candidate.throughput),
+        value(candidate.tokens),
+        value(candidate.latency_ms),
+        value(candidate.memory_mb),
+        value(candidate.energy_j),
+        value(candidate.cost_usd),
+        number(candidate.accuracy),
+        if recommendation.pareto.contains(&index) { "yes" } else { "" }.into(),
+        (place == 0).then(|| recommendation.certainty.name()).into(),
+        candidate.source.name().into(),
+        match candidate.source {
+            Source::Measured { runs } => Cell::from(runs as u64),
+            Source::Predicted { .. } => Cell::Null,
+        },
+        candidate.run_id.into(),
+    ]);
+    row
+}
+
 fn ruled_out(recommendations: &[Recommendation], candidates: &[Candidate], people: bool) -> Table {
     let how: Vec<String> = HOW.iter().map(Part::to_string).collect();
-    let mut columns = vec!["model", "variant", "mode"];
+    let mut columns = vec!["model", "variant", "mode", "input_shape"];
     columns.extend(how.iter().map(String::as_str));
     columns.push("reason");
     let mut table = Table::new("Ruled out", &columns);
     for recommendation in recommendations {
         for (index, reason) in &recommendation.ruled_out {
             let identity = &candidates[*index].identity;
-            let mut row: Vec<Cell> =
-                [Part::Model, Part::Variant, Part::Mode].iter().map(|part| Cell::from(identity.get(*part))).collect();
-            row.extend(HOW.iter().map(|part| Cell::from(identity.get(*part))));
+            let mut row: Vec<Cell> = WORK.iter().chain(&HOW).map(|part| identity.cell(*part)).collect();
             row.push(reason.clone().into());
             table.push(row);
         }
     }
     if people {
-        table.fold_shared(&["model", "variant", "mode"]);
+        table.fold_shared(&["model", "variant", "mode", "input_shape"]);
         table.fold_shared(&how.iter().map(String::as_str).collect::<Vec<_>>());
     }
     table
@@ -292,7 +317,7 @@ fn explain(
     if let [only] = recommendations
         && !only.ranked.is_empty()
     {
-        context.note(&format!("the first place is {}", only.certainty.name()));
+        context.note(&format!("how sure the first place is: {}", only.certainty.name()));
     }
     if args.objective == Objective::Cost {
         let mut named: Vec<&str> = Vec::new();

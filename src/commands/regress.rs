@@ -2,15 +2,18 @@
 
 use std::path::PathBuf;
 
-use super::verdicts::{Against, JudgeArgs, VerdictOutputArgs, judge_runs, publish, restarts};
+use super::sides::{Against, restarts};
+use super::verdicts::{JudgeArgs, Judged, VerdictOutputArgs, judge_runs, publish};
 use super::{Context, ExitStatus, SelectArgs};
 use crate::analysis::history::{ChangePoint, Histories, histories};
 use crate::analysis::metrics::metrics_of;
+use crate::domain::text::counted;
 use crate::domain::verdict::VerdictReport;
 use crate::domain::{Part, Table};
 use crate::report::significant;
 use crate::report::verdicts::{VerdictFormat, change_text};
 use crate::stats::ChangePointOptions;
+use crate::store::judging::JudgedAgainst;
 use crate::store::list::Selection;
 use crate::store::{Access, Store};
 
@@ -39,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "KIND:VALUE", group = "other_side", value_parser = kind_and_value)]
     against: Option<(String, String)>,
     /// Look for steps and drifts in the sequence of runs
-    #[arg(long, group = "other_side")]
+    #[arg(long, group = "other_side", conflicts_with_all = ["fdr", "match_on", "ignore", "all_runs", "no_floors"])]
     history: bool,
     /// Do not keep the verdicts in the database
     #[arg(long)]
@@ -66,7 +69,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let store = context.open(Access::Read)?;
     let selection = args.select.selection(|wanted| store.find_campaign(wanted).map(|campaign| campaign.uuid))?;
     if args.history {
-        return history(args, &store, &selection, context);
+        return history(args, store, &selection, context);
     }
     let against = match (&args.baseline, &args.compare_to, &args.against) {
         (Some(name), ..) => Against::Baseline(name.clone()),
@@ -76,10 +79,12 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     };
     let judged = judge_runs(&store, &selection, &against, &args.judging, context)?;
     drop(store);
+    // The answer first: whoever waits for it need not wait for another's lock.
+    let status = publish(&judged.report, &[], &args.judging, &args.output, context)?;
     if !args.no_record {
         keep(&judged, context);
     }
-    publish(&judged.report, &[], &args.judging, &args.output, context)
+    Ok(status)
 }
 
 fn other_runs(store: &Store, selection: &Selection, kind: &str, value: &str) -> anyhow::Result<Against> {
@@ -103,7 +108,7 @@ fn other_runs(store: &Store, selection: &Selection, kind: &str, value: &str) -> 
 }
 
 /// Keeps verdicts and noise; a database that cannot be written to is no reason to withhold them.
-fn keep(judged: &super::verdicts::Judged, context: &Context) {
+fn keep(judged: &Judged, context: &Context) {
     let kept = context.open(Access::Write).and_then(|mut store| {
         store.save_noise_floors(&judged.noise)?;
         store.insert_verdicts(&judged.report.verdicts, &judged.against)
@@ -113,12 +118,13 @@ fn keep(judged: &super::verdicts::Judged, context: &Context) {
     }
 }
 
-fn history(args: &Args, store: &Store, selection: &Selection, context: &Context) -> anyhow::Result<ExitStatus> {
+fn history(args: &Args, store: Store, selection: &Selection, context: &Context) -> anyhow::Result<ExitStatus> {
     let choices = args.judging.choices();
     let set = store.read_series(selection, metrics_of(&choices))?;
     let options = ChangePointOptions::default();
-    let found = histories(&set, &choices, args.judging.regression_alert, &restarts(store)?, &options);
+    let found = histories(&set, &choices, args.judging.regression_alert, &restarts(&store)?, &options);
     let Histories { judgements, changes } = found;
+    drop(store);
     let series = judgements.len();
     let report = VerdictReport {
         candidate: "the newest level of each series".to_owned(),
@@ -128,16 +134,25 @@ fn history(args: &Args, store: &Store, selection: &Selection, context: &Context)
         verdicts: judgements,
         tested: 0,
         by_threshold: 0,
-        expected_false_alarms: 0.0,
+        expected_false_alarms: None,
+        accepted: 0,
+        refused_rows: 0,
         notes: vec![format!(
-            "{} steps and drifts in {series} series; of series without a change at most {} % would show one by chance",
-            changes.len(),
+            "{} in {series} series; of series without a change at most {} % would show one by chance",
+            counted(changes.len(), "step or drift", "steps and drifts"),
             options.false_alarm_rate * 100.0
         )],
     };
     let people = matches!(args.output.format(), VerdictFormat::Table | VerdictFormat::Markdown | VerdictFormat::Github);
     let table = change_table(&changes, people, args.output.limit().filter(|_| people));
     let more = if people && changes.is_empty() { vec![] } else { vec![table] };
+    if !args.no_record {
+        let against = JudgedAgainst { source: "history".to_owned(), baseline: None, alert: report.alert };
+        let judged = Judged { report, against, noise: Vec::new() };
+        let status = publish(&judged.report, &more, &args.judging, &args.output, context)?;
+        keep(&judged, context);
+        return Ok(status);
+    }
     publish(&report, &more, &args.judging, &args.output, context)
 }
 
@@ -156,7 +171,7 @@ fn change_table(changes: &[ChangePoint], people: bool, limit: Option<usize>) -> 
         };
         let number = |value: f64| if people { significant(value).into() } else { crate::domain::Cell::from(value) };
         let mut row = vec![if change.is_drift { "drift" } else { "step" }.into()];
-        row.extend(Part::all().iter().map(|part| crate::domain::Cell::from(change.identity.get(*part))));
+        row.extend(Part::all().iter().map(|part| change.identity.cell(*part)));
         let differences: Vec<String> = change
             .differences
             .iter()

@@ -1,20 +1,21 @@
 //! What `analyze --compare-to` and `regress` share: two sets of runs are judged and the verdicts printed.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
-use super::{CommandError, Context, ExitStatus, TransferError, format_of, path_text};
+pub(super) use super::sides::Against;
+use super::sides::sides;
+use super::{CommandError, Context, ExitStatus, format_of};
 use crate::analysis::judge::{JudgeOptions, expected_false_alarms, judge};
 use crate::analysis::metrics::metrics_of;
 use crate::analysis::noise::noise;
 use crate::analysis::{MetricChoice, judge};
-use crate::domain::series::SeriesBuilder;
+use crate::domain::text::counted;
 use crate::domain::verdict::VerdictReport;
-use crate::domain::{ImportItem, Metric, Part, Refusal, RunGroup, Series, SeriesSet, Table, Verdict};
-use crate::exchange::{ColumnMap, Head, Importer, OwnCsv, importer_for, is_identity_csv, read_identity_csv};
+use crate::domain::{Part, SeriesSet, Table, Verdict};
 use crate::report::Format;
 use crate::report::verdicts::{VerdictFormat, annotations, write_ci_json, write_summary, write_verdicts};
 use crate::store::Store;
@@ -23,9 +24,6 @@ use crate::store::list::Selection;
 
 /// Rows that people see without asking for more.
 pub(super) const SHOWN_ROWS: usize = 40;
-/// Refusals of a file that are shown.
-const SHOWN_REFUSALS: usize = 20;
-
 /// How strictly two sets of runs are compared.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Judging")]
@@ -48,6 +46,9 @@ pub struct JudgeArgs {
     /// Exit with 3 on these verdicts, too
     #[arg(long, value_enum, value_name = "VERDICTS", value_delimiter = ',')]
     pub fail_on: Vec<FailOn>,
+    /// Judge differences below the metrics' absolute floors (0.01 ms of a latency), too: for benchmarks of nanoseconds
+    #[arg(long)]
+    pub no_floors: bool,
     /// Judge all runs, and not only the newest campaign or import of each series
     #[arg(long)]
     pub all_runs: bool,
@@ -60,6 +61,16 @@ pub enum FailOn {
     Suspect,
     /// Data that cannot tell.
     Inconclusive,
+    /// A series without a run that counts, on either side.
+    Invalid,
+    /// A series that the candidate does not have.
+    Missing,
+    /// A series that the baseline does not have.
+    New,
+    /// Two sides that are different work.
+    Incomparable,
+    /// Rows of the baseline's file that were refused.
+    Refused,
 }
 
 /// Where and how verdicts are printed.
@@ -108,10 +119,10 @@ fn alert(text: &str) -> Result<f64, String> {
         Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
         None => text.parse::<f64>(),
     };
+    let is_percent = text.ends_with('%');
     match parsed {
-        Ok(share) if share > 0.0 && share <= 10.0 => Ok(share),
-        Ok(share) if share > 10.0 => Err("it is a share: 0.1, or `10%`, is ten per cent".to_owned()),
-        _ => Err("it is a share above 0: 0.1, or `10%`, is ten per cent".to_owned()),
+        Ok(share) if share > 0.0 && (share <= 1.0 || (is_percent && share <= 100.0)) => Ok(share),
+        _ => Err("it is a share between 0 and 1, or has a `%`: 0.1 and `10%` are ten per cent".to_owned()),
     }
 }
 
@@ -143,30 +154,6 @@ impl JudgeArgs {
     }
 }
 
-/// What the candidate is held against.
-#[derive(Clone, Debug)]
-pub(super) enum Against {
-    /// A file.
-    File(PathBuf),
-    /// A baseline of the database.
-    Baseline(String),
-    /// Other runs of the database.
-    Runs { selection: Box<Selection>, text: String },
-    /// The earlier runs of each series.
-    Earlier,
-}
-
-impl Against {
-    fn text(&self) -> String {
-        match self {
-            Self::File(path) => format!("file {}", path.display()),
-            Self::Baseline(name) => format!("baseline {name}"),
-            Self::Runs { text, .. } => text.clone(),
-            Self::Earlier => "the earlier runs of each series".to_owned(),
-        }
-    }
-}
-
 /// What was judged, ready to be printed and kept.
 pub(super) struct Judged {
     pub(super) report: VerdictReport,
@@ -183,98 +170,36 @@ pub(super) fn judge_runs(
     context: &Context,
 ) -> anyhow::Result<Judged> {
     let choices = args.choices();
-    let metrics = metrics_of(&choices);
-    let named = selection.names_runs();
-    let mut notes = Vec::new();
-    let (baseline, candidate, candidate_text) = match against {
-        Against::Earlier => {
-            let (wanted, text) = if named || args.all_runs {
-                (Some(selection.clone()), "the selected runs".to_owned())
-            } else {
-                let newest = store.newest_together(selection)?;
-                let text = match &newest {
-                    Some(Selection { imports, .. }) if !imports.is_empty() => {
-                        format!("import {}, the newest", imports[0])
-                    }
-                    Some(Selection { campaign: Some(_), .. }) => "the newest campaign".to_owned(),
-                    _ => "the newest run".to_owned(),
-                };
-                (newest, text)
-            };
-            let candidate = match &wanted {
-                Some(wanted) => store.read_series(wanted, metrics.clone())?,
-                None => SeriesSet::new(metrics.clone()),
-            };
-            let ids: Vec<i64> = candidate.series.iter().filter_map(|series| series.configuration_id).collect();
-            let pool = if ids.is_empty() {
-                SeriesSet::new(metrics)
-            } else {
-                store.read_series(&Selection { configurations: ids, ..Selection::default() }, metrics)?
-            };
-            (earlier_than(pool, &candidate, &restarts(store)?, &mut notes), candidate, text)
-        }
-        other => {
-            let baseline = match other {
-                Against::File(path) => read_baseline(path, metrics.clone(), context, &mut notes)?,
-                Against::Baseline(name) => {
-                    if !store.list_baselines()?.iter().any(|known| known.name == *name) {
-                        return Err(CommandError::new(
-                            format!("there is no baseline `{name}`"),
-                            "`benchdb baseline list` shows them; `benchdb baseline save NAME` makes one",
-                        )
-                        .into());
-                    }
-                    let wanted = Selection { baseline: Some(name.clone()), ..selection.of_series() };
-                    store.read_series(&wanted, metrics.clone())?
-                }
-                Against::Runs { selection: wanted, .. } => store.read_series(wanted, metrics.clone())?,
-                Against::Earlier => SeriesSet::default(),
-            };
-            let mut candidate = store.read_series(selection, metrics)?;
-            let known: HashSet<u128> =
-                baseline.series.iter().flat_map(|series| &series.runs).filter_map(|run| run.uuid).collect();
-            let before = candidate.run_count();
-            candidate.retain_runs(|run| run.uuid.is_none_or(|uuid| !known.contains(&uuid)));
-            if before > candidate.run_count() {
-                notes.push(format!("{} runs are on the side of the baseline alone", before - candidate.run_count()));
-            }
-            let text = if named {
-                "the selected runs"
-            } else if args.all_runs {
-                "all runs"
-            } else {
-                newest_of_each(&mut candidate);
-                "the newest campaign or import of each series"
-            };
-            (baseline, candidate, text.to_owned())
-        }
-    };
-    let mut stored_noise = store.read_noise_floors()?;
-    let floors = noise_floors(&[&baseline, &candidate]);
-    stored_noise
-        .extend(floors.iter().map(|floor| ((floor.configuration_id, floor.metric.clone()), floor.relative_deviation)));
+    let sides = sides(store, selection, against, &metrics_of(&choices), args.all_runs, context)?;
+    let mut noise = store.read_noise_floors()?;
+    let floors = noise_floors(&[&sides.baseline, &sides.candidate]);
+    noise.extend(floors.iter().map(|floor| ((floor.configuration_id, floor.metric.clone()), floor.relative_deviation)));
     let options = JudgeOptions {
         alert: args.regression_alert,
         metrics: choices,
         matched_on: args.parts(),
         false_discovery_rate: args.fdr,
-        noise: stored_noise,
+        floors: !args.no_floors,
+        noise,
     };
-    let mut comparison = judge(&baseline, &candidate, &options);
+    let mut comparison = judge(&sides.baseline, &sides.candidate, &options);
     if matches!(against, Against::Earlier) {
         // A series that was not measured this time is not missing: nobody said that it should be.
         comparison.judgements.retain(|judgement| judgement.verdict != Verdict::Missing);
     }
+    let mut notes = sides.notes;
     notes.extend(what_to_say(&comparison, args));
     let report = VerdictReport {
-        candidate: candidate_text,
+        candidate: sides.candidate_text,
         against: against.text(),
         alert: args.regression_alert,
         matched_on: comparison.matched_on,
         verdicts: comparison.judgements,
         tested: comparison.tested,
         by_threshold: comparison.by_threshold,
-        expected_false_alarms: expected_false_alarms(comparison.tested),
+        expected_false_alarms: args.fdr.is_none().then(|| expected_false_alarms(comparison.tested)),
+        accepted: sides.accepted,
+        refused_rows: sides.refused_rows,
         notes,
     };
     let against = JudgedAgainst {
@@ -304,122 +229,43 @@ fn what_to_say(comparison: &judge::Comparison, args: &JudgeArgs) -> Vec<String> 
     for (part, count) in &comparison.differing_parts {
         notes.push(format!("{part} differs in {count} of the matched pairs"));
     }
+    let below = comparison.judgements.iter().filter(|judgement| judgement.below_floor).count();
+    if below > 0 {
+        notes.push(format!(
+            "{} past the threshold but below the metric's floor, and {} unchanged: `--no-floors` judges these, too",
+            counted(below, "change is", "changes are"),
+            if below == 1 { "counts as" } else { "count as" }
+        ));
+    }
     if let Some(rate) = args.fdr {
         notes.push(format!(
-            "q values decide: at most {} % of what is called changed is expected to be chance",
+            "q values decide: at most {} % of what a test calls changed is expected to be chance",
             rate * 100.0
         ));
     }
     notes
 }
 
-/// The changes that were accepted: where each series starts anew.
-pub(super) fn restarts(store: &Store) -> anyhow::Result<crate::analysis::history::Restarts> {
-    let accepted = store.list_acceptances()?;
-    Ok(accepted.into_iter().map(|change| ((change.configuration_id, change.metric), change.run_id)).collect())
-}
-
-/// Of each series the runs that belong together with its newest run.
-fn newest_of_each(set: &mut SeriesSet) {
-    for series in &mut set.series {
-        let Some(newest) = series.runs.iter().max_by_key(|run| run.run_id).copied() else { continue };
-        series.retain(|run| {
-            if newest.group == RunGroup::Alone { run.run_id == newest.run_id } else { run.group == newest.group }
-        });
-    }
-}
-
-/// The runs of the candidate's series that are older than the candidate, from the last change on that was accepted.
-fn earlier_than(
-    mut pool: SeriesSet,
-    candidate: &SeriesSet,
-    restarts: &crate::analysis::history::Restarts,
-    notes: &mut Vec<String>,
-) -> SeriesSet {
-    let mut restarted = 0;
-    pool.series.retain_mut(|series| {
-        let Some(newer) = candidate.series.iter().find(|other| other.configuration_id == series.configuration_id)
-        else {
-            return false;
-        };
-        let position = |series: &Series, id: Option<i64>| series.runs.iter().position(|run| run.run_id == id);
-        let first = newer.runs.iter().filter_map(|run| position(series, run.run_id)).min().unwrap_or(0);
-        // A change in any metric is a new start for all: the runs before it are of another program.
-        let accepted = restarts.iter().filter(|((id, _), _)| Some(*id) == series.configuration_id);
-        let start = accepted.filter_map(|(_, run)| position(series, Some(*run))).filter(|start| *start <= first).max();
-        restarted += usize::from(start.is_some());
-        let kept: HashSet<i64> = series.runs[start.unwrap_or(0)..first].iter().filter_map(|run| run.run_id).collect();
-        series.retain(|run| run.run_id.is_some_and(|id| kept.contains(&id)));
-        !series.runs.is_empty()
-    });
-    if restarted > 0 {
-        notes.push(format!("{restarted} series start with a change that was accepted"));
-    }
-    pool
-}
-
+/// The noise of both sides; of a series that both have the estimate from more runs.
 fn noise_floors(sets: &[&SeriesSet]) -> Vec<NoiseFloor> {
-    let of_set = |set: &&SeriesSet| {
-        noise(set)
-            .into_iter()
-            .filter_map(|found| {
-                Some(NoiseFloor {
-                    configuration_id: set.series[found.series].configuration_id?,
-                    metric: set.metrics[found.metric].name.clone(),
-                    relative_deviation: found.deviation,
-                    runs: found.runs,
-                })
-            })
-            .collect::<Vec<_>>()
-    };
-    sets.iter().flat_map(of_set).collect()
-}
-
-/// Reads the baseline of a file: runs in any format that can be imported, or any table with models and a metric.
-fn read_baseline(
-    path: &Path,
-    metrics: Vec<&'static Metric>,
-    context: &Context,
-    notes: &mut Vec<String>,
-) -> anyhow::Result<SeriesSet> {
-    let (head, mut content) = super::import::open(path)?;
-    let name = path_text(path);
-    let mut refused = Vec::new();
-    // A table that is no export of ours is taken as it is: its rows need not be whole runs.
-    let head = Head::new(&name, &head);
-    let is_export = Importer::<TransferError>::recognises(&OwnCsv, &head);
-    let set = if is_identity_csv(&head) && !is_export {
-        let table = read_identity_csv(&name, &mut content, metrics)?;
-        notes.extend(table.notes.into_iter().map(|note| format!("`{name}`: {note}")));
-        refused = table.refused;
-        table.set
-    } else {
-        let importer = importer_for::<TransferError>(&head, &ColumnMap::default())?;
-        let mut builder = SeriesBuilder::new(metrics);
-        let mut seen: HashSet<String> = HashSet::new();
-        let said = importer
-            .read(&name, &mut content, &mut |item| {
-                match item {
-                    ImportItem::Run(record) if !seen.insert(record.uuid.clone()) => {
-                        refused.push(Refusal { line: 0, reason: format!("the run {} is there twice", record.uuid) })
-                    }
-                    ImportItem::Run(record) => builder.push(&record),
-                    ImportItem::Refused(refusal) => refused.push(refusal),
-                }
-                Ok(())
-            })
-            .map_err(TransferError::into_cause)?;
-        notes.extend(said.into_iter().map(|note| format!("`{name}`: {note}")));
-        builder.finish()
-    };
-    for refusal in refused.iter().take(SHOWN_REFUSALS) {
-        let line = if refusal.line > 0 { format!(":{}", refusal.line) } else { String::new() };
-        context.note(&format!("refused: {name}{line}: {}", refusal.reason));
+    let mut floors: HashMap<(i64, String), NoiseFloor> = HashMap::new();
+    for set in sets {
+        for found in noise(set) {
+            let Some(configuration_id) = set.series[found.series].configuration_id else { continue };
+            let metric = set.metrics[found.metric].name.clone();
+            let floor = NoiseFloor {
+                configuration_id,
+                metric: metric.clone(),
+                relative_deviation: found.deviation,
+                runs: found.runs,
+            };
+            let known = floors.entry((configuration_id, metric)).or_insert_with(|| floor.clone());
+            if known.runs < floor.runs {
+                *known = floor;
+            }
+        }
     }
-    if !refused.is_empty() {
-        notes.push(format!("{} rows of `{name}` were refused", refused.len()));
-    }
-    Ok(set)
+    floors.into_values().collect()
 }
 
 /// Prints a report where it is wanted, and answers how the command ends.
@@ -474,6 +320,14 @@ fn exit_status(report: &VerdictReport, args: &JudgeArgs, context: &Context) -> E
     if report.count(Verdict::Regressed) > 0 {
         return ExitStatus::Failed;
     }
+    if report.broken() > 0 {
+        let series = counted(report.broken(), "series that the baseline has", "series that the baseline has");
+        context.complain(&format!("all runs of {series} broke"), Some("`benchdb query --name failures` says why"));
+        return ExitStatus::Failed;
+    }
+    if report.judged() == 0 && report.accepted > 0 {
+        return ExitStatus::Ok;
+    }
     if report.judged() == 0 {
         let reason = if report.verdicts.is_empty() {
             "neither side has a run with the metric"
@@ -489,6 +343,11 @@ fn exit_status(report: &VerdictReport, args: &JudgeArgs, context: &Context) -> E
     let fails = |fail: &FailOn| match fail {
         FailOn::Suspect => report.count(Verdict::Suspect) > 0,
         FailOn::Inconclusive => report.count(Verdict::Inconclusive) > 0,
+        FailOn::Invalid => report.count(Verdict::Invalid) > 0,
+        FailOn::Missing => report.count(Verdict::Missing) > 0,
+        FailOn::New => report.count(Verdict::New) > 0,
+        FailOn::Incomparable => report.count(Verdict::Incomparable) > 0,
+        FailOn::Refused => report.refused_rows > 0,
     };
     if args.fail_on.iter().any(fails) { ExitStatus::NotJudged } else { ExitStatus::Ok }
 }

@@ -83,6 +83,9 @@ pub fn standard_metrics() -> &'static [Metric] {
     &METRICS
 }
 
+/// Peak memory: on the device where it is known, of the process otherwise.
+pub const PEAK_MEMORY: [&str; 2] = ["memory_device_peak_mb", "memory_host_peak_mb"];
+
 /// The standard metric of that name.
 pub fn find_metric(name: &str) -> Option<&'static Metric> {
     BY_NAME.binary_search_by(|metric| metric.name.as_str().cmp(name)).ok().map(|at| BY_NAME[at])

@@ -31,6 +31,15 @@ pub enum Task {
     MaskedLanguageModelling,
     /// Logits of the next token; cross-entropy of the shifted input.
     CausalLanguageModelling,
+    /// Logits of a decoder that reads an encoder of text; cross-entropy of the shifted decoder input.
+    SequenceToSequence,
+    /// Logits of a decoder that reads an encoder of sound; cross-entropy of the shifted decoder input.
+    SpeechRecognition,
+    /// Embeddings of images and texts; symmetric cross-entropy of their similarities, the i-th text being the i-th
+    /// image's.
+    ImageTextMatching,
+    /// Boxes and classes of the objects in an image; the set prediction loss.
+    ObjectDetection,
 }
 
 /// How the elements of an input are made when no real data is given.
@@ -44,6 +53,25 @@ pub enum InputKind {
         /// The number of distinct tokens.
         vocabulary: usize,
     },
+    /// Token ids of a vocabulary that has special tokens too: made of `words`, closed by `end`.
+    Words {
+        /// The number of distinct tokens, special ones included.
+        vocabulary: usize,
+        /// The ids in [0, words) are ordinary ones; made inputs hold these alone.
+        words: usize,
+        /// The id that closes every made sample, where the model needs one.
+        end: Option<usize>,
+    },
+}
+
+impl InputKind {
+    /// The number of distinct tokens; `None` for floats.
+    pub fn vocabulary(self) -> Option<usize> {
+        match self {
+            Self::Float => None,
+            Self::Tokens { vocabulary } | Self::Words { vocabulary, .. } => Some(vocabulary),
+        }
+    }
 }
 
 /// One input of a model.

@@ -6,8 +6,10 @@ pub fn nearest<'n>(wanted: &str, names: impl Iterator<Item = &'n str>) -> Option
     names
         .map(|name| (strsim::jaro_winkler(&wanted, &folded(name)), name))
         .filter(|(similarity, _)| *similarity >= 0.8)
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .map(|(_, name)| name)
+        // Among those the one with the fewest slips.
+        .map(|(similarity, name)| (strsim::normalized_damerau_levenshtein(&wanted, &folded(name)), similarity, name))
+        .max_by(|left, right| left.0.total_cmp(&right.0).then(left.1.total_cmp(&right.1)))
+        .map(|(_, _, name)| name)
 }
 
 /// A name without case and separators: `ResNet-50`, `resnet_50` and `resnet50` are one.

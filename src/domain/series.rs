@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use clap::ValueEnum;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 use super::configuration::Configuration;
 use super::environment::Environment;
@@ -13,6 +14,7 @@ use super::hardware::DeviceKind;
 use super::label::{Labelled as _, display_as_label};
 use super::metric::Metric;
 use super::run::{RunRecord, Validity};
+use super::table::Cell;
 
 /// A part of what identifies a configuration; its label is the column of `results`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
@@ -72,9 +74,21 @@ impl Part {
 /// The parts that are known of a configuration, as text. A file of somebody else may not have all.
 ///
 /// Identities are in order of their parts; batch 8 comes before batch 16.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Identity(BTreeMap<Part, String>);
+
+impl Serialize for Identity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = |part: &Part, text: &str| match part {
+            Part::BatchSize | Part::Threads => text.parse::<u64>().ok(),
+            _ => None,
+        };
+        serializer.collect_map(self.0.iter().map(|(part, text)| match number(part, text) {
+            Some(number) => (part, Value::from(number)),
+            None => (part, Value::from(text.as_str())),
+        }))
+    }
+}
 
 impl Ord for Identity {
     fn cmp(&self, other: &Self) -> Ordering {
@@ -106,6 +120,15 @@ impl Identity {
     /// The part, or an empty text where it is not known.
     pub fn get(&self, part: Part) -> &str {
         self.0.get(&part).map_or("", String::as_str)
+    }
+
+    /// The part in a table: a number where it is one, nothing where it says nothing.
+    pub fn cell(&self, part: Part) -> Cell {
+        match (part, self.get(part)) {
+            (_, "") => Cell::Null,
+            (Part::BatchSize | Part::Threads, text) => text.parse::<i64>().map_or_else(|_| text.into(), Cell::Integer),
+            (_, text) => text.into(),
+        }
     }
 
     /// Whether the part is known; it may be empty.
@@ -181,6 +204,8 @@ pub struct Series {
     pub identity: Identity,
     /// The kind of its device, where it is known.
     pub device_kind: Option<DeviceKind>,
+    /// Cores or compute units of its device, where they are known.
+    pub compute_units: Option<u32>,
     /// Whether software pretends to be the device.
     pub software: bool,
     /// The runs.
@@ -192,7 +217,15 @@ pub struct Series {
 impl Series {
     /// A series without runs.
     pub fn new(configuration_id: Option<i64>, identity: Identity) -> Self {
-        Self { configuration_id, identity, device_kind: None, software: false, runs: Vec::new(), values: Vec::new() }
+        Self {
+            configuration_id,
+            identity,
+            device_kind: None,
+            compute_units: None,
+            software: false,
+            runs: Vec::new(),
+            values: Vec::new(),
+        }
     }
 
     /// Adds a run with one value a metric of the set; NaN is not measured.
@@ -299,6 +332,7 @@ impl SeriesBuilder {
         let index = *self.by_fingerprint.entry(record.configuration.fingerprint()).or_insert_with(|| {
             series.push(Series {
                 device_kind: Some(record.configuration.device.kind),
+                compute_units: record.configuration.device.compute_units,
                 software: record.configuration.device.software,
                 ..Series::new(None, Identity::of(&record.configuration))
             });
@@ -329,11 +363,23 @@ impl SeriesBuilder {
 }
 
 impl Series {
+    /// Puts the runs in the order in which they were stored, where not all tell when they were made: what has no time is
+    /// not the oldest.
+    pub fn order_without_times(&mut self) {
+        if self.runs.iter().any(|run| run.started_at_ms.is_none()) {
+            self.reorder(|run| run.run_id);
+        }
+    }
+
     /// Puts the runs in order of time; those without a time come first, in the order in which they were added.
     fn sort(&mut self) {
+        self.reorder(|run| run.started_at_ms);
+    }
+
+    fn reorder(&mut self, key: impl Fn(&SeriesRun) -> Option<i64>) {
         let width = self.values.len() / self.runs.len().max(1);
         let mut order: Vec<usize> = (0..self.runs.len()).collect();
-        order.sort_by_key(|&index| self.runs[index].started_at_ms);
+        order.sort_by_key(|&index| key(&self.runs[index]));
         self.values =
             order.iter().flat_map(|&index| self.values[index * width..(index + 1) * width].to_vec()).collect();
         self.runs = order.iter().map(|&index| self.runs[index]).collect();

@@ -122,7 +122,11 @@ impl Table {
 
     /// Leaves out those of the columns in which every row is empty.
     pub fn drop_empty(&mut self, names: &[&str]) {
-        let is_empty = |cell: &Cell| matches!(cell, Cell::Null) || *cell == Cell::Text(String::new());
+        let is_empty = |cell: &Cell| match cell {
+            Cell::Null => true,
+            Cell::Text(text) => text.is_empty() || text == "{}",
+            _ => false,
+        };
         let empty: Vec<&str> = names
             .iter()
             .copied()

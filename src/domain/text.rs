@@ -22,6 +22,11 @@ pub fn printable(text: &str) -> String {
     text.chars().map(|character| if character.is_control() && character != '\n' { ' ' } else { character }).collect()
 }
 
+/// A count with its word: `1 run`, `3 runs`.
+pub fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// The folder that a path lies in; the current one for a bare name.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {

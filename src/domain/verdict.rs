@@ -111,6 +111,10 @@ pub struct Judgement {
     pub smallest_effect: Option<f64>,
     /// How many runs more, on each side, would decide; for suspect and inconclusive verdicts.
     pub more_runs: Option<u64>,
+    /// Whether the change is past the threshold, but below the metric's absolute floor.
+    pub below_floor: bool,
+    /// Whether the baseline had runs that count, and all runs of the candidate broke.
+    pub broken: bool,
     /// What has to be said besides: why nothing was compared, which number stood in.
     pub notes: Vec<String>,
     /// What differs between the environments of the sides.
@@ -134,8 +138,13 @@ pub struct VerdictReport {
     pub tested: usize,
     /// Judgements that rest on the threshold alone.
     pub by_threshold: usize,
-    /// Regressions that chance alone would bring among the tested, at most, if nothing had changed.
-    pub expected_false_alarms: f64,
+    /// Regressions that chance alone would bring among the tested, at most, if nothing had changed; not known where q
+    /// values decide.
+    pub expected_false_alarms: Option<f64>,
+    /// Series whose newest runs begin with a change that was accepted: there is nothing before them.
+    pub accepted: usize,
+    /// Rows of the baseline's file that were refused.
+    pub refused_rows: usize,
     /// What has to be said besides.
     pub notes: Vec<String>,
 }
@@ -148,7 +157,12 @@ impl VerdictReport {
 
     /// How many judgements compared two numbers.
     pub fn judged(&self) -> usize {
-        self.verdicts.iter().filter(|judgement| judgement.verdict.is_judged()).count()
+        self.verdicts.iter().filter(|judgement| judgement.is_judged()).count()
+    }
+
+    /// How many series broke.
+    pub fn broken(&self) -> usize {
+        self.verdicts.iter().filter(|judgement| judgement.broken).count()
     }
 
     /// `2 regressed, 1 suspect, 40 unchanged`.
@@ -159,6 +173,13 @@ impl VerdictReport {
         });
         let counts = counted.collect::<Vec<_>>().join(", ");
         if counts.is_empty() { "nothing to judge".to_owned() } else { counts }
+    }
+}
+
+impl Judgement {
+    /// Whether numbers were compared.
+    pub fn is_judged(&self) -> bool {
+        self.verdict.is_judged() && self.evidence.is_some()
     }
 }
 

@@ -65,6 +65,14 @@ pub(super) fn lines_behind(begin: &[u8]) -> u64 {
     u64::from(line.ends_with(b"\r") && line.len() < begin.len())
 }
 
+/// What separates the cells: the most frequent candidate of the first line.
+pub(super) fn delimiter(bytes: &[u8]) -> u8 {
+    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let count = |delimiter: u8| line.iter().filter(|&&byte| byte == delimiter).count();
+    // The last of equals wins.
+    [b'\t', b';', b','].into_iter().max_by_key(|&delimiter| count(delimiter)).unwrap_or(b',')
+}
+
 /// A key of a JSON text.
 #[derive(Clone, Debug)]
 struct Key {

@@ -6,49 +6,23 @@ use std::io::BufRead;
 
 use csv::StringRecord;
 
-use super::head::{lines_behind, pass_mark};
-use super::own_csv::unreadable;
+use super::head::{delimiter, lines_behind, pass_mark};
+use super::own_csv::{IDENTITY, unreadable};
 use super::{ExchangeError, Head};
-use crate::domain::label::parse_label;
+use crate::domain::label::{Labelled, parse_label};
 use crate::domain::metric::{Metric, find_metric, standard_metrics};
 use crate::domain::series::{SeriesRun, milliseconds};
 use crate::domain::{
-    DeviceKind, Environment, Identity, MetricKind, Part, Refusal, RunGroup, RunStatus, Series, SeriesSet, Validity,
+    DeviceKind, Environment, Identity, MetricKind, Mode, Part, Platform, Precision, Refusal, RunGroup, RunStatus,
+    Series, SeriesSet, Validity,
 };
 
 /// Columns that tell several runs of one configuration apart.
 const TELL_RUNS_APART: [&str; 3] = ["run_uuid", "run_id", "repetition"];
 
-/// Columns of ours that are read over or used besides: they need no word.
-const UNDERSTOOD: [&str; 27] = [
-    "run_uuid",
-    "run_id",
-    "repetition",
-    "campaign_uuid",
-    "label",
-    "started_at",
-    "category",
-    "device_kind",
-    "software",
-    "engine_version",
-    "framework_version",
-    "driver_version",
-    "method",
-    "status",
-    "validity",
-    "host",
-    "git_commit",
-    "tool_version",
-    "iterations",
-    "error",
-    "runs",
-    "latency_low_ms",
-    "latency_high_ms",
-    "interval_of",
-    "speed_up",
-    "reference",
-    "newest_run",
-];
+/// Columns of `analysis.csv` that say nothing to a comparison, and need no word; those of an export neither.
+const OF_AN_ANALYSIS: [&str; 8] =
+    ["repetition", "runs", "latency_low_ms", "latency_high_ms", "interval_of", "speed_up", "reference", "newest_run"];
 
 /// What was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,7 +37,7 @@ pub struct IdentityTable {
 
 /// Whether the first line of a file names models and a standard metric, whatever its unit.
 pub fn is_identity_csv(head: &Head<'_>) -> bool {
-    let mut reader = csv::Reader::from_reader(head.bytes);
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter(head.bytes)).from_reader(head.bytes);
     reader.headers().is_ok_and(|header| {
         let has_model = header.iter().any(|name| name.trim() == "model");
         has_model && header.iter().any(|name| find_metric(name.trim()).is_some() || other_unit(name.trim()).is_some())
@@ -81,8 +55,9 @@ pub fn read_identity_csv(
 ) -> Result<IdentityTable, ExchangeError> {
     let failed = |source| ExchangeError::Read { path: path.to_owned(), source };
     pass_mark(content).map_err(failed)?;
-    let behind = lines_behind(content.fill_buf().map_err(failed)?);
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(content);
+    let begin = content.fill_buf().map_err(failed)?;
+    let (behind, delimiter) = (lines_behind(begin), delimiter(begin));
+    let mut reader = csv::ReaderBuilder::new().flexible(true).delimiter(delimiter).from_reader(content);
     let header = reader.headers().map_err(|error| unreadable(path, error))?.clone();
     let columns = Columns::new(&header, &metrics, path)?;
     let mut table = IdentityTable { set: SeriesSet::new(metrics), refused: Vec::new(), notes: columns.notes() };
@@ -166,7 +141,8 @@ struct Row {
 struct Columns {
     parts: Vec<(Part, usize)>,
     metrics: Vec<Option<usize>>,
-    others: HashMap<&'static str, usize>,
+    /// Every column by its name.
+    others: HashMap<String, usize>,
     count: usize,
     unknown: Vec<String>,
 }
@@ -200,15 +176,18 @@ impl Columns {
         let is_part = |name: &str| parts.iter().any(|(part, _)| part.to_string() == name);
         let unknown = names
             .iter()
-            .filter(|name| !is_part(name) && !UNDERSTOOD.contains(name) && find_metric(name).is_none())
+            .filter(|name| {
+                let of_ours = IDENTITY.contains(name) || OF_AN_ANALYSIS.contains(name);
+                !is_part(name) && !of_ours && find_metric(name).is_none()
+            })
             .map(|name| (*name).to_owned())
             .collect();
-        let others = UNDERSTOOD.into_iter().filter_map(|name| Some((name, at(name)?))).collect();
+        let others = names.iter().enumerate().map(|(index, name)| ((*name).to_owned(), index)).collect();
         Ok(Self { parts, metrics: found, others, count: names.len(), unknown })
     }
 
     fn tells_runs_apart(&self) -> bool {
-        TELL_RUNS_APART.iter().any(|name| self.others.contains_key(name))
+        TELL_RUNS_APART.iter().any(|name| self.others.contains_key(*name))
     }
 
     fn notes(&self) -> Vec<String> {
@@ -305,6 +284,17 @@ fn canonical(part: Part, text: &str) -> Result<String, String> {
                 serde_json::from_str(text).map_err(|_| format!("`{text}` is no JSON object of parameters"))?;
             Ok(value.to_string())
         }
+        // Spellings differ, what they name does not.
+        Part::Platform => labelled::<Platform>(part, text),
+        Part::Precision => labelled::<Precision>(part, text),
+        Part::Mode => labelled::<Mode>(part, text),
         _ => Ok(text.to_owned()),
     }
+}
+
+fn labelled<T: Labelled>(part: Part, text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    parse_label::<T>(text).map(|value| value.label().to_owned()).ok_or_else(|| format!("`{text}` is no {part}"))
 }

@@ -19,7 +19,7 @@ use crate::domain::{
 };
 
 /// Columns before the standard metrics, in the order of the view.
-const IDENTITY: [&str; 30] = [
+pub(super) const IDENTITY: [&str; 30] = [
     "run_id",
     "run_uuid",
     "campaign_uuid",
@@ -186,32 +186,8 @@ struct Shared {
 /// How many of them are kept; a table has as many as it has configurations.
 const SHARED_LIMIT: usize = 8192;
 
-/// The columns that make up a [`Shared`].
-const SHARED: [&str; 23] = [
-    "model",
-    "variant",
-    "category",
-    "platform",
-    "device",
-    "device_kind",
-    "software",
-    "engine",
-    "engine_version",
-    "framework_version",
-    "driver_version",
-    "precision",
-    "mode",
-    "method",
-    "batch_size",
-    "input_shape",
-    "threads",
-    "parameters",
-    "host",
-    "git_commit",
-    "tool_version",
-    "status",
-    "validity",
-];
+/// The columns that every row has for itself; the others make up a [`Shared`].
+const OWN: [&str; 7] = ["run_id", "run_uuid", "campaign_uuid", "label", "started_at", "iterations", "error"];
 
 /// Where each column stands, found once; and what was parsed before.
 struct Columns {
@@ -270,7 +246,7 @@ impl Columns {
             },
             metrics,
             values: Vec::new(),
-            shared_at: SHARED.into_iter().filter_map(place).collect(),
+            shared_at: IDENTITY.into_iter().filter(|name| !OWN.contains(name)).filter_map(place).collect(),
             shared: HashMap::new(),
             key: Vec::new(),
             count: header.len(),

@@ -15,7 +15,7 @@ impl Render for Json {
         document.insert("schema".into(), "benchdb/1".into());
         document.insert("kind".into(), kind.into());
         match tables {
-            [table] => {
+            [table] if table.title.is_empty() => {
                 document.insert("rows".into(), rows(table));
             }
             several => {

@@ -5,6 +5,7 @@ use std::io::Write;
 use super::Render;
 use super::terminal::{is_numeric, shown};
 use crate::domain::Table;
+use crate::domain::text::printable;
 
 pub(super) struct Markdown;
 
@@ -15,7 +16,7 @@ impl Render for Markdown {
                 writeln!(out)?;
             }
             if !table.title.is_empty() {
-                writeln!(out, "**{}**\n", escaped(&table.title))?;
+                writeln!(out, "**{}**\n", escaped(&printable(&table.title)))?;
             }
             write_row(out, table.columns.iter().map(|name| escaped(name)))?;
             write_row(

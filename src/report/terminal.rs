@@ -42,7 +42,7 @@ impl Render for Terminal {
                 writeln!(out)?;
             }
             if !table.title.is_empty() {
-                writeln!(out, "{}", table.title)?;
+                writeln!(out, "{}", printable(&table.title))?;
             }
             writeln!(out, "{}", self.draw(table))?;
         }

@@ -250,7 +250,7 @@ mod tests {
         let source = ImportSource { path: "x".into(), format: "x".into(), content_sha256: "0".repeat(64) };
         store
             .import_runs(&source, true, |sink| {
-                sink(ImportItem::Run(Box::new(run(1))))?;
+                sink(&ImportItem::Run(Box::new(run(1))))?;
                 Err(StoreError::Missing { path: "x".into() })
             })
             .unwrap_err();
@@ -265,8 +265,8 @@ mod tests {
         let (_folder, mut store) = new_store();
         let source = ImportSource { path: "x".into(), format: "x".into(), content_sha256: "0".repeat(64) };
         let outcome = store.import_runs::<StoreError>(&source, true, |sink| {
-            sink(ImportItem::Run(Box::new(run(1))))?;
-            sink(ImportItem::Refused(Refusal { line: 2, reason: "no run".into() }))
+            sink(&ImportItem::Run(Box::new(run(1))))?;
+            sink(&ImportItem::Refused(Refusal { line: 2, reason: "no run".into() }))
         });
         assert!(matches!(outcome.unwrap(), ImportOutcome::NothingTaken { .. }));
         assert_eq!(summaries(&store), [""; 0]);

@@ -55,7 +55,7 @@ impl Store {
         &mut self,
         source: &ImportSource,
         strict: bool,
-        read: impl FnOnce(&mut dyn FnMut(ImportItem) -> Result<(), E>) -> Result<(), E>,
+        read: impl FnOnce(&mut dyn FnMut(&ImportItem) -> Result<(), E>) -> Result<(), E>,
     ) -> Result<ImportOutcome, E> {
         self.write_bulk(|writer, failed| {
             if let Some(repeated) = imported_before(writer.transaction(), source).map_err(failed)? {
@@ -65,8 +65,8 @@ impl Store {
             let (mut taken, mut known, mut refused) = (0_u64, 0_u64, Vec::new());
             read(&mut |item| {
                 match item {
-                    ImportItem::Refused(refusal) => refused.push(refusal),
-                    ImportItem::Run(record) => match writer.insert(&record, Some(batch)).map_err(failed)? {
+                    ImportItem::Refused(refusal) => refused.push(refusal.clone()),
+                    ImportItem::Run(record) => match writer.insert(record, Some(batch)).map_err(failed)? {
                         Inserted::New(_) => taken += 1,
                         Inserted::Known(_) => known += 1,
                     },

@@ -6,8 +6,8 @@ use rusqlite::{OptionalExtension as _, named_params, params};
 
 use super::list::json_list;
 use super::{Store, StoreError, now_text};
-use crate::domain::Judgement;
 use crate::domain::label::label;
+use crate::domain::{Evidence, Judgement};
 
 /// A named set of runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,18 +149,27 @@ impl Store {
     }
 
     /// Keeps what was concluded of series of this database. An open verdict on the same runs against the same thing is
-    /// replaced.
+    /// replaced; what was accepted is not opened again.
     ///
     /// # Errors
     /// What SQLite refuses; nothing is kept then.
     pub fn insert_verdicts(&mut self, judgements: &[Judgement], against: &JudgedAgainst) -> Result<(), StoreError> {
         let judged_at = now_text();
         self.write(|transaction| {
-            for judgement in judgements.iter().filter(|judgement| judgement.verdict.is_judged()) {
+            for judgement in judgements.iter().filter(|judgement| judgement.is_judged()) {
                 let (Some(configuration), Some(run)) = (judgement.configuration_id, judgement.first_candidate_run)
                 else {
                     continue;
                 };
+                let accepted = transaction
+                    .prepare_cached(
+                        "SELECT 1 FROM verdict WHERE configuration_id = ?1 AND metric = ?2 AND first_candidate_run = ?3
+                             AND accepted_at IS NOT NULL",
+                    )?
+                    .exists(params![configuration, judgement.metric, run])?;
+                if accepted {
+                    continue;
+                }
                 transaction
                     .prepare_cached(
                         "DELETE FROM verdict WHERE configuration_id = ?1 AND metric = ?2 AND first_candidate_run = ?3
@@ -174,7 +183,8 @@ impl Store {
                     ":baseline_source": against.source,
                     ":metric": judgement.metric,
                     ":verdict": label(&judgement.verdict),
-                    ":evidence": judgement.evidence.as_ref().map(label),
+                    // What the table calls evidence are tests of two sides.
+                    ":evidence": judgement.evidence.filter(|evidence| *evidence != Evidence::ChangePoints).as_ref().map(label),
                     ":alert_threshold": against.alert,
                     ":baseline_median": judgement.baseline.median,
                     ":candidate_median": judgement.candidate.median,
@@ -196,11 +206,23 @@ impl Store {
     /// # Errors
     /// What SQLite refuses.
     pub fn list_open_verdicts(&self, newest: bool) -> Result<Vec<OpenVerdict>, StoreError> {
+        self.open_verdicts(newest, None)
+    }
+
+    /// Whatever was concluded of series from one of these runs on, and is not accepted.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn list_verdicts_at(&self, runs: &[i64]) -> Result<Vec<OpenVerdict>, StoreError> {
+        self.open_verdicts(false, Some(json_list(runs).unwrap_or_else(|| "[]".into())))
+    }
+
+    fn open_verdicts(&self, newest: bool, runs: Option<String>) -> Result<Vec<OpenVerdict>, StoreError> {
         self.connection
             .prepare_cached(include_str!("sql/open_verdicts.sql"))
             .and_then(|mut statement| {
                 statement
-                    .query_map([newest], |row| {
+                    .query_map(params![newest, runs], |row| {
                         Ok(OpenVerdict {
                             id: row.get("id")?,
                             model: row.get("model")?,
@@ -263,7 +285,7 @@ impl Store {
             .map_err(|source| self.fail(source))
     }
 
-    /// Keeps the noise of series; a newer estimate replaces an older one.
+    /// Keeps the noise of series; an estimate replaces an older one of no more runs.
     ///
     /// # Errors
     /// What SQLite refuses.
@@ -275,7 +297,8 @@ impl Store {
                  VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (configuration_id, metric) DO UPDATE SET
                      relative_deviation = excluded.relative_deviation, run_count = excluded.run_count,
-                     estimated_at = excluded.estimated_at",
+                     estimated_at = excluded.estimated_at
+                 WHERE excluded.run_count >= noise_floor.run_count",
             )?;
             for floor in floors {
                 let runs = i64::try_from(floor.runs).unwrap_or(i64::MAX);
@@ -289,6 +312,28 @@ impl Store {
             }
             Ok(())
         })
+    }
+
+    /// The baselines that have any of these runs, and how many of them.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn list_baselines_of(&self, runs: &[i64]) -> Result<Vec<(String, u64)>, StoreError> {
+        self.connection
+            .prepare_cached(
+                "SELECT baseline.name, count(*) FROM baseline_run
+                     JOIN baseline ON baseline.id = baseline_run.baseline_id
+                 WHERE baseline_run.run_id IN (SELECT value FROM json_each(?1))
+                 GROUP BY baseline.id ORDER BY baseline.name",
+            )
+            .and_then(|mut statement| {
+                statement
+                    .query_map([json_list(runs).unwrap_or_else(|| "[]".into())], |row| {
+                        Ok((row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned()))
+                    })?
+                    .collect()
+            })
+            .map_err(|source| self.fail(source))
     }
 
     /// The kept noise of all series, by configuration and metric.

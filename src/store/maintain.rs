@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, Transaction, backup};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, backup};
 
 use super::bulk::Written;
 use super::list::{Detail, Selection};
@@ -76,12 +76,13 @@ impl Store {
         draft.persist_noclobber(target).map(drop).map_err(|error| create(error.error))
     }
 
-    /// Takes all runs of `other` that are not here yet, in one transaction. Answers how many were there and how many
-    /// were new.
+    /// Takes all runs of `other` that are not here yet, and its baselines with names that are not taken, in one
+    /// transaction.
     ///
     /// # Errors
     /// What SQLite refuses; nothing is taken then.
-    pub fn merge(&mut self, other: &Self, mut progress: impl FnMut(u64)) -> Result<(u64, u64), StoreError> {
+    pub fn merge(&mut self, other: &Self, mut progress: impl FnMut(u64)) -> Result<Merged, StoreError> {
+        let baselines = other.baselines_by_uuid()?;
         self.write_bulk(|writer, failed| {
             let (mut seen, mut new) = (0, 0);
             other.for_each_run(&Selection::default(), Detail::Whole, |_, record| {
@@ -92,8 +93,31 @@ impl Store {
                 progress(seen);
                 Ok::<_, StoreError>(())
             })?;
-            Ok::<_, StoreError>(Written { answer: (seen, new), new, keep: true })
+            let taken = insert_baselines(writer.transaction(), &baselines).map_err(failed)?;
+            let answer = Merged { seen, new, baselines: taken, baselines_known: baselines.len() - taken };
+            Ok::<_, StoreError>(Written { answer, new, keep: true })
         })
+    }
+
+    fn baselines_by_uuid(&self) -> Result<Vec<OtherBaseline>, StoreError> {
+        let read = || {
+            let mut names = self.connection.prepare("SELECT id, name, created_at, note FROM baseline ORDER BY id")?;
+            let mut runs = self.connection.prepare(
+                "SELECT run.uuid FROM baseline_run JOIN run ON run.id = baseline_run.run_id
+                 WHERE baseline_run.baseline_id = ?1",
+            )?;
+            names
+                .query_map([], |row| {
+                    Ok(OtherBaseline {
+                        name: row.get(1)?,
+                        created_at: row.get(2)?,
+                        note: row.get(3)?,
+                        runs: runs.query_map([row.get::<_, i64>(0)?], |row| row.get(0))?.collect::<Result<_, _>>()?,
+                    })
+                })?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|source| self.fail(source))
     }
 
     /// The number of runs.
@@ -142,6 +166,52 @@ impl Store {
             }
         })
     }
+}
+
+/// What a merge did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Merged {
+    /// Runs of the other database.
+    pub seen: u64,
+    /// Those that were not here.
+    pub new: u64,
+    /// Baselines that were taken.
+    pub baselines: usize,
+    /// Baselines whose names are taken here: these stay as they are.
+    pub baselines_known: usize,
+}
+
+/// A baseline on its way from one database to another.
+struct OtherBaseline {
+    name: String,
+    created_at: String,
+    note: Option<String>,
+    runs: Vec<String>,
+}
+
+/// Stores the baselines whose names are free; answers how many.
+fn insert_baselines(transaction: &Transaction<'_>, baselines: &[OtherBaseline]) -> rusqlite::Result<usize> {
+    let mut taken = 0;
+    for baseline in baselines {
+        let id: Option<i64> = transaction
+            .query_row(
+                "INSERT INTO baseline (name, created_at, note) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (name) DO NOTHING RETURNING id",
+                (&baseline.name, &baseline.created_at, &baseline.note),
+                |row| row.get(0),
+            )
+            .optional()?;
+        let Some(id) = id else { continue };
+        taken += 1;
+        for uuid in &baseline.runs {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO baseline_run (baseline_id, run_id) SELECT ?1, id FROM run WHERE uuid = ?2",
+                )?
+                .execute((id, uuid))?;
+        }
+    }
+    Ok(taken)
 }
 
 /// Removes what no run refers to any more: configurations, environments, artifacts, campaigns without a plan, devices

@@ -66,7 +66,8 @@ impl Store {
             let mut series = match current.take() {
                 Some(series) if series.configuration_id == Some(configuration) => series,
                 other => {
-                    if let Some(done) = other {
+                    if let Some(mut done) = other {
+                        done.order_without_times();
                         visit(done)?;
                     }
                     self.series_of(configuration, row)?
@@ -82,7 +83,8 @@ impl Store {
             series.push(run, values.iter().copied());
             current = Some(series);
         }
-        if let Some(done) = current {
+        if let Some(mut done) = current {
+            done.order_without_times();
             visit(done)?;
         }
         let mut found = vec![Environment::default(); environments.len()];
@@ -135,6 +137,7 @@ impl Store {
         let kind: String = row.get("device_kind").map_err(failed)?;
         let mut series = Series::new(Some(configuration), identity);
         series.device_kind = parse_label(&kind);
+        series.compute_units = row.get("compute_units").map_err(failed)?;
         series.software = row.get("software").map_err(failed)?;
         Ok(series)
     }

@@ -10,6 +10,11 @@ use crate::domain::model::{HostData, HostTensor, InputKind, InputSpec};
 const IMAGE: &str = "image";
 /// The input that holds token ids.
 const IDS: &str = "ids";
+/// The input that holds the token ids that a decoder has so far.
+const DECODER_IDS: &str = "decoder_ids";
+/// The input that holds a spectrogram.
+const MEL: &str = "mel";
+
 /// The inputs of one forward pass, on a device. Networks take what they need and fail without it.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
@@ -17,6 +22,10 @@ pub struct Batch {
     pub image: Option<Tensor<4>>,
     /// Token ids: `[batch, sequence]`, in the device's integer type.
     pub ids: Option<Tensor<2, Int>>,
+    /// Token ids that a decoder has so far: `[batch, sequence]`, in the device's integer type.
+    pub decoder_ids: Option<Tensor<2, Int>>,
+    /// Spectrograms: `[batch, bins, frames]`, in the device's float type.
+    pub mel: Option<Tensor<3>>,
 }
 
 impl Batch {
@@ -33,6 +42,8 @@ impl Batch {
             let taken = match tensor.name.as_str() {
                 IMAGE => batch.image.replace(float_tensor(tensor, device)?).is_some(),
                 IDS => batch.ids.replace(int_tensor(tensor, device)?).is_some(),
+                DECODER_IDS => batch.decoder_ids.replace(int_tensor(tensor, device)?).is_some(),
+                MEL => batch.mel.replace(float_tensor(tensor, device)?).is_some(),
                 _ => {
                     return Err(ZooError::UnknownInput { name: tensor.name.clone() });
                 }
@@ -66,13 +77,32 @@ impl Batch {
 
     /// The token ids, `[batch, sequence]`, checked for the longest sequence.
     pub(super) fn ids(&self, longest: usize) -> Result<Tensor<2, Int>, ZooError> {
-        let ids = self.ids.clone().ok_or_else(|| missing(IDS))?;
-        let [_, sequence] = ids.dims();
-        if sequence > longest {
-            return Err(wrong_shape(IDS, &ids.dims(), format!("batch x at most {longest}")));
-        }
-        Ok(ids)
+        tokens(IDS, self.ids.clone(), longest)
     }
+
+    /// The token ids of the decoder, `[batch, sequence]`, checked for the longest sequence.
+    pub(super) fn decoder_ids(&self, longest: usize) -> Result<Tensor<2, Int>, ZooError> {
+        tokens(DECODER_IDS, self.decoder_ids.clone(), longest)
+    }
+
+    /// The spectrograms, `[batch, bins, frames]`, checked for exactly these extents.
+    pub(super) fn mel(&self, bins: usize, frames: usize) -> Result<Tensor<3>, ZooError> {
+        let mel = self.mel.clone().ok_or_else(|| missing(MEL))?;
+        let [batch, ..] = mel.dims();
+        if mel.dims() != [batch, bins, frames] {
+            return Err(wrong_shape(MEL, &mel.dims(), format!("batch x {bins} x {frames}")));
+        }
+        Ok(mel)
+    }
+}
+
+fn tokens(name: &str, ids: Option<Tensor<2, Int>>, longest: usize) -> Result<Tensor<2, Int>, ZooError> {
+    let ids = ids.ok_or_else(|| missing(name))?;
+    let [_, sequence] = ids.dims();
+    if sequence > longest {
+        return Err(wrong_shape(name, &ids.dims(), format!("batch x at most {longest}")));
+    }
+    Ok(ids)
 }
 
 /// A named result of a forward pass, still on its device.
@@ -148,6 +178,13 @@ pub fn host_inputs(specs: &[InputSpec], batch_size: usize, seed: u64) -> Vec<Hos
             let data = match spec.kind {
                 InputKind::Float => HostData::F32(rule::floats(&rule_name, count, seed)),
                 InputKind::Tokens { vocabulary } => HostData::I64(rule::tokens(&rule_name, count, vocabulary, seed)),
+                InputKind::Words { words, end, .. } => {
+                    let mut ids = rule::tokens(&rule_name, count, words, seed);
+                    if let (Some(end), Some(&length @ 1..)) = (end, spec.shape.last()) {
+                        ids.chunks_exact_mut(length).for_each(|sample| sample[length - 1] = end as i64);
+                    }
+                    HostData::I64(ids)
+                }
             };
             HostTensor { name: spec.name.clone(), shape, data }
         })
@@ -181,16 +218,16 @@ pub fn check_inputs(specs: &[InputSpec], tensors: &[HostTensor]) -> Result<(), Z
             let expected = format!("batch x {}", readable_shape(&spec.shape));
             return Err(wrong_shape(&spec.name, &tensor.shape, expected));
         }
-        match (&spec.kind, &tensor.data) {
-            (InputKind::Float, HostData::F32(_)) => {}
-            (InputKind::Tokens { vocabulary }, HostData::I64(ids)) => {
-                let outside = |id: &&i64| usize::try_from(**id).map_or(true, |id| id >= *vocabulary);
+        match (spec.kind.vocabulary(), &tensor.data) {
+            (None, HostData::F32(_)) => {}
+            (Some(vocabulary), HostData::I64(ids)) => {
+                let outside = |id: &&i64| usize::try_from(**id).map_or(true, |id| id >= vocabulary);
                 if let Some(&token) = ids.iter().find(outside) {
-                    return Err(ZooError::TokenRange { name: spec.name.clone(), token, vocabulary: *vocabulary });
+                    return Err(ZooError::TokenRange { name: spec.name.clone(), token, vocabulary });
                 }
             }
-            (InputKind::Float, _) => return Err(wrong_kind(&spec.name, "floats")),
-            (InputKind::Tokens { .. }, _) => return Err(wrong_kind(&spec.name, "integers")),
+            (None, _) => return Err(wrong_kind(&spec.name, "floats")),
+            (Some(_), _) => return Err(wrong_kind(&spec.name, "integers")),
         }
     }
     Ok(())

@@ -85,6 +85,9 @@ pub enum ZooError {
     /// A training step on a device that records no gradients.
     #[error("the network was built on a device without gradients")]
     NoGradients,
+    /// A network that classifies or embeds was asked to write.
+    #[error("the network does not write tokens")]
+    NoWriter,
     /// A phase of a training step was called before the one it needs.
     #[error("`{phase}` was called before `{needed}`")]
     PhaseOrder {
@@ -109,7 +112,7 @@ impl ZooError {
     pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::UnknownInput { .. } => {
-                "the inputs are called `image` or `ids`; `benchdb models` lists them".to_owned()
+                "the inputs are called `image`, `ids`, `decoder_ids` or `mel`; `benchdb models` lists them".to_owned()
             }
             Self::InputShape { .. } => {
                 "the first dimension is the batch; images are channels, height, width".to_owned()

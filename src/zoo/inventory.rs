@@ -3,13 +3,13 @@
 //! Burn's own collector reads every tensor, and so would fill a module with random numbers only to learn its
 //! shapes. This visitor asks the lazy parameters instead; Burn's PyTorch adapter still decides names and layout.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{ModuleVisitor, Param};
 use burn::store::bridge;
 use burn::store::burn_pack::Error as PackError;
 use burn::store::{BurnToPyTorchAdapter, ModuleAdapter, ModuleContext};
 use burn::tensor::{DType, Device, Tensor};
 
-use super::network::ParameterKind;
+use super::network::{Architecture, ParameterKind};
 
 /// One tensor of a module.
 #[derive(Clone, Debug)]
@@ -34,15 +34,14 @@ impl Entry {
 }
 
 /// Lists the tensors of `module` in the order of its fields. Initialises nothing.
-///
-/// `reference_name` maps a path after Burn's PyTorch adapter to the reference's name.
-pub(super) fn inventory<M: Module>(module: &M, device: &Device, reference_name: fn(&str) -> String) -> Vec<Entry> {
+pub(super) fn inventory<A: Architecture>(module: &A, device: &Device) -> Vec<Entry> {
     let mut visitor = Visitor {
         path: Vec::new(),
         containers: Vec::new(),
         entries: Vec::new(),
         default_dtype: device.settings().float_dtype.into(),
-        reference_name,
+        reference_name: A::reference_name,
+        is_buffer: A::is_buffer,
     };
     module.visit(&mut visitor);
     visitor.entries
@@ -54,6 +53,7 @@ struct Visitor {
     entries: Vec<Entry>,
     default_dtype: DType,
     reference_name: fn(&str) -> String,
+    is_buffer: fn(&str) -> bool,
 }
 
 /// The variant of an enum is part of Burn's path, but of no reference's.
@@ -85,10 +85,11 @@ impl ModuleVisitor for Visitor {
             Err(PackError::ValidationError("a probe has no data".to_owned()))
         });
         let adapted = BurnToPyTorchAdapter.adapt(probe, ModuleContext::new(&self.containers));
-        let buffer = path.ends_with("running_mean") || path.ends_with("running_var");
+        let name = (self.reference_name)(&adapted.name);
+        let buffer = (self.is_buffer)(&name);
         self.entries.push(Entry {
             path,
-            name: (self.reference_name)(&adapted.name),
+            name,
             shape: adapted.shape.iter().copied().collect(),
             kind: if buffer { ParameterKind::Buffer } else { ParameterKind::Trainable },
             bytes,

@@ -15,6 +15,7 @@ pub mod cifar_cnn;
 pub mod cost;
 pub mod distilbert;
 pub mod error;
+pub mod generation;
 pub mod gpt2;
 mod inventory;
 pub mod mobilenet_v2;
@@ -29,6 +30,7 @@ pub mod weights;
 
 pub use batch::{Batch, Output, OutputTensor, check_inputs, host_inputs};
 pub use error::{Misshapen, Mistyped, WeightError, WeightMismatch, ZooError};
+pub use generation::{Generation, Writer};
 pub use network::{Architecture, Network, ParameterInfo, ParameterKind};
 pub use registry::{ModelEntry, find, models};
 pub use targets::{MaskedTokens, Targets, host_targets};

@@ -5,6 +5,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::batch::{Batch, Output};
 use super::error::{WeightError, ZooError};
+use super::generation::Writer;
 use super::inventory::{Entry, inventory};
 use super::targets::Targets;
 use super::trainer::{BurnTrainer, Trainer};
@@ -47,6 +48,13 @@ pub trait Network: Send {
     ///
     /// The device did not hand a tensor over.
     fn weights(&self) -> Result<Vec<HostTensor>, WeightError>;
+
+    /// How the network writes tokens one after another.
+    ///
+    /// # Errors
+    ///
+    /// A network that does not write, or that has no weights yet.
+    fn writer(&self) -> Result<&dyn Writer, ZooError>;
 
     /// The device that the network was built on; its batches must be on the same.
     fn device(&self) -> Device;
@@ -99,6 +107,16 @@ pub trait Architecture: Module + 'static {
     /// Targets of another task or batch.
     fn loss(&self, features: Self::Features, batch: &Batch, targets: &Targets) -> Result<Tensor<1>, ZooError>;
 
+    /// How it writes tokens one after another; `None` for networks that do not.
+    fn writer(&self) -> Option<&dyn Writer> {
+        None
+    }
+
+    /// Whether a tensor of this reference name is a buffer, which no training step moves.
+    fn is_buffer(name: &str) -> bool {
+        name.ends_with("running_mean") || name.ends_with("running_var")
+    }
+
     /// The reference's name of a path, after Burn's PyTorch adapter (`weight` and `bias` of normalisations).
     fn reference_name(path: &str) -> String;
 
@@ -120,7 +138,7 @@ pub(super) struct BurnNetwork<A> {
 
 impl<A: Architecture> BurnNetwork<A> {
     fn entries(&self) -> Vec<Entry> {
-        inventory(&self.module, &self.device, A::reference_name)
+        inventory::<A>(&self.module, &self.device)
     }
 }
 
@@ -162,6 +180,14 @@ impl<A: Architecture> Network for BurnNetwork<A> {
 
     fn weights(&self) -> Result<Vec<HostTensor>, WeightError> {
         weights::read(&self.module)
+    }
+
+    fn writer(&self) -> Result<&dyn Writer, ZooError> {
+        match self.module.writer() {
+            Some(_) if !self.loaded => Err(ZooError::NoWeights),
+            Some(writer) => Ok(writer),
+            None => Err(ZooError::NoWriter),
+        }
     }
 
     fn device(&self) -> Device {

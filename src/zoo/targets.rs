@@ -25,8 +25,10 @@ pub enum Targets {
     Classes(Box<Tensor<1, Int>>),
     /// Tokens to be guessed by a masked language model.
     MaskedTokens(Box<MaskedTokens>),
-    /// The input itself, shifted by one: nothing more is needed.
+    /// The input (of the decoder, where there is one) itself, shifted by one: nothing more is needed.
     NextTokens,
+    /// The i-th text belongs to the i-th image: nothing more is needed.
+    Pairs,
 }
 
 /// Where tokens are to be guessed, and which ones are right.
@@ -59,7 +61,9 @@ impl Targets {
                     tokens: int_tensor(tokens, device)?,
                 })))
             }
-            Task::CausalLanguageModelling => Ok(Self::NextTokens),
+            Task::CausalLanguageModelling | Task::SequenceToSequence | Task::SpeechRecognition => Ok(Self::NextTokens),
+            Task::ImageTextMatching => Ok(Self::Pairs),
+            Task::ObjectDetection => Err(ZooError::Targets { expected: "a task that can be learnt here" }),
         }
     }
 }
@@ -70,7 +74,8 @@ impl Targets {
 /// - Masked language modelling: 15 % of the positions of every sample, at least one, as `positions` `[masked]`
 ///   in the flattened batch, and the `tokens` `[masked]` that belong there, each below `labels`. The inputs stay
 ///   as they are: what the position holds does not change what a step costs.
-/// - Causal language modelling: none, the input is its own target.
+/// - Models that write text: none, the input (of the decoder) is its own target.
+/// - Image-text matching: none, the i-th text is the i-th image's.
 pub fn host_targets(task: Task, specs: &[InputSpec], labels: usize, batch_size: usize, seed: u64) -> Vec<HostTensor> {
     let vector = |name: &str, values: Vec<i64>| HostTensor {
         name: name.to_owned(),
@@ -96,7 +101,11 @@ pub fn host_targets(task: Task, specs: &[InputSpec], labels: usize, batch_size: 
             let tokens = rule::tokens("target.tokens", positions.len(), labels, seed);
             vec![vector(POSITIONS, positions), vector(TOKENS, tokens)]
         }
-        Task::CausalLanguageModelling => Vec::new(),
+        Task::CausalLanguageModelling
+        | Task::SequenceToSequence
+        | Task::SpeechRecognition
+        | Task::ImageTextMatching
+        | Task::ObjectDetection => Vec::new(),
     }
 }
 

@@ -104,7 +104,7 @@ impl Checkpoint {
 ///
 /// See [`WeightError`]. The module is untouched by all of them but `Apply` and `NotApplied`.
 pub(super) fn load<A: Architecture>(module: &mut A, device: &Device, source: &WeightSource) -> Result<(), WeightError> {
-    let entries = inventory(module, device, A::reference_name);
+    let entries = inventory(module, device);
     let supply = match source {
         WeightSource::File(path) => from_file(path, &A::checkpoint(), &entries)?,
         WeightSource::Seeded(seed) => by_rule(*seed, &entries),

@@ -322,6 +322,11 @@ fn a_database_of_schema_1_still_answers() {
 }
 
 #[test]
+fn a_database_of_the_edited_schema_1_still_answers() {
+    still_answers("schema-1-edited.sqlite");
+}
+
+#[test]
 fn a_database_of_schema_2_still_answers() {
     still_answers("schema-2.sqlite");
 }

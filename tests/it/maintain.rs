@@ -3,7 +3,9 @@
 
 use std::process::{Command, Stdio};
 
-use crate::support::{Expect as _, SCRIPTED_RUN, Sandbox, has_program, json_of, rows, skip, stderr_of, stdout_of};
+use crate::support::{
+    Expect as _, SCRIPTED_RUN, Sandbox, has_program, json_of, rows, said, skip, stderr_of, stdout_of,
+};
 
 #[test]
 fn init_db_says_what_it_did() {
@@ -75,6 +77,24 @@ fn merge_takes_what_is_not_there_yet() {
     let ours = here.sql(samples);
     assert!(!theirs.is_empty() && theirs.iter().all(|row| ours.contains(row)));
     here.benchdb().arg("check").succeeds();
+}
+
+#[test]
+fn merge_brings_baselines_whose_names_are_free() {
+    let (here, there) = (Sandbox::with_a_run(), Sandbox::with_a_run());
+    for sandbox in [&here, &there] {
+        sandbox.benchdb().args(["baseline", "save", "main"]).succeeds();
+    }
+    there.benchdb().args(["baseline", "save", "release", "--note", "1.0"]).succeeds();
+    let output = here.benchdb().arg("merge").arg(there.db()).succeeds();
+    assert!(stderr_of(&output).contains("took 1 baseline"), "{}", said(&output));
+    assert!(stderr_of(&output).contains("left out 1 baseline with names that are taken"), "{}", said(&output));
+    let runs =
+        "SELECT baseline.name, run.uuid FROM baseline_run JOIN baseline ON baseline.id = baseline_run.baseline_id
+        JOIN run ON run.id = baseline_run.run_id WHERE baseline.name = 'release'";
+    assert_eq!(here.sql(runs), there.sql(runs));
+    let ours = "SELECT run_id FROM baseline_run JOIN baseline ON baseline.id = baseline_id WHERE name = 'main'";
+    assert_eq!(here.value(ours), 1, "ours stays as it is");
 }
 
 #[test]

@@ -60,6 +60,12 @@ impl Sandbox {
         self.folder.path()
     }
 
+    /// Whether the tests run as root, who may write everywhere.
+    pub fn owner_is_root(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::metadata(self.folder()).unwrap().uid() == 0
+    }
+
     pub fn db(&self) -> PathBuf {
         self.path("benchdb.sqlite")
     }

@@ -232,6 +232,9 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         for note in &plan.notes {
             context.note(note);
         }
+        if let Some(limit) = args.memory_constrained {
+            context.note(&format!("from these the search for what fits into {limit} MB would start"));
+        }
         return Ok(if plan.runs.is_empty() { ExitStatus::Failed } else { ExitStatus::Ok });
     }
     for note in &plan.notes {
@@ -302,6 +305,13 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
             .into());
         }
     };
+    if args.memory_constrained.is_some() && what.batch_sizes.len() > 1 {
+        return Err(CommandError::new(
+            "a search for what fits starts from one batch size",
+            "name one with `--batch-sizes`, or none to start from 1",
+        )
+        .into());
+    }
     if args.weights.is_some() && !matches!(&models, ModelChoice::Named(names) if names.len() == 1) {
         return Err(CommandError::new("`--weights` belongs to one model", "name one with `--model`").into());
     }

@@ -3,6 +3,7 @@
 use super::session::Session;
 use super::tables::describe;
 use crate::commands::{ExitStatus, OutputArgs};
+use crate::domain::metric::PEAK_MEMORY;
 use crate::domain::{PlannedRun, RunRecord, RunStatus, Table};
 use crate::engine::plan::Plan;
 use crate::report::significant;
@@ -14,6 +15,9 @@ pub(super) fn megabytes(text: &str) -> Result<f64, String> {
         _ => Err("it is a number of megabytes above 0".to_owned()),
     }
 }
+
+/// How a search ends that found a run without an answer.
+const BROKE: &str = "a run broke, or its memory is not known";
 
 /// What a measurement says of the limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,7 +35,7 @@ fn fit(record: &RunRecord, limit: f64) -> Fit {
     match record.measurement.status {
         RunStatus::OutOfMemory => Fit::No,
         RunStatus::Ok => {
-            let memory = metrics.get("memory_device_peak_mb").or(metrics.get("memory_host_peak_mb"));
+            let memory = PEAK_MEMORY.iter().find_map(|name| metrics.get(name));
             match (memory, metrics.get("throughput_samples_per_second")) {
                 (Some(memory), _) if memory > limit => Fit::No,
                 (Some(memory_mb), Some(throughput)) => Fit::Yes { memory_mb, throughput },
@@ -81,13 +85,23 @@ pub(super) fn search(
         }
     }
     let people = output.is_for_people();
+    // A search is not resumed: what it would have tried next is not written down.
+    session.forget_plan()?;
+    let context = session.context();
     let fits = found.iter().any(|found| found.largest.is_some());
-    // Running out of memory is an answer here, and no failure; that nothing fits is one.
-    match session.sum_up(vec![table(&found, limit, people)], output)? {
-        ExitStatus::Failed if fits => Ok(ExitStatus::Ok),
-        ExitStatus::Ok if !fits => Ok(ExitStatus::Failed),
-        other => Ok(other),
+    let broke = found.iter().any(|found| found.ended == BROKE);
+    let status = session.sum_up(vec![table(&found, limit, people)], output)?;
+    if status == ExitStatus::Interrupted {
+        return Ok(status);
     }
+    if !fits && !broke {
+        context.complain(
+            &format!("nothing fits into {limit} MB"),
+            Some("allow more memory, or take a smaller model or precision"),
+        );
+    }
+    // Running out of memory is an answer here, and no failure; that nothing fits is one, or that a run broke.
+    Ok(if fits && !broke { ExitStatus::Ok } else { ExitStatus::Failed })
 }
 
 /// `None` after Ctrl-C.
@@ -126,7 +140,7 @@ fn search_one(
             Some(Fit::Yes { .. }) => fits = batch,
             Some(Fit::No) => break batch,
             Some(Fit::Unknown) => {
-                found.ended = "a run broke, or its memory is not known";
+                found.ended = BROKE;
                 return Ok(Some(found));
             }
         }
@@ -136,6 +150,9 @@ fn search_one(
         }
         batch = batch.saturating_mul(2).min(most);
     };
+    if fits == 0 && too_large == 1 {
+        found.ended = "the smallest batch is too large";
+    }
     while too_large - fits > 1 {
         let middle = u32::midpoint(fits, too_large);
         match measure(middle, &mut found)? {
@@ -143,7 +160,7 @@ fn search_one(
             Some(Fit::Yes { .. }) => fits = middle,
             Some(Fit::No) => too_large = middle,
             Some(Fit::Unknown) => {
-                found.ended = "a run broke, or its memory is not known";
+                found.ended = BROKE;
                 break;
             }
         }
@@ -154,7 +171,7 @@ fn search_one(
 fn table(found: &[Found], limit: f64, people: bool) -> Table {
     let columns =
         ["what", "precision", "runs", "largest_batch", "memory_mb", "fastest_batch", "samples_per_second", "ended_by"];
-    let mut table = Table::new(&format!("Within {limit} MB"), &columns);
+    let mut table = Table::new(&if people { format!("Within {limit} MB") } else { "Search".to_owned() }, &columns);
     for found in found {
         let mut what = found.what.clone();
         what.configuration.batch_size = 1;

@@ -234,22 +234,47 @@ impl<'s> Session<'s> {
         Ok(Some(artifact))
     }
 
+    /// The context of the invocation.
+    pub(super) fn context(&self) -> &'s Context {
+        self.context
+    }
+
+    /// Removes what was planned and not measured.
+    pub(super) fn forget_plan(&mut self) -> anyhow::Result<()> {
+        Ok(self.store.delete_open_plan(&self.campaign.uuid).map(drop)?)
+    }
+
     /// Prints the whole campaign, after what was found in it; answers how the command ends.
     pub(super) fn sum_up(self, found: Vec<Table>, output: &OutputArgs) -> anyhow::Result<ExitStatus> {
         let runs = self.store.list_runs(
             &Selection { campaign: Some(self.campaign.uuid.clone()), ..Selection::default() },
             Detail::Row,
         )?;
-        let mut tables = found;
-        if self.compares {
-            tables.extend(campaign_tables(self.store, &self.campaign.uuid, self.context, output.is_for_people())?);
+        let people = output.is_for_people();
+        let compared = if self.compares {
+            campaign_tables(self.store, &self.campaign.uuid, self.context, people)?
         } else {
-            tables.push(result_table(&runs, output.is_for_people()));
+            Vec::new()
+        };
+        // Tables that stand beside others need a name.
+        let named = |table: Table, alone: bool| {
+            if people || alone { table } else { Table { title: "Runs".to_owned(), ..table } }
+        };
+        let mut tables = found.clone();
+        tables.push(named(result_table(&runs, people), found.is_empty() && compared.is_empty()));
+        tables.extend(compared);
+        if output.format() == Format::Csv {
+            // A CSV is one table: the answer that was asked for.
+            tables.truncate(1);
         }
-        self.context.print(if self.compares { "analysis" } else { "runs" }, &tables, output)?;
+        self.context.print("runs", &tables, output)?;
         if let Some(path) = &self.output_ci {
             let json = OutputArgs { format: Some(Format::Json), output: Some(path.clone()) };
-            self.context.print("runs", &[result_table(&runs, false)], &json)?;
+            let mut tables = found;
+            let alone = tables.is_empty();
+            let table = result_table(&runs, false);
+            tables.push(if alone { table } else { Table { title: "Runs".to_owned(), ..table } });
+            self.context.print("runs", &tables, &json)?;
         }
         for (id, record) in &runs {
             if let (Some(error), RunStatus::Failed | RunStatus::OutOfMemory) =
@@ -262,7 +287,12 @@ impl<'s> Session<'s> {
             }
         }
         if self.stop.load(Ordering::Relaxed) {
-            self.context.note(&format!("interrupted; `benchdb run --resume {}` goes on", self.campaign.uuid));
+            let open = !self.store.list_open_runs(&self.campaign.uuid)?.is_empty();
+            self.context.note(&if open {
+                format!("interrupted; `benchdb run --resume {}` goes on", self.campaign.uuid)
+            } else {
+                "interrupted; what was measured is kept".to_owned()
+            });
             return Ok(ExitStatus::Interrupted);
         }
         let count = |status| runs.iter().filter(|(_, run)| run.measurement.status == status).count();

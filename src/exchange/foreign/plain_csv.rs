@@ -23,7 +23,7 @@ use crate::domain::label::{label, parse_label};
 use crate::domain::metric::{find_metric, standard_metrics};
 use crate::domain::{DeviceKind, ImportItem, MetricKind, Platform, Refusal, RunRecord};
 use crate::exchange::column_map::{Scale, Target};
-use crate::exchange::head::{lines_behind, pass_mark};
+use crate::exchange::head::{delimiter, lines_behind, pass_mark};
 use crate::exchange::own_csv::unreadable;
 use crate::exchange::{ColumnMap, ExchangeError, Head, Importer, Sink};
 
@@ -88,14 +88,6 @@ impl<E: From<ExchangeError>> Importer<E> for PlainCsv {
         }
         Ok(table.notes)
     }
-}
-
-/// What separates the cells: the most frequent candidate of the first line.
-fn delimiter(bytes: &[u8]) -> u8 {
-    let line = bytes.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let count = |delimiter: u8| line.iter().filter(|&&byte| byte == delimiter).count();
-    // The last of equals wins.
-    [b'\t', b';', b','].into_iter().max_by_key(|&delimiter| count(delimiter)).unwrap_or(b',')
 }
 
 /// A column's name without the accidents of its spelling.

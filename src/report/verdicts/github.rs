@@ -18,7 +18,8 @@ pub fn annotations(report: &VerdictReport) -> Vec<String> {
         .filter_map(|judgement| {
             let command = match judgement.verdict {
                 Verdict::Regressed => "error",
-                Verdict::Suspect => "warning",
+                _ if judgement.broken => "error",
+                Verdict::Suspect | Verdict::Missing => "warning",
                 _ => return None,
             };
             let title = format!("{}: {}", judgement.verdict, name_of(judgement));

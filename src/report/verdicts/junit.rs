@@ -5,6 +5,7 @@ use std::io::Write;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
 use super::{change_text, name_of, summary};
+use crate::domain::text::printable;
 use crate::domain::{Judgement, Verdict, VerdictReport};
 
 /// Writes the report.
@@ -19,6 +20,12 @@ pub fn write_junit(report: &VerdictReport, out: &mut dyn Write) -> std::io::Resu
         case.set_system_out(sentence(judgement));
         suite.add_test_case(case);
     }
+    if report.judged() == 0 {
+        // A server that reads this file alone would show a green build.
+        let mut error = TestCaseStatus::non_success(NonSuccessKind::Error);
+        error.set_type("not judged").set_message("nothing could be judged");
+        suite.add_test_case(TestCase::new("benchdb", error));
+    }
     suite.set_system_out(summary(report).join("\n"));
     let mut document = Report::new("benchdb");
     document.add_test_suite(suite);
@@ -28,15 +35,21 @@ pub fn write_junit(report: &VerdictReport, out: &mut dyn Write) -> std::io::Resu
 
 fn status(judgement: &Judgement) -> TestCaseStatus {
     match judgement.verdict {
+        _ if judgement.broken => {
+            let mut error = TestCaseStatus::non_success(NonSuccessKind::Error);
+            error.set_type("broken").set_message(sentence(judgement));
+            error
+        }
         Verdict::Regressed => {
             let mut failure = TestCaseStatus::non_success(NonSuccessKind::Failure);
             failure.set_type("regressed").set_message(sentence(judgement));
             failure
         }
-        verdict if verdict.is_judged() => TestCaseStatus::success(),
+        _ if judgement.is_judged() => TestCaseStatus::success(),
         verdict => {
             let mut skipped = TestCaseStatus::skipped();
-            skipped.set_message(format!("{verdict}: {}", judgement.notes.join("; ")));
+            let words = std::iter::once(verdict.to_string()).chain(judgement.notes.iter().cloned());
+            skipped.set_message(words.collect::<Vec<_>>().join("; "));
             skipped
         }
     }
@@ -70,5 +83,5 @@ pub(super) fn sentence(judgement: &Judgement) -> String {
         format!("{} {} -> {}", difference.what, difference.baseline, difference.candidate)
     };
     parts.extend(judgement.differences.iter().map(differs));
-    parts.join("; ")
+    printable(&parts.join("; "))
 }

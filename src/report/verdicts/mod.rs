@@ -11,6 +11,7 @@ use std::io::Write;
 use clap::ValueEnum;
 
 use super::{Format, Style, renderer};
+use crate::domain::text::printable;
 use crate::domain::{Judgement, Table, VerdictReport};
 
 pub use bencher::{BencherMeasure, write_bencher};
@@ -115,11 +116,15 @@ pub fn summary(report: &VerdictReport) -> Vec<String> {
     if !common.is_empty() {
         lines.push(format!("The environments of the sides differ: {}.", common.join("; ")));
     }
-    if report.tested > 0 {
+    if let (true, Some(expected)) = (report.tested > 0, report.expected_false_alarms) {
         lines.push(format!(
-            "{} judged by a test at p <= 0.01: if nothing had changed, at most {:.2} of them would look regressed by chance.",
-            report.tested, report.expected_false_alarms
+            "{} judged by a test at p <= 0.01: if nothing had changed, at most {} of them would look regressed by chance.",
+            report.tested,
+            crate::report::significant(expected)
         ));
+    }
+    if report.verdicts.iter().any(|judgement| judgement.absolute) {
+        lines.push("Proportions are judged by their difference and the metric's floor, not by the alert.".to_owned());
     }
     if report.by_threshold > 0 {
         lines.push(format!(
@@ -129,10 +134,15 @@ pub fn summary(report: &VerdictReport) -> Vec<String> {
         ));
     }
     lines.extend(report.notes.iter().map(|note| format!("{}.", sentence_case(note))));
-    lines
+    lines.iter().map(|line| printable(line)).collect()
 }
 
+/// A sentence begins with a capital, but the name of a column stays as it is.
 fn sentence_case(text: &str) -> String {
+    let first = text.split_whitespace().next().unwrap_or_default();
+    if first.contains('_') {
+        return text.to_owned();
+    }
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
@@ -150,5 +160,5 @@ pub(super) fn name_of(judgement: &Judgement) -> String {
             _ => Some(text.to_owned()),
         }
     };
-    Part::all().iter().filter_map(part).collect::<Vec<_>>().join(", ")
+    printable(&Part::all().iter().filter_map(part).collect::<Vec<_>>().join(", "))
 }

@@ -1,7 +1,7 @@
 //! Verdicts as rows.
 
 use crate::domain::verdict::relative_change;
-use crate::domain::{Cell, Judgement, Part, Table, Verdict, VerdictReport};
+use crate::domain::{Cell, Evidence, Judgement, Part, Table, Verdict, VerdictReport};
 use crate::report::significant;
 
 /// Notes of a judgement in one cell, in a table for people.
@@ -40,7 +40,7 @@ fn for_programs(report: &VerdictReport) -> Table {
     let mut table = Table::new("Verdicts", &columns);
     for judgement in &report.verdicts {
         let mut row: Vec<Cell> = vec![judgement.verdict.to_string().into()];
-        row.extend(parts.iter().map(|part| Cell::from(judgement.identity.get(*part))));
+        row.extend(parts.iter().map(|part| judgement.identity.cell(*part)));
         row.extend([
             judgement.metric.as_str().into(),
             (judgement.baseline.runs as u64).into(),
@@ -79,7 +79,7 @@ fn for_people(report: &VerdictReport, limit: Option<usize>) -> Table {
     let shown = report.verdicts.iter().enumerate().filter(|(index, judgement)| *index < limit || alarming(judgement));
     for (_, judgement) in shown {
         let mut row: Vec<Cell> = vec![judgement.verdict.to_string().into()];
-        row.extend(parts.iter().map(|part| Cell::from(judgement.identity.get(*part))));
+        row.extend(parts.iter().map(|part| judgement.identity.cell(*part)));
         row.extend([
             judgement.metric.as_str().into(),
             judgement.baseline.median.map(significant).into(),
@@ -123,7 +123,7 @@ fn short(part: Part) -> String {
 
 /// What differs between the sides of everything that was judged: said once.
 pub(super) fn common_differences(report: &VerdictReport) -> Vec<String> {
-    let mut judged = report.verdicts.iter().filter(|judgement| judgement.verdict.is_judged());
+    let mut judged = report.verdicts.iter().filter(|judgement| judgement.is_judged());
     let mut common = judged.next().map(differences).unwrap_or_default();
     for judgement in judged {
         let own = differences(judgement);
@@ -135,12 +135,14 @@ pub(super) fn common_differences(report: &VerdictReport) -> Vec<String> {
 fn notes(judgement: &Judgement, common: &[String]) -> String {
     let mut notes: Vec<String> = judgement.notes.iter().take(MOST_NOTES).cloned().collect();
     if let Some(more) = judgement.more_runs {
-        let over = if more >= 1000 { "1000 runs or more" } else { "" };
         let runs = if more == 1 { "run" } else { "runs" };
-        notes.push(if over.is_empty() {
-            format!("some {more} {runs} more a side would decide")
+        // A history has no sides.
+        let history = matches!(judgement.evidence, Some(Evidence::ChangePoints) | None);
+        let side = if history { "" } else { " a side" };
+        notes.push(if more >= 1000 {
+            format!("1000 runs or more{side} would decide")
         } else {
-            format!("{over} a side would decide")
+            format!("some {more} {runs} more{side} would decide")
         });
     }
     if matches!(judgement.verdict, Verdict::Regressed | Verdict::Suspect) {
@@ -162,7 +164,8 @@ pub fn change_text(effect: f64, absolute: bool) -> String {
     if absolute {
         return format!("{effect:+.4}");
     }
-    let percent = relative_change(effect) * 100.0;
+    // No minus zero.
+    let percent = (relative_change(effect) * 1000.0).round() / 10.0 + 0.0;
     if percent.abs() < 9.95 { format!("{percent:+.1} %") } else { format!("{percent:+.0} %") }
 }
 

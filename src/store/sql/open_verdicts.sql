@@ -1,4 +1,5 @@
--- Which changes has nobody accepted yet? All, or with ?1 those of the newest judging.
+-- Which changes has nobody accepted yet? All, or with ?1 those of the newest judging; with ?2 (a JSON array of runs)
+-- whatever was concluded from these runs on.
 SELECT verdict.id, model.name AS model, verdict.metric, verdict.verdict, verdict.effect, verdict.first_candidate_run,
     device.name || ', ' || configuration.engine || ', ' || configuration.precision || ', ' || configuration.mode
         || ', batch ' || configuration.batch_size AS configuration
@@ -7,7 +8,8 @@ FROM verdict
     JOIN model ON model.id = configuration.model_id
     JOIN device ON device.id = configuration.device_id
 WHERE verdict.accepted_at IS NULL AND verdict.first_candidate_run IS NOT NULL
-    AND verdict.verdict IN ('regressed', 'suspect', 'improved')
+    AND (?2 IS NULL AND verdict.verdict IN ('regressed', 'suspect', 'improved')
+        OR verdict.first_candidate_run IN (SELECT value FROM json_each(?2)))
     AND (NOT ?1 OR verdict.judged_at = (SELECT max(judged_at) FROM verdict))
     AND NOT EXISTS (
         SELECT 1 FROM verdict AS newer

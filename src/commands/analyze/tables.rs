@@ -1,216 +1,42 @@
-//! `benchdb analyze`: what the record says of the selected runs, side by side; with `--compare-to`, verdicts.
+//! The tables of `benchdb analyze`: a section each, for people and for programs.
 
-use std::path::PathBuf;
-
-use clap::ValueEnum;
-
-use super::verdicts::{Against, JudgeArgs, VerdictOutputArgs, judge_runs, publish};
-use super::{CommandError, Context, ExitStatus, SelectArgs};
+use super::Section;
 use crate::analysis::compare::{CONTENDER, Compared, Reference, SAME_WORK, compare, overall, runs_to_resample};
-use crate::analysis::facts::{Facts, add_samples, facts_of, metrics_of_facts, single_runs};
-use crate::analysis::scaling::{KNEE, rankings, scaling, training_vs_inference};
+use crate::analysis::facts::{Facts, IntervalOf, Iterations, compared_metrics};
+use crate::analysis::scaling::{KNEE, WORK, rankings, scaling, training_vs_inference};
+use crate::commands::verdicts::JudgeArgs;
 use crate::domain::{Cell, Identity, Part, Table};
 use crate::report::significant;
-use crate::report::verdicts::{BencherMeasure, VerdictFormat, write_bencher};
-use crate::store::list::Selection;
-use crate::store::{Access, Store, StoreError};
+use crate::report::verdicts::BencherMeasure;
+use crate::store::Store;
 
 /// Runs whose iterations are resampled one by one; a larger record is resampled by runs alone.
 const MOST_RESAMPLED_RUNS: usize = 5_000;
 
-/// Metrics of the comparison for programs, beside the spread and the speed-up.
-const EXACT_METRICS: [&str; 10] = [
-    "latency_p50_ms",
-    "latency_mean_ms",
-    "throughput_samples_per_second",
-    "throughput_tokens_per_second",
-    "memory_device_peak_mb",
-    "memory_host_peak_mb",
-    "energy_per_sample_j",
-    "power_mean_w",
-    "accuracy_top1",
-    "fidelity_relative_error",
-];
-
-/// Options of `benchdb analyze`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  benchdb analyze --model resnet50
-  benchdb analyze --framework 2.4.0 --relative-to device=3090
-  benchdb analyze --output analysis.csv
-  benchdb analyze --compare-to baseline.csv --regression-alert 0.1")]
-pub struct Args {
-    #[command(flatten)]
-    select: SelectArgs,
-    /// What speed-ups are relative to: a platform, or `part=value` pairs (`engine=tract`, `device=3090,precision=fp32`)
-    #[arg(long, value_name = "REFERENCE", default_value = "cpu", value_parser = Reference::parse)]
-    relative_to: Reference,
-    /// Rank software that pretends to be a device, too
-    #[arg(long)]
-    include_software: bool,
-    /// Put training steps beside the inference of the same batch
-    #[arg(long)]
-    compare_training_inference: bool,
-    /// Sections to print; all that have something to show without it, the comparison alone in CSV
-    #[arg(long, value_enum, value_name = "SECTIONS", value_delimiter = ',')]
-    sections: Vec<Section>,
-    /// Places of each ranking
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    places: usize,
-    /// Judge the selected runs against a file: an export, a file that can be imported, any CSV with models and a metric
-    #[arg(long, value_name = "FILE")]
-    compare_to: Option<PathBuf>,
-    #[command(flatten)]
-    judging: JudgeArgs,
-    #[command(flatten)]
-    output: VerdictOutputArgs,
-}
-
-/// A part of the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Section {
-    /// Every configuration beside its reference.
-    Comparison,
-    /// Geometric means of the speed-ups.
-    Overall,
-    /// Throughput by batch size.
-    Scaling,
-    /// Training beside inference.
-    Training,
-    /// The best of each model.
-    Rankings,
-}
-
-/// Runs the command.
-///
-/// # Errors
-/// A database or a file that cannot be read.
-pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
-    let store = context.open(Access::Read)?;
-    let selection = args.select.selection(|wanted| store.find_campaign(wanted).map(|campaign| campaign.uuid))?;
-    if let Some(path) = &args.compare_to {
-        let judged = judge_runs(&store, &selection, &Against::File(path.clone()), &args.judging, context)?;
-        return publish(&judged.report, &[], &args.judging, &args.output, context);
-    }
-    let format = args.output.format();
-    let people = matches!(format, VerdictFormat::Table | VerdictFormat::Markdown);
-    let facts = read_facts(&store, &selection)?;
-    if format == VerdictFormat::Bencher {
-        context.write(args.output.output.as_deref(), |out| Ok(write_bencher(measures(&facts), out)?))?;
-        return Ok(if facts.is_empty() { nothing(context) } else { ExitStatus::Ok });
-    }
-    let Some(table_format) = format.of_tables() else {
-        return Err(CommandError::new(
-            "that format is one of verdicts",
-            "it needs `--compare-to FILE`; or see `benchdb regress`",
-        )
-        .into());
-    };
-    let wanted = Wanted {
-        sections: match (args.sections.is_empty(), format) {
-            (false, _) => args.sections.clone(),
-            (true, VerdictFormat::Csv) => vec![Section::Comparison],
-            (true, _) => Section::value_variants().to_vec(),
-        },
-        training: args.compare_training_inference,
-        places: args.places,
-        people,
-        limit: args.output.limit().filter(|_| people),
-        same_work: same_work(&args.judging),
-    };
-    let tables = tables(&store, &facts, &args.relative_to, &wanted)?;
-    let output = super::OutputArgs { format: Some(table_format), output: args.output.output.clone() };
-    context.print("analysis", &tables, &output)?;
-    if let Some(path) = &args.output.output_ci {
-        let json = super::OutputArgs { format: Some(crate::report::Format::Json), output: Some(path.clone()) };
-        let exact =
-            Wanted { people: false, limit: None, sections: Section::value_variants().to_vec(), ..wanted.clone() };
-        context.print("analysis", &self::tables(&store, &facts, &args.relative_to, &exact)?, &json)?;
-    }
-    if facts.is_empty() {
-        return Ok(nothing(context));
-    }
-    if people && args.sections.is_empty() {
-        explain(&facts, &args.relative_to, &wanted.same_work, context);
-    }
-    Ok(ExitStatus::Ok)
-}
-
-/// The analysis of a campaign that has just been measured.
-pub(super) fn campaign_tables(
-    store: &Store,
-    campaign: &str,
-    context: &Context,
-    people: bool,
-) -> anyhow::Result<Vec<Table>> {
-    let selection = Selection { campaign: Some(campaign.to_owned()), ..Selection::default() };
-    let facts = read_facts(store, &selection)?;
-    let wanted = Wanted {
-        sections: Section::value_variants().to_vec(),
-        training: true,
-        places: 3,
-        people,
-        limit: people.then_some(super::verdicts::SHOWN_ROWS),
-        same_work: SAME_WORK.to_vec(),
-    };
-    let reference = Reference::default();
-    if people && !facts.is_empty() {
-        explain(&facts, &reference, &SAME_WORK, context);
-    }
-    tables(store, &facts, &reference, &wanted)
-}
-
-fn nothing(context: &Context) -> ExitStatus {
-    context.complain(
-        "no valid run is selected, so there is nothing to compare",
-        Some("`benchdb status` shows what the database holds"),
-    );
-    ExitStatus::NotJudged
-}
-
-fn explain(facts: &[Facts], reference: &Reference, same_work: &[Part], context: &Context) {
-    let of = if same_work.contains(&Part::BatchSize) { "latency" } else { "throughput" };
-    context.note(&format!(
-        "speed-up: of {of}, over the fastest configuration with {reference} of the same {}, fp32 where there is one",
-        part_names(same_work).join(", ")
-    ));
-    if facts.iter().any(|fact| fact.by_mean && fact.latency_ms().is_some()) {
-        context.note("~ms: the mean stands in for a median that is not known");
-    }
-    if facts.iter().any(|fact| fact.software) {
-        context.note("software that pretends to be a device is compared, but not ranked");
-    }
-}
-
-fn read_facts(store: &Store, selection: &Selection) -> anyhow::Result<Vec<Facts>> {
-    let mut facts = Vec::new();
-    store.for_each_series(selection, &metrics_of_facts(), |series| {
-        facts.extend(facts_of(&series));
-        Ok::<_, StoreError>(())
-    })?;
-    let iterations = store.read_iterations(&single_runs(&facts))?;
-    add_samples(&mut facts, &iterations);
-    Ok(facts)
-}
-
 /// Which tables are made, and for whom.
 #[derive(Clone)]
-struct Wanted {
-    sections: Vec<Section>,
-    training: bool,
-    places: usize,
-    people: bool,
-    limit: Option<usize>,
+pub(super) struct Wanted {
+    pub(super) sections: Vec<Section>,
+    pub(super) training: bool,
+    pub(super) places: usize,
+    pub(super) include_software: bool,
+    pub(super) people: bool,
+    pub(super) limit: Option<usize>,
     /// What two configurations have in common that are compared.
-    same_work: Vec<Part>,
+    pub(super) same_work: Vec<Part>,
 }
 
-fn same_work(args: &JudgeArgs) -> Vec<Part> {
+pub(super) fn same_work(args: &JudgeArgs) -> Vec<Part> {
     let parts = args.parts();
     SAME_WORK.into_iter().filter(|part| parts.contains(part)).collect()
 }
 
-fn tables(store: &Store, facts: &[Facts], reference: &Reference, wanted: &Wanted) -> anyhow::Result<Vec<Table>> {
+pub(super) fn tables(
+    store: &Store,
+    facts: &[Facts],
+    reference: &Reference,
+    wanted: &Wanted,
+) -> anyhow::Result<Vec<Table>> {
     let compared = compare(facts, reference, &wanted.same_work);
     let mut tables = Vec::new();
     for section in &wanted.sections {
@@ -222,7 +48,9 @@ fn tables(store: &Store, facts: &[Facts], reference: &Reference, wanted: &Wanted
                 overall_table(facts, &compared, &store.read_iterations(&runs)?, wanted)
             }
             Section::Scaling => scaling_table(facts, wanted),
-            Section::Training if wanted.training => training_table(facts, wanted),
+            Section::Training if wanted.training || wanted.sections == [Section::Training] => {
+                training_table(facts, wanted)
+            }
             Section::Training => continue,
             Section::Rankings => ranking_table(facts, wanted),
         };
@@ -244,15 +72,12 @@ fn number(value: Option<f64>, people: bool) -> Cell {
     if people { value.map(significant).into() } else { value.into() }
 }
 
-fn part_names(parts: &[Part]) -> Vec<String> {
+pub(super) fn part_names(parts: &[Part]) -> Vec<String> {
     parts.iter().map(Part::to_string).collect()
 }
 
 fn part_cells<'i>(parts: &'i [Part], identity: &'i Identity) -> impl Iterator<Item = Cell> + 'i {
-    parts.iter().map(|part| match identity.get(*part) {
-        "{}" => Cell::Null,
-        text => Cell::from(text),
-    })
+    parts.iter().map(|part| identity.cell(*part))
 }
 
 fn comparison_for_people(facts: &[Facts], compared: &[Compared], limit: Option<usize>) -> Table {
@@ -272,7 +97,7 @@ fn comparison_for_people(facts: &[Facts], compared: &[Compared], limit: Option<u
             .latency_ms()
             .map(|value| if fact.by_mean { ["~", &significant(value)].concat() } else { significant(value) });
         let spread = fact.spread.map(|spread| {
-            let what = if spread.of == crate::analysis::facts::IntervalOf::Runs { "" } else { spread.of.name() };
+            let what = if spread.of == IntervalOf::Runs { "" } else { spread.of.name() };
             format!("{} to {} {what}", significant(spread.low), significant(spread.high)).trim_end().to_owned()
         });
         let speed_up = match row.reference {
@@ -305,14 +130,14 @@ fn comparison_for_programs(facts: &[Facts], compared: &[Compared]) -> Table {
     let names = part_names(parts);
     let mut columns: Vec<&str> = names.iter().map(String::as_str).collect();
     columns.extend(["software", "runs"]);
-    columns.extend(EXACT_METRICS);
+    columns.extend(compared_metrics());
     columns.extend(["latency_low_ms", "latency_high_ms", "interval_of", "speed_up", "reference", "newest_run"]);
     let mut table = Table::new("Comparison", &columns);
     for row in compared {
         let fact = &facts[row.index];
-        let mut cells: Vec<Cell> = parts.iter().map(|part| fact.identity.get(*part).into()).collect();
+        let mut cells: Vec<Cell> = part_cells(parts, &fact.identity).collect();
         cells.extend([i64::from(fact.software).into(), (fact.runs as u64).into()]);
-        cells.extend(EXACT_METRICS.iter().map(|metric| Cell::from(fact.median(metric))));
+        cells.extend(compared_metrics().iter().map(|metric| Cell::from(fact.median(metric))));
         cells.extend([
             fact.spread.map(|spread| spread.low).into(),
             fact.spread.map(|spread| spread.high).into(),
@@ -327,7 +152,7 @@ fn comparison_for_programs(facts: &[Facts], compared: &[Compared]) -> Table {
 }
 
 /// How the work is done, in words: `cpu, Xeon, burn-flex, fp32, 2 threads`.
-pub(super) fn in_words(identity: &Identity) -> String {
+fn in_words(identity: &Identity) -> String {
     let word = |part: &Part| match (part, identity.get(*part)) {
         (_, "" | "{}") => None,
         (Part::Threads, "0") => None,
@@ -337,12 +162,7 @@ pub(super) fn in_words(identity: &Identity) -> String {
     CONTENDER.iter().filter_map(word).collect::<Vec<_>>().join(", ")
 }
 
-fn overall_table(
-    facts: &[Facts],
-    compared: &[Compared],
-    iterations: &crate::analysis::facts::Iterations,
-    wanted: &Wanted,
-) -> Table {
+fn overall_table(facts: &[Facts], compared: &[Compared], iterations: &Iterations, wanted: &Wanted) -> Table {
     let names = part_names(&CONTENDER);
     let mut columns: Vec<&str> = names.iter().map(String::as_str).collect();
     columns.extend(["relative to", "matched", "geometric mean", "low", "high", "median"]);
@@ -431,15 +251,15 @@ fn training_table(facts: &[Facts], wanted: &Wanted) -> Table {
 }
 
 fn ranking_table(facts: &[Facts], wanted: &Wanted) -> Table {
-    let about = [Part::Model, Part::Variant, Part::Mode];
-    let how: Vec<Part> = CONTENDER.iter().copied().chain([Part::BatchSize, Part::InputShape]).collect();
+    let about = WORK;
+    let how: Vec<Part> = CONTENDER.iter().copied().chain([Part::BatchSize]).collect();
     let names: Vec<String> = part_names(&about).into_iter().chain(["work".to_owned()]).collect();
     let how_names = part_names(&how);
     let mut columns: Vec<&str> = names.iter().map(String::as_str).collect();
     columns.extend(["criterion", "place", "value"]);
     columns.extend(how_names.iter().map(String::as_str));
     let mut table = Table::new("Rankings", &columns);
-    for place in rankings(facts, wanted.places) {
+    for place in rankings(facts, wanted.places, wanted.include_software) {
         let mut cells: Vec<Cell> = part_cells(&about, &place.identity).collect();
         cells.extend([
             place.work.clone().into(),
@@ -457,7 +277,7 @@ fn ranking_table(facts: &[Facts], wanted: &Wanted) -> Table {
     table
 }
 
-fn measures(facts: &[Facts]) -> impl Iterator<Item = (String, BencherMeasure)> + '_ {
+pub(super) fn measures(facts: &[Facts]) -> impl Iterator<Item = (String, BencherMeasure)> + '_ {
     facts.iter().flat_map(|fact| {
         let name = format!(
             "{}, {}, batch {}, {}",
@@ -466,7 +286,7 @@ fn measures(facts: &[Facts]) -> impl Iterator<Item = (String, BencherMeasure)> +
             fact.identity.get(Part::BatchSize),
             in_words(&fact.identity)
         );
-        EXACT_METRICS.iter().filter_map(move |metric| {
+        compared_metrics().iter().filter_map(move |metric| {
             let is_latency = *metric == if fact.by_mean { "latency_mean_ms" } else { "latency_p50_ms" };
             let spread = fact.spread.filter(|_| is_latency);
             let measure = BencherMeasure {
