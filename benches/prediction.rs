@@ -35,7 +35,7 @@ fn examples(folder: &Path) -> Result<Vec<Example>, Box<dyn Error>> {
         let importer = importer_for::<Failure>(&Head::new(&path, &bytes), &ColumnMap::default())?;
         let source = ImportSource { path: path.clone(), format: "timm-csv".into(), content_sha256: sha256_hex(&bytes) };
         store.import_runs::<Failure>(&source, false, |sink| {
-            importer.read(&path, &mut bytes.as_slice(), sink).map(drop)
+            importer.read(&path, &mut bytes.as_slice(), &mut |item| sink(&item)).map(drop)
         })?;
     }
     Ok(store.list_examples(&Selection::default())?)

@@ -3,7 +3,7 @@
 //!
 //! Missing values (NaN) go to the side of a split that fits them better. Losses are Huber's, so that a row that went
 //! wrong does not pull a leaf. The same seed gives the same trees on any number of threads: every sum is taken in order
-//! by one thread.
+//! by one thread, or in whole numbers.
 
 use linfa::dataset::{AsSingleTargets, DatasetBase};
 use linfa::traits::{Fit, PredictInplace};
@@ -155,8 +155,8 @@ impl<T: AsSingleTargets<Elem = f64>> Fit<Array2<f64>, T, PredictError> for Boost
         if rows == 0 || rows != targets.len() || targets.iter().any(|target| !target.is_finite()) {
             return Err(PredictError::BadTargets);
         }
-        if features >= usize::from(LEAF) || self.leaves * 2 >= usize::from(LEAF) {
-            return Err(PredictError::TooWide { features });
+        if features >= usize::from(LEAF) || self.leaves * 2 >= usize::from(LEAF) || rows >= 1 << COUNT_BITS {
+            return Err(PredictError::TooWide { rows, features });
         }
         let thresholds: Vec<Vec<f64>> = (0..features)
             .into_par_iter()
@@ -169,6 +169,7 @@ impl<T: AsSingleTargets<Elem = f64>> Fit<Array2<f64>, T, PredictError> for Boost
         // A feature of one value alone splits nothing.
         let useful: Vec<usize> =
             (0..features).filter(|&feature| codes[feature].iter().any(|code| *code != codes[feature][0])).collect();
+        let codes = Codes::new(codes, &thresholds, rows);
         let start = crate::stats::median(&targets).unwrap_or_default();
         let mut answers = vec![start; rows];
         let mut residuals = vec![0.0; rows];
@@ -188,8 +189,14 @@ impl<T: AsSingleTargets<Elem = f64>> Fit<Array2<f64>, T, PredictError> for Boost
             random.shuffle(&mut chosen);
             chosen.truncate(((useful.len() as f64 * self.feature_share).ceil() as usize).max(1));
             chosen.sort_unstable();
-            let tree = Grower { params: self, codes: &codes, residuals: &residuals, features: &chosen }.grow(seen);
-            let advance = |(row, answer): (usize, &mut f64)| *answer += tree.answer(|feature| codes[feature][row]);
+            let packed = pack(&residuals);
+            let grower =
+                Grower { params: self, codes: &codes, residuals: &residuals, packed: &packed, features: &chosen };
+            let tree = grower.grow(seen);
+            let advance = |(row, answer): (usize, &mut f64)| {
+                let own = &codes.rows[row * features..(row + 1) * features];
+                *answer += tree.answer(|feature| own[feature]);
+            };
             if rows >= WORTH_THREADS / 16 {
                 answers.par_iter_mut().enumerate().with_min_len(1024).for_each(advance);
             } else {
@@ -221,13 +228,69 @@ fn cut_of(residuals: &[f64], quantile: f64) -> f64 {
     if *cut > 0.0 { *cut } else { f64::INFINITY }
 }
 
-/// Sum and count of the residuals in each bin of a feature.
-type Histogram = Vec<(f64, u32)>;
+/// A residual as a whole number of steps, above the count of one row: one addition adds both to a bin, exactly, so that no
+/// order and no subtraction of histograms leaves a trace.
+type Packed = i64;
+
+/// Bits of the count: so many rows, at most, hold 2^15 steps each without running over.
+const COUNT_BITS: u32 = 24;
+
+/// Steps of the largest residual.
+const STEPS: f64 = 32_767.0;
+
+/// Rows of a node from which several histograms are filled in turn and added up: additions to the same bin wait for each
+/// other.
+const WORTH_LANES: usize = 1024;
+
+/// Histograms that are filled in turn.
+const LANES: usize = 4;
+
+fn sum_of(packed: Packed) -> f64 {
+    (packed >> COUNT_BITS) as f64
+}
+
+fn count_of(packed: Packed) -> u32 {
+    (packed & ((1 << COUNT_BITS) - 1)) as u32
+}
+
+fn pack(residuals: &[f64]) -> Vec<Packed> {
+    let largest = residuals.iter().fold(0.0_f64, |largest, residual| largest.max(residual.abs()));
+    let step = if largest > 0.0 { STEPS / largest } else { 0.0 };
+    residuals.iter().map(|residual| (((residual * step).round() as Packed) << COUNT_BITS) + 1).collect()
+}
+
+/// The codes of all rows.
+struct Codes {
+    /// By feature: what histograms read.
+    columns: Vec<Vec<u8>>,
+    /// Row by row: what a tree reads.
+    rows: Vec<u8>,
+    /// Codes of each feature, that of missing values counted.
+    widths: Vec<usize>,
+    /// Features with two values, none of them missing.
+    two_valued: Vec<bool>,
+}
+
+impl Codes {
+    fn new(columns: Vec<Vec<u8>>, thresholds: &[Vec<f64>], count: usize) -> Self {
+        let mut rows = vec![0; count * columns.len()];
+        for (feature, column) in columns.iter().enumerate() {
+            for (row, code) in column.iter().enumerate() {
+                rows[row * columns.len() + feature] = *code;
+            }
+        }
+        let widths: Vec<usize> = thresholds.iter().map(|ends| ends.len() + 2).collect();
+        let two_valued =
+            columns.iter().zip(&widths).map(|(column, width)| *width == 3 && !column.contains(&0)).collect();
+        Self { columns, rows, widths, two_valued }
+    }
+}
 
 struct Grower<'g> {
     params: &'g BoostingParams,
-    codes: &'g [Vec<u8>],
+    codes: &'g Codes,
     residuals: &'g [f64],
+    packed: &'g [Packed],
     features: &'g [usize],
 }
 
@@ -235,7 +298,8 @@ struct Grower<'g> {
 struct Open {
     node: usize,
     rows: Vec<u32>,
-    histograms: Vec<Histogram>,
+    /// Of each chosen feature in turn, one bin a code.
+    histograms: Vec<Packed>,
     best: Option<Split>,
 }
 
@@ -265,7 +329,7 @@ impl Grower<'_> {
             };
             let Open { node, rows, histograms, best } = open.swap_remove(place);
             let Some(split) = best else { break };
-            let codes = &self.codes[split.feature];
+            let codes = &self.codes.columns[split.feature];
             let (left, right): (Vec<u32>, Vec<u32>) = rows.into_iter().partition(|&row| match codes[row as usize] {
                 0 => split.missing_left,
                 code => code <= split.code,
@@ -285,18 +349,22 @@ impl Grower<'_> {
             if leaves == self.params.leaves {
                 break;
             }
+            // A leaf that cannot be split needs no histogram.
+            let splits = |rows: &[u32]| rows.len() >= 2 * self.params.leaf_rows.max(1);
+            if !splits(&large) {
+                continue;
+            }
             // The larger child is what the smaller one leaves of the parent.
             let of_small = self.histograms(&small);
             let mut of_large = histograms;
             for (large, small) in of_large.iter_mut().zip(&of_small) {
-                for (large, small) in large.iter_mut().zip(small) {
-                    large.0 -= small.0;
-                    large.1 -= small.1;
-                }
+                *large -= small;
             }
             for (node, rows, histograms) in [(small_node, small, of_small), (large_node, large, of_large)] {
-                let best = self.best_split(&histograms);
-                open.push(Open { node, rows, histograms, best });
+                if splits(&rows) {
+                    let best = self.best_split(&histograms);
+                    open.push(Open { node, rows, histograms, best });
+                }
             }
         }
         tree
@@ -307,61 +375,109 @@ impl Grower<'_> {
         self.params.learning_rate * sum / (rows.len() as f64 + self.params.shrinkage)
     }
 
-    fn histograms(&self, rows: &[u32]) -> Vec<Histogram> {
-        let residuals: Vec<f64> = rows.iter().map(|&row| self.residuals[row as usize]).collect();
-        let one = |feature: &usize| {
-            let codes = &self.codes[*feature];
-            let mut histogram = vec![(0.0, 0_u32); BINS + 2];
-            for (&row, residual) in rows.iter().zip(&residuals) {
-                let bin = &mut histogram[usize::from(codes[row as usize])];
-                bin.0 += residual;
-                bin.1 += 1;
-            }
-            histogram
+    fn histograms(&self, rows: &[u32]) -> Vec<Packed> {
+        let values: Vec<Packed> = rows.iter().map(|&row| self.packed[row as usize]).collect();
+        let total: Packed = values.iter().sum();
+        let widths = || self.features.iter().map(|&feature| self.codes.widths[feature]);
+        let mut histograms = vec![0; widths().sum()];
+        let mut parts = Vec::with_capacity(self.features.len());
+        let mut rest = histograms.as_mut_slice();
+        for (&feature, width) in self.features.iter().zip(widths()) {
+            let (part, others) = rest.split_at_mut(width);
+            parts.push((feature, part));
+            rest = others;
+        }
+        let fill = |(feature, part): (usize, &mut [Packed])| {
+            fill(part, &self.codes.columns[feature], self.codes.two_valued[feature], rows, &values, total);
         };
         if rows.len() * self.features.len() >= WORTH_THREADS {
-            self.features.par_iter().map(one).collect()
+            parts.into_par_iter().with_min_len(8).for_each(fill);
         } else {
-            self.features.iter().map(one).collect()
+            parts.into_iter().for_each(fill);
         }
+        histograms
     }
 
-    fn best_split(&self, histograms: &[Histogram]) -> Option<Split> {
+    fn best_split(&self, histograms: &[Packed]) -> Option<Split> {
         let score = |sum: f64, count: u32| sum * sum / (f64::from(count) + self.params.shrinkage);
         let least = self.params.leaf_rows.max(1) as u32;
         let mut best: Option<Split> = None;
-        for (histogram, &feature) in histograms.iter().zip(self.features) {
-            let (total, count) = histogram.iter().fold((0.0, 0), |all, bin| (all.0 + bin.0, all.1 + bin.1));
-            if count < 2 * least {
-                return None;
-            }
-            let whole = score(total, count);
-            let (missing, missing_count) = histogram[0];
-            let (mut sum, mut below) = (0.0, 0);
+        let mut rest = histograms;
+        // Every feature holds all rows of the node.
+        let of_node: Packed = self.features.first().map_or(0, |&first| rest[..self.codes.widths[first]].iter().sum());
+        let (total, count) = (sum_of(of_node), count_of(of_node));
+        if count < 2 * least {
+            return None;
+        }
+        let whole = score(total, count);
+        for &feature in self.features {
+            let (histogram, others) = rest.split_at(self.codes.widths[feature]);
+            rest = others;
+            let missing = histogram[0];
+            let mut below: Packed = 0;
             for (code, bin) in histogram.iter().enumerate().skip(1) {
-                sum += bin.0;
-                below += bin.1;
-                if bin.1 == 0 {
+                if *bin == 0 {
                     continue;
                 }
+                below += bin;
                 for missing_left in [false, true] {
-                    if missing_left && missing_count == 0 {
+                    if missing_left && missing == 0 {
                         continue;
                     }
-                    let (left, left_count) =
-                        if missing_left { (sum + missing, below + missing_count) } else { (sum, below) };
+                    let left = if missing_left { below + missing } else { below };
+                    let left_count = count_of(left);
                     let right_count = count - left_count;
                     if left_count < least || right_count < least {
                         continue;
                     }
+                    let left = sum_of(left);
                     let gain = score(left, left_count) + score(total - left, right_count) - whole;
-                    if gain > 1e-12 && best.is_none_or(|best| gain > best.gain) {
+                    if gain > 1e-9 * (1.0 + whole) && best.is_none_or(|best| gain > best.gain) {
                         best = Some(Split { gain, feature, code: code as u8, missing_left });
                     }
                 }
             }
         }
         best
+    }
+}
+
+/// Adds the rows of a node to the empty histogram of a feature.
+fn fill(
+    histogram: &mut [Packed],
+    codes: &[u8],
+    two_valued: bool,
+    rows: &[u32],
+    values: &[Packed],
+    total: Packed,
+) {
+    if two_valued {
+        let mut second: Packed = 0;
+        for (&row, value) in rows.iter().zip(values) {
+            // All ones where the code is 2, else nothing.
+            second += value & -Packed::from(codes[row as usize] >> 1);
+        }
+        (histogram[1], histogram[2]) = (total - second, second);
+        return;
+    }
+    if rows.len() < WORTH_LANES {
+        for (&row, value) in rows.iter().zip(values) {
+            histogram[usize::from(codes[row as usize])] += value;
+        }
+        return;
+    }
+    let mut lanes = [[0; BINS + 2]; LANES];
+    let (rows_in_turn, values_in_turn) = (rows.chunks_exact(LANES), values.chunks_exact(LANES));
+    for (&row, value) in rows_in_turn.remainder().iter().zip(values_in_turn.remainder()) {
+        histogram[usize::from(codes[row as usize])] += value;
+    }
+    for (rows, values) in rows_in_turn.zip(values_in_turn) {
+        for lane in 0..LANES {
+            lanes[lane][usize::from(codes[rows[lane] as usize])] += values[lane];
+        }
+    }
+    for lane in &lanes {
+        histogram.iter_mut().zip(lane).for_each(|(bin, more)| *bin += more);
     }
 }
 

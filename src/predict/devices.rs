@@ -123,18 +123,20 @@ impl DeviceTable {
 
     /// As [`Self::find`], by name.
     pub fn find_named(&self, device: &str, kind: DeviceKind) -> Option<&DeviceSpec> {
-        let name = device.to_lowercase();
-        let is_part = |spec: &&DeviceSpec| {
-            let part = spec.name.to_lowercase();
-            spec.kind == kind
-                && name.match_indices(&part).any(|(start, found)| {
-                    let goes_on = |neighbour: Option<char>| neighbour.is_some_and(char::is_alphanumeric);
-                    !goes_on(name[..start].chars().next_back()) && !goes_on(name[start + found.len()..].chars().next())
-                })
-        };
         // A card whose name goes on with `Ti` is another one, unless the table knows only the plain one.
-        self.rows.iter().filter(is_part).max_by_key(|spec| spec.name.len())
+        self.rows.iter().filter(|spec| spec.kind == kind && has_words(device, &spec.name)).max_by_key(|spec| spec.name.len())
     }
+}
+
+/// Whether `words` stand in a name, in whatever case, and not as a part of longer ones.
+fn has_words(name: &str, words: &str) -> bool {
+    let goes_on = |neighbour: Option<&u8>| neighbour.is_some_and(u8::is_ascii_alphanumeric);
+    let (name, words) = (name.as_bytes(), words.as_bytes());
+    name.windows(words.len()).enumerate().any(|(start, found)| {
+        found.eq_ignore_ascii_case(words)
+            && !goes_on(start.checked_sub(1).and_then(|before| name.get(before)))
+            && !goes_on(name.get(start + words.len()))
+    })
 }
 
 fn read_specs(text: &str) -> Result<Vec<DeviceSpec>, PredictError> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::devices::DeviceTable;
+use super::devices::DeviceSpec;
 use super::facts::Facts;
 use super::roofline::{Base, is_compiled};
 use crate::domain::{DeviceKind, Mode, Precision, Subject};
@@ -101,11 +101,17 @@ impl Encoder {
         self.words.iter().enumerate().filter(|(_, word)| has(word)).fold(0, |bits, (at, _)| bits | 1 << at)
     }
 
-    /// The row of a subject.
-    pub fn encode(&self, subject: &Subject, facts: &Facts, base: Option<Base>, devices: &DeviceTable) -> Vec<f64> {
+    /// The row of a subject. `words` are those of [`Self::words_of`] its model.
+    pub fn encode(
+        &self,
+        subject: &Subject,
+        facts: &Facts,
+        base: Option<Base>,
+        spec: Option<&DeviceSpec>,
+        words: u128,
+    ) -> Vec<f64> {
         let [work, activations, parameters, input] = size_of(facts);
         let batch = f64::from(subject.batch_size.max(1)).ln();
-        let spec = devices.find(&subject.device);
         let of_spec = |value: Option<f64>| logarithm(value);
         let peak = of_spec(spec.and_then(|spec| spec.peak_tflops(subject.precision)));
         let bandwidth = of_spec(spec.and_then(|spec| spec.bandwidth_gb_per_second));
@@ -150,7 +156,6 @@ impl Encoder {
         ];
         let labels = labels_of(subject);
         row.extend(self.labels.iter().map(|label| flag(labels.contains(label))));
-        let words = self.words_of(&subject.model);
         row.extend((0..self.words.len()).map(|at| flag(words >> at & 1 == 1)));
         row
     }
@@ -165,6 +170,7 @@ fn first_number(name: &str) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::devices::DeviceTable;
     use super::*;
     use crate::domain::forecast::samples::subject;
 
@@ -183,10 +189,10 @@ mod tests {
         let one = subject("resnet50", "NVIDIA GeForce RTX 3090");
         let encoder = Encoder::fit(std::iter::once(&one));
         let devices = DeviceTable::built_in();
-        let full = encoder.encode(&one, &Facts::of(&one), None, &devices);
+        let full = encoder.encode(&one, &Facts::of(&one), None, devices.find(&one.device), 0);
         let mut little = subject("x", "unknown");
         little.engine_version = None;
-        let empty = encoder.encode(&little, &Facts::default(), None, &devices);
+        let empty = encoder.encode(&little, &Facts::default(), None, None, 0);
         assert_eq!(full.len(), empty.len());
         assert!(full[0].is_finite() && empty[0].is_nan());
     }

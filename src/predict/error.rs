@@ -20,9 +20,11 @@ pub enum PredictError {
     /// The targets cannot be learned.
     #[error("the targets are missing or not finite")]
     BadTargets,
-    /// More features than the trees can count.
-    #[error("{features} features are too many")]
+    /// More rows or features than the trees can count.
+    #[error("{rows} rows of {features} features are too many")]
     TooWide {
+        /// Rows.
+        rows: usize,
         /// Features.
         features: usize,
     },

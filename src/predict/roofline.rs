@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::devices::DeviceTable;
+use super::devices::DeviceSpec;
 use super::facts::Facts;
 use crate::domain::{DeviceKind, Mode, Precision, Subject};
 
@@ -59,8 +59,7 @@ fn prior(kind: DeviceKind, compiled: bool) -> Terms {
 
 /// The terms of a subject; `None` where its arithmetic is not known. Without activations, their share of the arithmetic
 /// in common networks stands in (one activation for 300 multiply-adds).
-pub fn terms_of(subject: &Subject, facts: &Facts, devices: &DeviceTable) -> Option<Terms> {
-    let spec = devices.find(&subject.device);
+pub fn terms_of(subject: &Subject, facts: &Facts, spec: Option<&DeviceSpec>) -> Option<Terms> {
     let processor = subject.device.kind == DeviceKind::Cpu;
     let peak = spec.and_then(|spec| spec.peak_tflops(subject.precision)).unwrap_or(if processor { 0.5 } else { 10.0 });
     let bandwidth = spec.and_then(|spec| spec.bandwidth_gb_per_second).unwrap_or(if processor { 50.0 } else { 400.0 });
@@ -196,6 +195,7 @@ fn stretches(rows: &[(&Subject, Terms, f64)], members: &[usize], lean: Terms) ->
 
 #[cfg(test)]
 mod tests {
+    use super::super::devices::DeviceTable;
     use super::*;
     use crate::domain::forecast::samples::subject;
 
@@ -230,7 +230,7 @@ mod tests {
             let mut one = subject("resnet50", device);
             one.multiply_adds = Some(work);
             let facts = Facts::of(&one);
-            roofline.base(&one, terms_of(&one, &facts, &devices), None).unwrap().log_seconds
+            roofline.base(&one, terms_of(&one, &facts, devices.find(&one.device)), None).unwrap().log_seconds
         };
         assert!(time("NVIDIA GeForce RTX 3090", 4e9) < time("NVIDIA GeForce RTX 3090", 8e9));
         assert!(time("NVIDIA GeForce RTX 4090", 4e9) < time("NVIDIA GeForce RTX 3090", 4e9));

@@ -19,14 +19,14 @@ use serde::{Deserialize, Serialize};
 
 use super::PredictError;
 use super::boosting::{Boosting, BoostingParams};
-use super::devices::DeviceTable;
+use super::devices::{DeviceSpec, DeviceTable};
 use super::encoder::{Encoder, size_of, version_number};
 use super::facts::{FactBook, Facts};
 use super::gaussian_process::{GaussianProcess, Point};
 use super::ridge::Ridge;
 use super::roofline::{Base, Roofline, is_compiled, terms_of};
 use super::transfer::{Asked, Gap, Transfer, device_key, model_key};
-use crate::domain::{Device, Example, Subject, Tier};
+use crate::domain::{Device, DeviceKind, Example, Subject, Tier};
 
 /// Rows from which boosting takes part.
 const BOOSTED_FROM: usize = 100;
@@ -115,6 +115,7 @@ pub struct LogTime {
 struct Row<'e> {
     subject: &'e Subject,
     facts: Facts,
+    spec: Option<&'e DeviceSpec>,
     log_seconds: f64,
 }
 
@@ -130,14 +131,17 @@ impl TimeModel {
     /// Fewer than eight usable rows, or all with the same time.
     pub fn fit(examples: &[&Example], devices: &DeviceTable, options: &TimeOptions) -> Result<Self, PredictError> {
         let book = FactBook::new(examples.iter().copied());
+        let mut specs: BTreeMap<(DeviceKind, &str), Option<&DeviceSpec>> = BTreeMap::new();
         let rows: Vec<Row<'_>> = examples
             .iter()
             .filter_map(|example| {
                 let log_seconds = example.seconds_per_sample()?.ln();
                 // A sample in less than a nanosecond or more than a day was not measured.
+                let device = &example.subject.device;
                 (-20.8..11.4).contains(&log_seconds).then(|| Row {
                     subject: &example.subject,
                     facts: book.facts(&example.subject),
+                    spec: *specs.entry((device.kind, &device.name)).or_insert_with(|| devices.find(device)),
                     log_seconds,
                 })
             })
@@ -177,14 +181,18 @@ impl TimeModel {
         Ok(model)
     }
 
-    fn fit_core(
-        rows: &[&Row<'_>],
+    fn fit_core<'r>(
+        rows: &[&Row<'r>],
         book: FactBook,
         devices: &DeviceTable,
         options: &TimeOptions,
     ) -> Result<Self, PredictError> {
         let encoder = Encoder::fit(rows.iter().map(|row| row.subject));
-        let terms: Vec<_> = rows.iter().map(|row| terms_of(row.subject, &row.facts, devices)).collect();
+        let mut by_model: BTreeMap<&str, u128> = BTreeMap::new();
+        let mut words_of =
+            |model: &'r str| *by_model.entry(model).or_insert_with(|| encoder.words_of(model));
+        let words: Vec<u128> = rows.iter().map(|row| words_of(&row.subject.model)).collect();
+        let terms: Vec<_> = rows.iter().map(|row| terms_of(row.subject, &row.facts, row.spec)).collect();
         let with_terms: Vec<_> = rows
             .iter()
             .zip(&terms)
@@ -202,8 +210,8 @@ impl TimeModel {
             .map(|(row, base)| row.log_seconds - base.map_or(plain, |base| base.log_seconds))
             .collect();
         let learned: Vec<_> =
-            rows.iter().zip(&residuals).map(|(row, residual)| (row.subject, row.facts, *residual)).collect();
-        let transfer = Transfer::fit(&learned, &encoder);
+            (0..rows.len()).map(|at| (rows[at].subject, rows[at].facts, residuals[at], words[at])).collect();
+        let transfer = Transfer::fit(&learned);
         let mut model = Self {
             devices: devices.clone(),
             book,
@@ -225,7 +233,8 @@ impl TimeModel {
             let plain_features: Vec<Vec<f64>> = rows
                 .par_iter()
                 .zip(&bases)
-                .map(|(row, base)| model.encoder.encode(row.subject, &row.facts, *base, &model.devices))
+                .zip(&words)
+                .map(|((row, base), words)| model.encoder.encode(row.subject, &row.facts, *base, row.spec, *words))
                 .collect();
             let stage = |gap| model.fit_stage(gap, &plain_features, options);
             let with_pair = options.transfer && model.known_devices.len() > 1;
@@ -254,7 +263,11 @@ impl TimeModel {
         let process = GaussianProcess::fit(points, &values, &[0.05, 0.2, 0.8, 3.0])?;
         let features: Vec<Vec<f64>> = chosen
             .iter()
-            .map(|&at| self.encoder.encode(rows[at].subject, &rows[at].facts, bases[at], &self.devices))
+            .map(|&at| {
+                let row = rows[at];
+                let words = self.encoder.words_of(&row.subject.model);
+                self.encoder.encode(row.subject, &row.facts, bases[at], row.spec, words)
+            })
             .collect();
         let ridge = Ridge::fit(&matrix(&features), &values, 10.0).ok();
         Some(Thin { process, ridge })
@@ -298,13 +311,22 @@ impl TimeModel {
     }
 
     fn point_of(&self, row: &Row<'_>) -> Point {
-        self.point(row.subject, &row.facts)
+        self.point_with(row.subject, &row.facts, row.spec)
+    }
+
+    /// The row of the table of devices.
+    fn spec(&self, subject: &Subject) -> Option<&DeviceSpec> {
+        self.devices.find(&subject.device)
     }
 
     /// What the Gaussian process sees of a subject.
     pub fn point(&self, subject: &Subject, facts: &Facts) -> Point {
+        self.point_with(subject, facts, self.spec(subject))
+    }
+
+    fn point_with(&self, subject: &Subject, facts: &Facts, spec: Option<&DeviceSpec>) -> Point {
         let [work, activations, parameters, input] = size_of(facts);
-        let base = self.roofline.base(subject, terms_of(subject, facts, &self.devices), None);
+        let base = self.roofline.base(subject, terms_of(subject, facts, spec), None);
         let shares = base.map_or((0.5, 0.4), |base| (base.compute_share, base.activation_share));
         let raw = [
             (work - 21.5) / 1.6,
@@ -404,7 +426,7 @@ impl TimeModel {
 
     /// The plain roofline.
     pub fn roofline(&self, subject: &Subject) -> Option<f64> {
-        let terms = terms_of(subject, &self.facts(subject), &self.devices);
+        let terms = terms_of(subject, &self.facts(subject), self.spec(subject));
         self.roofline.base(subject, terms, None).map(|base| base.log_seconds)
     }
 
@@ -428,20 +450,21 @@ impl TimeModel {
 
     fn on_known_device(&self, subject: &Subject, tier: Tier) -> Option<f64> {
         let facts = self.facts(subject);
-        let base = self.roofline.base(subject, terms_of(subject, &facts, &self.devices), None)?;
-        let plain = || self.encoder.encode(subject, &facts, Some(base), &self.devices);
+        let spec = self.spec(subject);
+        let base = self.roofline.base(subject, terms_of(subject, &facts, spec), None)?;
+        let asked = self.transfer.ask(subject, &facts, &self.encoder);
+        let plain = self.encoder.encode(subject, &facts, Some(base), spec, asked.words());
         let thin = self.thin.as_ref().map(|thin| {
-            let process = thin.process.predict(&self.point(subject, &facts));
-            let ridge = thin.ridge.as_ref().map(|ridge| ridge.predict_row(&plain()));
+            let process = thin.process.predict(&self.point_with(subject, &facts, spec));
+            let ridge = thin.ridge.as_ref().map(|ridge| ridge.predict_row(&plain));
             ridge.map_or(process, |ridge| 0.75 * process + 0.25 * ridge.clamp(process - 0.5, process + 0.5))
         });
-        let asked = self.transfer.ask(subject, &facts, &self.encoder);
         let (stage, gap) = match (&self.pair, &self.family) {
             (Some(pair), Some(_)) if tier == Tier::A => (Some(pair), Gap::Pair),
             (Some(pair), None) => (Some(pair), Gap::Pair),
             (_, family) => (family.as_ref(), Gap::Family),
         };
-        let boosted = stage.map(|stage| self.transfer.mean_of(&asked) + self.deviation(stage, gap, &asked, &plain()));
+        let boosted = stage.map(|stage| self.transfer.mean_of(&asked) + self.deviation(stage, gap, &asked, &plain));
         let residual = match (thin, boosted) {
             (Some(_), Some(boosted)) if gap == Gap::Pair && self.boosted_share >= 1.0 => boosted,
             (Some(thin), Some(boosted)) => {
@@ -484,8 +507,8 @@ impl TimeModel {
                     _ => 2.0,
                 };
                 let known = self.devices.find(device);
-                let peak = |spec: Option<&super::devices::DeviceSpec>| spec?.peak_tflops(subject.precision);
-                let width = |spec: Option<&super::devices::DeviceSpec>| spec?.bandwidth_gb_per_second;
+                let peak = |spec: Option<&DeviceSpec>| spec?.peak_tflops(subject.precision);
+                let width = |spec: Option<&DeviceSpec>| spec?.bandwidth_gb_per_second;
                 let vendor = if device.vendor == subject.device.vendor { 0.0 } else { 1.0 };
                 (gap(peak(spec), peak(known)) + gap(width(spec), width(known)) + vendor, device)
             })
@@ -493,7 +516,7 @@ impl TimeModel {
         near.sort_by(|one, other| one.0.total_cmp(&other.0).then_with(|| one.1.name.cmp(&other.1.name)));
         near.truncate(3);
         let facts = self.facts(subject);
-        let terms = terms_of(subject, &facts, &self.devices);
+        let terms = terms_of(subject, &facts, spec);
         let (mut sum, mut weights) = (0.0, 0.0);
         for (distance, device) in near {
             let mut like = Subject { device: device.clone(), ..subject.clone() };
@@ -504,7 +527,7 @@ impl TimeModel {
                     like.parameters.remove("compiled");
                 }
             }
-            let there = self.roofline.base(&like, terms_of(&like, &facts, &self.devices), None)?;
+            let there = self.roofline.base(&like, terms_of(&like, &facts, self.spec(&like)), None)?;
             let here = self.roofline.base(subject, terms, Some(&like))?;
             let tier = self.tier(&like);
             let known = self.on_known_device(&like, tier)?;

@@ -91,6 +91,13 @@ pub struct Asked {
     words: u128,
 }
 
+impl Asked {
+    /// The known words of the model's name.
+    pub fn words(&self) -> u128 {
+        self.words
+    }
+}
+
 /// Measured rows and how to find them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Transfer {
@@ -147,12 +154,11 @@ fn setting_of(subject: &Subject, device: u32) -> Setting {
 }
 
 impl Transfer {
-    /// Learns from subjects with their facts and residuals.
-    pub fn fit(rows: &[(&Subject, Facts, f64)], encoder: &Encoder) -> Self {
+    /// Learns from subjects with their facts, residuals and words.
+    pub fn fit(rows: &[(&Subject, Facts, f64, u128)]) -> Self {
         let mut transfer = Self::default();
-        let mut words: HashMap<&str, u128> = HashMap::new();
         let mut setting_ids: HashMap<String, u32> = HashMap::new();
-        for (subject, facts, residual) in rows {
+        for (subject, facts, residual, words) in rows {
             let device = number(&mut transfer.devices, device_key(subject));
             let setting = setting_of(subject, device);
             let key = [
@@ -175,7 +181,7 @@ impl Transfer {
                 model: number(&mut transfer.models, model_key(subject)),
                 family: number(&mut transfer.families, subject.leading_word().to_owned()),
                 sizes: sizes(facts, subject.batch_size),
-                words: *words.entry(&subject.model).or_insert_with(|| encoder.words_of(&subject.model)),
+                words: *words,
                 deviation: *residual,
             });
         }

@@ -38,7 +38,9 @@ static EXAMPLES: LazyLock<Vec<Example>> = LazyLock::new(|| {
         let importer = importer_for::<Failure>(&Head::new(&path, &bytes), &ColumnMap::default()).unwrap();
         let source = ImportSource { path: path.clone(), format: "timm-csv".into(), content_sha256: sha256_hex(&bytes) };
         store
-            .import_runs::<Failure>(&source, false, |sink| importer.read(&path, &mut bytes.as_slice(), sink).map(drop))
+            .import_runs::<Failure>(&source, false, |sink| {
+                importer.read(&path, &mut bytes.as_slice(), &mut |item| sink(&item)).map(drop)
+            })
             .unwrap();
     }
     let mut examples = store.list_examples(&Selection::default()).unwrap();
