@@ -17,6 +17,7 @@ pub mod man;
 pub mod merge;
 pub mod models;
 mod options;
+pub mod predict;
 pub mod query;
 pub mod recommend;
 mod recovery;
@@ -39,6 +40,7 @@ use crate::domain::text::{folder_of, printable};
 use crate::engine::EngineError;
 use crate::exchange::ExchangeError;
 use crate::exchange::tensors::TensorFileError;
+use crate::predict::PredictError;
 use crate::report::{Format, Style, renderer};
 use crate::store::{Access, Opened, Store, StoreError};
 use crate::zoo::{WeightError, ZooError};
@@ -118,8 +120,16 @@ pub fn hint_of(error: &anyhow::Error) -> Option<String> {
             let zoo = || cause.downcast_ref::<ZooError>().and_then(ZooError::hint);
             let weights = || cause.downcast_ref::<WeightError>().and_then(WeightError::hint);
             let tensors = || cause.downcast_ref::<TensorFileError>().and_then(TensorFileError::hint);
+            let predict = || cause.downcast_ref::<PredictError>().and_then(PredictError::hint);
             let command = || cause.downcast_ref::<CommandError>().and_then(|error| error.hint.clone());
-            store.or_else(engine).or_else(exchange).or_else(zoo).or_else(weights).or_else(tensors).or_else(command)
+            store
+                .or_else(engine)
+                .or_else(exchange)
+                .or_else(zoo)
+                .or_else(weights)
+                .or_else(tensors)
+                .or_else(predict)
+                .or_else(command)
         })
     })
 }

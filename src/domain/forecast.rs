@@ -188,6 +188,8 @@ pub struct Forecast {
     pub learned_from: String,
     /// The model that made it.
     pub model_name: String,
+    /// In what the question lies outside of what was measured; each widens the intervals.
+    pub outside: Vec<String>,
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::PredictError;
+use super::baselines::{Answerer, Baselines};
 use super::devices::DeviceTable;
 use super::forecaster::{FitOptions, Forecaster, folds_of, pair_key};
-use super::neighbours::Neighbours;
 use super::transfer::{device_key, model_key};
 use crate::domain::{Device, Example, Subject};
 
@@ -40,34 +40,6 @@ impl Protocol {
             Self::Device { anchors: 0 } => "device".to_owned(),
             Self::Device { anchors } => format!("device, {anchors} anchors"),
             Self::Own { rows } => format!("own {rows} rows"),
-        }
-    }
-}
-
-/// What answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Answerer {
-    /// The learned model.
-    Learned,
-    /// The fitted roofline alone.
-    Roofline,
-    /// The nearest model of the same setting.
-    Nearest,
-    /// The same model on another device, times the usual ratio of the two.
-    Ratio,
-}
-
-impl Answerer {
-    /// All, the learned one first.
-    pub const ALL: [Self; 4] = [Self::Learned, Self::Roofline, Self::Nearest, Self::Ratio];
-
-    /// For tables.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Learned => "learned",
-            Self::Roofline => "roofline",
-            Self::Nearest => "nearest neighbour",
-            Self::Ratio => "same-model ratio",
         }
     }
 }
@@ -129,11 +101,10 @@ pub fn try_split(
 ) -> Result<Vec<Trial>, PredictError> {
     let known: Vec<&Example> = train.iter().map(|&row| &examples[row]).collect();
     let forecaster = Forecaster::fit(&known, devices, options)?;
-    let neighbours = Neighbours::new(&known);
+    let baselines = Baselines::new(&known);
     let subjects: Vec<&Subject> = hidden.iter().map(|&row| &examples[row].subject).collect();
-    let nearest = neighbours.predict(&subjects);
-    let ratios = Ratios::new(&known);
-    let trials = hidden.par_iter().zip(nearest).filter_map(|(&row, nearest)| {
+    let plain = baselines.predict(&subjects);
+    let trials = hidden.par_iter().zip(plain).filter_map(|(&row, [nearest, ratio])| {
         let subject = &examples[row].subject;
         let truth = 1.0 / examples[row].seconds_per_sample()?;
         let forecast = forecaster.forecast(subject, true).ok();
@@ -146,7 +117,7 @@ pub fn try_split(
                 forecast.as_ref().map(|forecast| forecast.throughput.median),
                 forecaster.time().roofline(subject).map(rate),
                 nearest.map(rate),
-                ratios.predict(subject).map(rate),
+                ratio.map(rate),
             ],
             half: forecast.as_ref().map(|forecast| forecast.throughput.half),
             ninety: forecast.as_ref().map(|forecast| forecast.throughput.ninety),
@@ -296,58 +267,4 @@ pub fn verdict(scores: &[Score]) -> Vec<(Protocol, Answerer)> {
             Some((protocol, best.answerer))
         })
         .collect()
-}
-
-/// The same model elsewhere, times the usual ratio of the two settings.
-struct Ratios {
-    /// By model, by setting: the logarithm of seconds.
-    models: BTreeMap<String, BTreeMap<String, f64>>,
-    /// By pair of settings: the median ratio.
-    usual: BTreeMap<(String, String), f64>,
-}
-
-fn setting_key(subject: &Subject) -> String {
-    let parameters: Vec<String> = subject.parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let (precision, mode) = (subject.precision.to_string(), subject.mode.to_string());
-    let version = subject.engine_version.as_deref().unwrap_or_default();
-    [&device_key(subject), &precision, &mode, &subject.engine, version, &parameters.join(",")]
-        .map(str::to_owned)
-        .join("#")
-}
-
-impl Ratios {
-    fn new(examples: &[&Example]) -> Self {
-        let mut models: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
-        for example in examples {
-            if let Some(seconds) = example.seconds_per_sample() {
-                let model = models.entry(model_key(&example.subject)).or_default();
-                model.insert(setting_key(&example.subject), seconds.ln());
-            }
-        }
-        let mut ratios: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
-        for settings in models.values() {
-            for (one, first) in settings {
-                for (other, second) in settings {
-                    if one.split('#').next() != other.split('#').next() {
-                        ratios.entry((one.clone(), other.clone())).or_default().push(second - first);
-                    }
-                }
-            }
-        }
-        let usual = ratios
-            .into_iter()
-            .filter_map(|(pair, ratios)| Some((pair, crate::stats::median(&ratios).filter(|_| ratios.len() > 2)?)))
-            .collect();
-        Self { models, usual }
-    }
-
-    fn predict(&self, subject: &Subject) -> Option<f64> {
-        let own = setting_key(subject);
-        let known = self.models.get(&model_key(subject))?;
-        let answers: Vec<f64> = known
-            .iter()
-            .filter_map(|(setting, log_seconds)| Some(log_seconds + self.usual.get(&(setting.clone(), own.clone()))?))
-            .collect();
-        crate::stats::median(&answers)
-    }
 }

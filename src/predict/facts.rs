@@ -84,6 +84,17 @@ impl FactBook {
         book
     }
 
+    /// The shapes at which a model (of no variant) is known.
+    pub fn shapes(&self, model: &str) -> Vec<&str> {
+        let known = self.models.get(&[model, ""].join("\u{1f}"));
+        known.into_iter().flatten().map(|(shape, _)| shape.as_str()).collect()
+    }
+
+    /// The models that are known, without their variants.
+    pub fn models(&self) -> impl Iterator<Item = &str> {
+        self.models.keys().filter_map(|key| key.split('\u{1f}').next())
+    }
+
     /// The facts of a subject: its own, those of the same shape, those of another shape at its size.
     pub fn facts(&self, subject: &Subject) -> Facts {
         let own = Facts::of(subject);

@@ -5,28 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::PredictError;
+use super::baselines::{Answerer, Baselines, setting_key};
+use super::calibrate::{Calibrated, calibrate};
 use super::conformal::{Calibration, Reach};
 use super::devices::DeviceTable;
 use super::facts::FactBook;
 use super::memory::{Memory, MemoryModel};
+use super::outside::Ranges;
 use super::time_model::{TimeModel, TimeOptions};
 use super::transfer::{device_key, model_key};
-use crate::domain::{DeviceKind, Example, Forecast, Prediction, Subject, Tier};
+use crate::domain::{Example, Forecast, Prediction, Subject, Tier};
 
 /// The format of an exported forecaster.
 pub const FORMAT: u32 = 1;
-
-/// Rows from which calibration tries some of the folds instead of all.
-const MANY: usize = 600;
-
-/// Rows that a fold of the calibration trains on, about.
-const TRAINED: usize = 16_000;
-
-/// Folds over pairs and over families.
-const FOLDS: usize = 6;
-
-/// Devices that are left out in turn, at most.
-const LEFT_OUT_DEVICES: usize = 4;
 
 /// How a forecaster is fitted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -67,6 +58,13 @@ pub struct Forecaster {
     time: TimeModel,
     memory: MemoryModel,
     calibration: Calibration,
+    ranges: Ranges,
+    /// Tiers in which a plain baseline was better than what is learned, and which.
+    plain: BTreeMap<Tier, Answerer>,
+    /// Only where one of them answers.
+    baselines: Option<Baselines>,
+    /// One subject for each way in which something was run.
+    ways: Vec<Subject>,
 }
 
 /// An interval around the exponential of a logarithm.
@@ -96,7 +94,7 @@ impl Forecaster {
         let usable: Vec<&Example> =
             examples.iter().copied().filter(|example| example.seconds_per_sample().is_some()).collect();
         let mut time = TimeModel::fit(&usable, devices, &options.time)?;
-        let calibration = calibrate(&usable, devices, options, &mut time);
+        let Calibrated { calibration, plain } = calibrate(&usable, devices, &options.time, &mut time);
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         for example in &usable {
             *counts.entry(example.subject.device.name.clone()).or_default() += 1;
@@ -116,12 +114,45 @@ impl Forecaster {
             memory: MemoryModel::fit(examples, &FactBook::new(examples.iter().copied())),
             time,
             calibration,
+            ranges: Ranges::of(&usable),
+            ways: ways_of(&usable),
+            baselines: (!plain.is_empty()).then(|| Baselines::new(&usable)),
+            plain,
         })
     }
 
     /// The model of time.
     pub fn time(&self) -> &TimeModel {
         &self.time
+    }
+
+    /// Adds the rows of a table that the forecaster does not know.
+    pub fn add_devices(&mut self, table: &DeviceTable) {
+        self.time.add_devices(table);
+    }
+
+    /// One subject for each way in which something was run - device, engine, version, precision, mode, parameters - at the
+    /// batch size that is most frequent there.
+    pub fn ways(&self) -> &[Subject] {
+        &self.ways
+    }
+
+    /// The tiers in which a plain baseline answers, because nothing that is learned beat it when both were tried.
+    pub fn plain(&self) -> &BTreeMap<Tier, Answerer> {
+        &self.plain
+    }
+
+    /// What the plain baseline of a tier says, if one answers there.
+    fn plain_answer(&self, subject: &Subject, tier: Tier) -> Option<(Answerer, f64)> {
+        let answerer = *self.plain.get(&tier)?;
+        let place = match answerer {
+            Answerer::Learned => return None,
+            Answerer::Roofline => return Some((answerer, self.time.roofline(subject)?)),
+            Answerer::Nearest => 0,
+            Answerer::Ratio => 1,
+        };
+        let answers = self.baselines.as_ref()?.predict(&[subject]);
+        Some((answerer, answers.first()?[place]?))
     }
 
     /// The forecast for a subject; a new kind of device is refused unless `extrapolate`.
@@ -148,6 +179,8 @@ impl Forecaster {
                 reason: "neither its work nor a measurement of it is known".to_owned(),
             });
         };
+        // A few rows of a new device say more than a baseline that was chosen without any.
+        let plain = if time.anchored { None } else { self.plain_answer(subject, time.tier) };
         let mut reach = self.reach(subject, time.tier);
         if let Some(own) = self.time.anchor_errors(subject).and_then(Reach::of) {
             // What few rows missed is no better than half of what a device without any would miss.
@@ -157,7 +190,8 @@ impl Forecaster {
         if !known && self.time.devices().find(&subject.device).is_none() {
             reach = self.calibration.reach(Tier::D, "");
         }
-        let seconds = around(time.log_seconds, reach);
+        let (factor, outside) = self.ranges.stretch(subject, facts.multiply_adds);
+        let seconds = around(plain.map_or(time.log_seconds, |(_, log_seconds)| log_seconds), reach.wider(factor));
         Ok(Forecast {
             throughput: seconds.reciprocal(1.0),
             latency_ms: seconds.scaled(1e3 * f64::from(subject.batch_size)),
@@ -165,7 +199,11 @@ impl Forecaster {
             device_memory_mb: self.memory.predict(subject, &facts, Memory::Device),
             tier: time.tier,
             learned_from: self.learned_from(time.anchored),
-            model_name: self.time.name(),
+            model_name: match plain {
+                Some((answerer, _)) => [answerer.name(), " (nothing learned beat it)"].concat(),
+                None => self.time.name(),
+            },
+            outside,
             subject: subject.clone(),
         })
     }
@@ -229,103 +267,13 @@ impl Forecaster {
     }
 }
 
-/// What a model that did not see them misses on examples: device and residual of the logarithm.
-fn missed(model: &TimeModel, examples: &[&Example]) -> Vec<(String, f64)> {
-    let one = |example: &&Example| {
-        let truth = example.seconds_per_sample()?.ln();
-        let answer = model.predict(&example.subject)?.log_seconds;
-        Some((device_key(&example.subject), truth - answer))
-    };
-    examples.iter().filter_map(one).collect()
-}
-
-/// Tries the gaps of each tier. Drops the transfer where it does not help.
-fn calibrate(examples: &[&Example], devices: &DeviceTable, options: &FitOptions, time: &mut TimeModel) -> Calibration {
-    let seed = options.time.seed;
-    let many = examples.len() >= MANY;
-    let mut calibration = Calibration::default();
-    let pairs = folds_of(examples.iter().map(|example| pair_key(&example.subject)).collect(), FOLDS, seed);
-    let families = examples.iter().map(|example| example.subject.leading_word().to_owned()).collect();
-    let families = folds_of(families, FOLDS, seed ^ 1);
-    let (tried_pairs, tried_families) = if many { (1, 2) } else { (FOLDS, FOLDS) };
-    let split = |is_test: &(dyn Fn(&Example) -> bool + Sync), options: &TimeOptions| {
-        let (test, train): (Vec<&Example>, Vec<&Example>) = examples.iter().copied().partition(|one| is_test(one));
-        if test.is_empty() {
-            return None;
-        }
-        // Intervals of half the rows are a little wide; a fit of all would take too long.
-        let step = train.len().div_ceil(TRAINED).max(1);
-        let train: Vec<&Example> = train.into_iter().step_by(step).collect();
-        let model = TimeModel::fit(&train, devices, options).ok()?;
-        let residuals = missed(&model, &test);
-        Some((residuals, model, test))
-    };
-    let with_transfer = time.uses_transfer();
-    let try_pairs = || {
-        let (mut of_pairs, mut without) = (Vec::new(), Vec::new());
-        for fold in 0..tried_pairs {
-            let both = !with_transfer || !many;
-            let options = TimeOptions { family: both, transfer: with_transfer, ..options.time.clone() };
-            let Some((residuals, mut model, test)) = split(&|one| pairs[&pair_key(&one.subject)] == fold, &options)
-            else {
-                continue;
-            };
-            of_pairs.extend(residuals);
-            if with_transfer && !many {
-                model.drop_transfer();
-                without.extend(missed(&model, &test));
-            }
-        }
-        (of_pairs, without)
-    };
-    let try_families = || {
-        let mut of_families = Vec::new();
-        for fold in 0..tried_families {
-            let options = TimeOptions { transfer: false, family: true, ..options.time.clone() };
-            let family = |one: &Example| families[one.subject.leading_word()] == fold;
-            of_families.extend(split(&family, &options).map(|(residuals, ..)| residuals).unwrap_or_default());
-        }
-        of_families
-    };
-    let devices_left_out = left_out(time, if many { 2 } else { LEFT_OUT_DEVICES });
-    let try_devices = || {
-        let mut of_devices = Vec::new();
-        for (key, device) in devices_left_out {
-            let options = TimeOptions { family: false, ..options.time.clone() };
-            let is_test = |one: &Example| device_key(&one.subject) == key;
-            if let Some((residuals, ..)) = split(&is_test, &options) {
-                of_devices.extend(residuals.into_iter().map(|(_, residual)| (device.to_string(), residual)));
-            }
-        }
-        of_devices
-    };
-    let ((mut of_pairs, without), (of_families, of_devices)) =
-        rayon::join(try_pairs, || rayon::join(try_families, try_devices));
-    let typical = |residuals: &[(String, f64)]| {
-        crate::stats::median(&residuals.iter().map(|(_, residual)| residual.abs()).collect::<Vec<_>>())
-    };
-    if let (Some(with), Some(plain)) = (typical(&of_pairs), typical(&without))
-        && plain < with
-    {
-        time.drop_transfer();
-        of_pairs = without;
+fn ways_of(examples: &[&Example]) -> Vec<Subject> {
+    let mut ways: BTreeMap<String, BTreeMap<u32, (usize, &Subject)>> = BTreeMap::new();
+    for example in examples {
+        let subject = &example.subject;
+        let batches = ways.entry(setting_key(subject)).or_default();
+        batches.entry(subject.batch_size).or_insert((0, subject)).0 += 1;
     }
-    calibration.learn(Tier::A, &of_pairs);
-    calibration.learn(Tier::B, &of_families);
-    calibration.learn(Tier::C, &of_devices);
-    calibration
-}
-
-/// The devices that are left out in turn: those with another of their kind.
-fn left_out(time: &TimeModel, most: usize) -> Vec<(String, DeviceKind)> {
-    let mut kinds: BTreeMap<DeviceKind, usize> = BTreeMap::new();
-    for (_, device) in time.known_devices() {
-        *kinds.entry(device.kind).or_default() += 1;
-    }
-    let several = time.known_devices().filter(|(_, device)| kinds[&device.kind] > 1);
-    let mut left_out: Vec<_> = several.map(|(key, device)| (key.clone(), device.kind)).collect();
-    // Most questions about new devices are about GPUs.
-    left_out.sort_by_key(|(_, kind)| *kind != DeviceKind::Gpu);
-    left_out.truncate(most);
-    left_out
+    let most = ways.into_values().filter_map(|batches| batches.into_values().max_by_key(|(count, _)| *count));
+    most.map(|(_, subject)| subject.clone()).collect()
 }

@@ -2,7 +2,9 @@
 //! no command and no clock.
 
 pub mod anchors;
+mod baselines;
 pub mod boosting;
+mod calibrate;
 mod conformal;
 pub mod devices;
 mod encoder;
@@ -13,14 +15,17 @@ pub mod forecaster;
 mod gaussian_process;
 mod memory;
 mod neighbours;
+mod outside;
 mod ridge;
 mod roofline;
 pub mod time_model;
 mod transfer;
 
 pub use anchors::{Anchor, suggest_anchors};
+pub use baselines::Answerer;
 pub use devices::{DeviceSpec, DeviceTable};
 pub use error::PredictError;
+pub use facts::{FactBook, Facts};
 pub use forecaster::{FitOptions, Forecaster, Provenance};
 pub use time_model::{TimeModel, TimeOptions};
 

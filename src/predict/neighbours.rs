@@ -3,13 +3,14 @@
 use linfa_nn::distance::L2Dist;
 use linfa_nn::{CommonNearestNeighbour, NearestNeighbour as _};
 use ndarray::Array2;
+use serde::{Deserialize, Serialize};
 
 use super::encoder::size_of;
 use super::facts::Facts;
 use crate::domain::{Example, Subject};
 
 /// Measured rows of one setting.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Neighbours {
     /// Label of the setting and size, [rows, 5].
     points: Vec<[f64; 5]>,

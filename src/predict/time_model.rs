@@ -9,6 +9,8 @@
 //! | a new device | a known device of its kind, moved by the difference of the two rooflines |
 //! | a few rows of a new device | the same, and a Gaussian process on what those rows say |
 
+mod answer;
+
 use std::collections::BTreeMap;
 
 use linfa::dataset::DatasetBase;
@@ -20,12 +22,12 @@ use serde::{Deserialize, Serialize};
 use super::PredictError;
 use super::boosting::{Boosting, BoostingParams};
 use super::devices::{DeviceSpec, DeviceTable};
-use super::encoder::{Encoder, size_of, version_number};
+use super::encoder::Encoder;
 use super::facts::{FactBook, Facts};
 use super::gaussian_process::{GaussianProcess, Point};
 use super::ridge::Ridge;
 use super::roofline::{Base, Roofline, is_compiled, terms_of};
-use super::transfer::{Asked, Gap, Transfer, device_key, model_key};
+use super::transfer::{Gap, Transfer, device_key, model_key};
 use crate::domain::{Device, DeviceKind, Example, Subject, Tier};
 
 /// Rows from which boosting takes part.
@@ -38,7 +40,13 @@ const BOOSTED_ALONE: usize = 4000;
 const THIN_DEVICE: usize = 40;
 
 /// Share of the trees in forecasts for new families, at most: sizes and words go on more smoothly in the Gaussian process.
-const FAMILY_SHARE: f64 = 0.7;
+const FAMILY_SHARE: f64 = 0.5;
+
+/// Models of a kind of device and way of running from which new ones are forecast by a Gaussian process, at most.
+const KIN: usize = 600;
+
+/// Share of that process in what is not the trees'.
+const KIN_SHARE: f64 = 0.8;
 
 /// Noise, in units of the kernel, that a few rows of a new device may have: what is left there has little structure.
 const ANCHOR_NOISE: [f64; 2] = [3.0, 10.0];
@@ -85,6 +93,8 @@ pub struct TimeModel {
     pair: Option<Stage>,
     family: Option<Stage>,
     thin: Option<Thin>,
+    /// What new models deviate by, from models of many sizes and names, by kind of device and way of running.
+    kin: BTreeMap<String, GaussianProcess>,
     /// Corrections of devices with few rows.
     anchored: BTreeMap<String, GaussianProcess>,
     /// Share of the trees.
@@ -189,8 +199,7 @@ impl TimeModel {
     ) -> Result<Self, PredictError> {
         let encoder = Encoder::fit(rows.iter().map(|row| row.subject));
         let mut by_model: BTreeMap<&str, u128> = BTreeMap::new();
-        let mut words_of =
-            |model: &'r str| *by_model.entry(model).or_insert_with(|| encoder.words_of(model));
+        let mut words_of = |model: &'r str| *by_model.entry(model).or_insert_with(|| encoder.words_of(model));
         let words: Vec<u128> = rows.iter().map(|row| words_of(&row.subject.model)).collect();
         let terms: Vec<_> = rows.iter().map(|row| terms_of(row.subject, &row.facts, row.spec)).collect();
         let with_terms: Vec<_> = rows
@@ -222,12 +231,16 @@ impl TimeModel {
             pair: None,
             family: None,
             thin: None,
+            kin: BTreeMap::new(),
             anchored: BTreeMap::new(),
             boosted_share: boosted_share(rows.len()),
             rows: rows.len(),
         };
         if model.boosted_share < 1.0 || options.family {
             model.thin = model.fit_thin(rows, &residuals, &bases, options);
+        }
+        if options.family && model.boosted_share > 0.0 {
+            model.kin = model.fit_kin(rows, options);
         }
         if model.boosted_share > 0.0 {
             let plain_features: Vec<Vec<f64>> = rows
@@ -271,6 +284,28 @@ impl TimeModel {
             .collect();
         let ridge = Ridge::fit(&matrix(&features), &values, 10.0).ok();
         Some(Thin { process, ridge })
+    }
+
+    /// A process a kind of device and way of running, on the mean deviation of each model there.
+    fn fit_kin(&self, rows: &[&Row<'_>], options: &TimeOptions) -> BTreeMap<String, GaussianProcess> {
+        let mut groups: BTreeMap<String, BTreeMap<String, (usize, Vec<f64>)>> = BTreeMap::new();
+        for (at, row) in rows.iter().enumerate() {
+            let models = groups.entry(kin_key(row.subject)).or_default();
+            let of_model = models.entry(model_key(row.subject)).or_insert((at, Vec::new()));
+            of_model.1.push(self.transfer.deviation(at));
+        }
+        groups
+            .into_par_iter()
+            .filter_map(|(key, models)| {
+                let mut models: Vec<(usize, Vec<f64>)> = models.into_values().collect();
+                fastrand::Rng::with_seed(options.seed).shuffle(&mut models);
+                models.truncate(KIN);
+                let points = models.iter().map(|(at, _)| self.point_of(rows[*at])).collect();
+                let means: Vec<f64> =
+                    models.iter().map(|(_, all)| crate::stats::mean(all).unwrap_or_default()).collect();
+                Some((key, GaussianProcess::fit(points, &means, &[0.05, 0.2, 0.8, 3.0])?))
+            })
+            .collect()
     }
 
     fn fit_stage(&self, gap: Gap, plain: &[Vec<f64>], options: &TimeOptions) -> Result<Stage, PredictError> {
@@ -319,41 +354,6 @@ impl TimeModel {
         self.devices.find(&subject.device)
     }
 
-    /// What the Gaussian process sees of a subject.
-    pub fn point(&self, subject: &Subject, facts: &Facts) -> Point {
-        self.point_with(subject, facts, self.spec(subject))
-    }
-
-    fn point_with(&self, subject: &Subject, facts: &Facts, spec: Option<&DeviceSpec>) -> Point {
-        let [work, activations, parameters, input] = size_of(facts);
-        let base = self.roofline.base(subject, terms_of(subject, facts, spec), None);
-        let shares = base.map_or((0.5, 0.4), |base| (base.compute_share, base.activation_share));
-        let raw = [
-            (work - 21.5) / 1.6,
-            (activations - 16.5) / 1.2,
-            (parameters - 17.0) / 1.2,
-            (work - activations - 5.4) / 0.8,
-            (input - 12.0) / 0.8,
-            (shares.0 - 0.5) * 2.0,
-            (f64::from(subject.batch_size.max(1)).ln() - 4.0) / 3.0,
-        ];
-        let parameters_text: Vec<String> =
-            subject.parameters.iter().map(|(name, value)| [name, "=", &value.to_string()].concat()).collect();
-        let way =
-            [&subject.precision.to_string(), &subject.mode.to_string(), &subject.engine, &parameters_text.join(",")]
-                .map(String::as_str)
-                .join("|");
-        Point {
-            sizes: raw.iter().map(|value| if value.is_finite() { value.clamp(-4.0, 4.0) } else { 0.0 }).collect(),
-            words: self.encoder.words_of(&subject.model),
-            device: hash(&device_key(subject)),
-            way: hash(&way),
-            version: version_number(subject),
-            model: hash(&model_key(subject)),
-            family: hash(subject.leading_word()),
-        }
-    }
-
     /// Forgets what the same model does elsewhere: where that does not help.
     pub fn drop_transfer(&mut self) {
         if self.family.is_some() {
@@ -398,6 +398,21 @@ impl TimeModel {
         self.book.facts(subject)
     }
 
+    /// Adds the rows of a table that are not known; those that it was fitted with stay.
+    pub fn add_devices(&mut self, table: &DeviceTable) {
+        for row in table.rows() {
+            let known = self.devices.rows().iter().any(|own| own.kind == row.kind && own.name == row.name);
+            if !known {
+                self.devices.set(row.clone());
+            }
+        }
+    }
+
+    /// What is known of models' work.
+    pub fn book(&self) -> &FactBook {
+        &self.book
+    }
+
     /// The table of devices.
     pub fn devices(&self) -> &DeviceTable {
         &self.devices
@@ -429,127 +444,6 @@ impl TimeModel {
         let terms = terms_of(subject, &self.facts(subject), self.spec(subject));
         self.roofline.base(subject, terms, None).map(|base| base.log_seconds)
     }
-
-    /// The forecast. `None` where nothing at all is known of the model's work and no row helps.
-    pub fn predict(&self, subject: &Subject) -> Option<LogTime> {
-        let tier = self.tier(subject);
-        let anchor = self.anchored.get(&device_key(subject));
-        let log_seconds = match tier {
-            // Whether it is compiled changes the work as another device does.
-            Tier::A | Tier::B if self.knows_way(subject) == Some(false) => self.on_new_device(subject)?,
-            Tier::A | Tier::B => self.on_known_device(subject, tier)?,
-            Tier::C => {
-                let correction =
-                    anchor.map_or(0.0, |process| process.predict(&self.point(subject, &self.facts(subject))));
-                self.on_new_device(subject)? + correction
-            }
-            Tier::D => self.roofline(subject)?,
-        };
-        log_seconds.is_finite().then_some(LogTime { log_seconds, tier, anchored: anchor.is_some() })
-    }
-
-    fn on_known_device(&self, subject: &Subject, tier: Tier) -> Option<f64> {
-        let facts = self.facts(subject);
-        let spec = self.spec(subject);
-        let base = self.roofline.base(subject, terms_of(subject, &facts, spec), None)?;
-        let asked = self.transfer.ask(subject, &facts, &self.encoder);
-        let plain = self.encoder.encode(subject, &facts, Some(base), spec, asked.words());
-        let thin = self.thin.as_ref().map(|thin| {
-            let process = thin.process.predict(&self.point_with(subject, &facts, spec));
-            let ridge = thin.ridge.as_ref().map(|ridge| ridge.predict_row(&plain));
-            ridge.map_or(process, |ridge| 0.75 * process + 0.25 * ridge.clamp(process - 0.5, process + 0.5))
-        });
-        let (stage, gap) = match (&self.pair, &self.family) {
-            (Some(pair), Some(_)) if tier == Tier::A => (Some(pair), Gap::Pair),
-            (Some(pair), None) => (Some(pair), Gap::Pair),
-            (_, family) => (family.as_ref(), Gap::Family),
-        };
-        let boosted = stage.map(|stage| self.transfer.mean_of(&asked) + self.deviation(stage, gap, &asked, &plain));
-        let residual = match (thin, boosted) {
-            (Some(_), Some(boosted)) if gap == Gap::Pair && self.boosted_share >= 1.0 => boosted,
-            (Some(thin), Some(boosted)) => {
-                // Deviations elsewhere say more than sizes do, as soon as there are any.
-                let share = match gap {
-                    Gap::Pair => self.boosted_share.max(0.6),
-                    Gap::Family => self.boosted_share.min(FAMILY_SHARE),
-                };
-                share * boosted + (1.0 - share) * thin
-            }
-            (thin, boosted) => thin.or(boosted)?,
-        };
-        // What the model did on this very device, in another way or at another batch size, holds here by and large.
-        let measured = self.transfer.measured_here(&asked);
-        let corrected = measured.map_or(residual, |(deviation, weight)| {
-            weight * (self.transfer.mean_of(&asked) + deviation) + (1.0 - weight) * residual
-        });
-        Some(base.log_seconds + corrected)
-    }
-
-    fn deviation(&self, stage: &Stage, gap: Gap, asked: &Asked, plain: &[f64]) -> f64 {
-        let transferred = self.transfer.features(asked, gap);
-        let setting = self.transfer.setting_of(asked);
-        let ridge = setting.and_then(|setting| stage.ridges.get(setting as usize)?.as_ref());
-        let (features, linear) = stage_features(gap, ridge, plain, &transferred);
-        let trees: f64 = stage.boosting.iter().map(|trees| trees.predict_row(&features)).sum();
-        linear + trees / stage.boosting.len().max(1) as f64
-    }
-
-    /// A device that was not measured: as on known ones of its kind, moved by the difference of the rooflines.
-    fn on_new_device(&self, subject: &Subject) -> Option<f64> {
-        let spec = self.devices.find(&subject.device);
-        let mut near: Vec<(f64, &Device)> = self
-            .known_devices
-            .values()
-            .filter(|device| device.kind == subject.device.kind)
-            .map(|device| {
-                let gap = |one: Option<f64>, other: Option<f64>| match (one, other) {
-                    (Some(one), Some(other)) => (one / other).ln().powi(2),
-                    _ => 2.0,
-                };
-                let known = self.devices.find(device);
-                let peak = |spec: Option<&DeviceSpec>| spec?.peak_tflops(subject.precision);
-                let width = |spec: Option<&DeviceSpec>| spec?.bandwidth_gb_per_second;
-                let vendor = if device.vendor == subject.device.vendor { 0.0 } else { 1.0 };
-                (gap(peak(spec), peak(known)) + gap(width(spec), width(known)) + vendor, device)
-            })
-            .collect();
-        near.sort_by(|one, other| one.0.total_cmp(&other.0).then_with(|| one.1.name.cmp(&other.1.name)));
-        near.truncate(3);
-        let facts = self.facts(subject);
-        let terms = terms_of(subject, &facts, spec);
-        let (mut sum, mut weights) = (0.0, 0.0);
-        for (distance, device) in near {
-            let mut like = Subject { device: device.clone(), ..subject.clone() };
-            let compiled = is_compiled(subject);
-            if self.transfer.knows_way(&device_key(&like), subject.mode, compiled) == Some(false) {
-                like.parameters.insert("compiled".to_owned(), (!compiled).into());
-                if compiled {
-                    like.parameters.remove("compiled");
-                }
-            }
-            let there = self.roofline.base(&like, terms_of(&like, &facts, self.spec(&like)), None)?;
-            let here = self.roofline.base(subject, terms, Some(&like))?;
-            let tier = self.tier(&like);
-            let known = self.on_known_device(&like, tier)?;
-            let weight = 1.0 / (0.2 + distance);
-            let moved = moved(known, there, here);
-            sum += weight * moved;
-            weights += weight;
-        }
-        (weights > 0.0).then(|| sum / weights)
-    }
-}
-
-/// A time on a known device, moved to another. What the model took there beyond its roofline is no arithmetic: the share of
-/// the arithmetic is that of the time it really took.
-fn moved(known: f64, there: Base, here: Base) -> f64 {
-    let plain = here.log_seconds - there.log_seconds;
-    let arithmetic = (here.compute_share / there.compute_share * plain.exp()).max(1e-6);
-    let rest_here = (1.0 - here.compute_share) * plain.exp();
-    let rest = rest_here / (1.0 - there.compute_share).max(1e-6);
-    let share = (there.compute_share * (there.log_seconds - known).exp()).clamp(0.02, 0.9);
-    let ratio = share * arithmetic + (1.0 - share) * rest;
-    if ratio.is_finite() && ratio > 0.0 { known + ratio.ln() } else { known + plain }
 }
 
 /// The features of the ridge: deviations elsewhere and neighbours, and sizes.
@@ -572,15 +466,15 @@ fn stage_features(gap: Gap, ridge: Option<&Ridge>, plain: &[f64], transferred: &
     (features, linear.unwrap_or(0.0))
 }
 
+fn kin_key(subject: &Subject) -> String {
+    let compiled = if is_compiled(subject) { "compiled" } else { "" };
+    [subject.device.kind.to_string().as_str(), &subject.mode.to_string(), compiled].join("|")
+}
+
 fn boosted_share(rows: usize) -> f64 {
     if rows < BOOSTED_FROM {
         return 0.0;
     }
     let grown = (rows as f64 / BOOSTED_FROM as f64).ln() / (BOOSTED_ALONE as f64 / BOOSTED_FROM as f64).ln();
     (0.3 + 0.7 * grown).min(1.0)
-}
-
-/// FNV-1a: the same number for a text in every release.
-fn hash(text: &str) -> u32 {
-    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
