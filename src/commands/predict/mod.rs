@@ -20,7 +20,7 @@ use crate::predict::{Answerer, Forecaster, suggest_anchors};
 use crate::report::{Format, significant};
 use crate::store::Access;
 use fitting::LearnArgs;
-use questions::Question;
+use questions::{Question, Wanted, combinations};
 
 /// Options of `benchdb predict`.
 #[derive(Debug, clap::Args)]
@@ -155,34 +155,13 @@ fn common(args: &Args) -> Question {
     }
 }
 
-/// All combinations of the options, for these models.
-fn combinations(args: &Args, models: &[String]) -> Vec<Question> {
-    fn or_any<T: Clone>(values: &[T]) -> Vec<Option<T>> {
-        if values.is_empty() { vec![None] } else { values.iter().cloned().map(Some).collect() }
-    }
-    let common = common(args);
-    let mut questions = Vec::new();
-    for model in models {
-        for hardware in or_any(&args.hardware) {
-            for precision in or_any(&args.precisions) {
-                for batch_size in or_any(&args.batch_sizes) {
-                    questions.push(Question {
-                        model: model.clone(),
-                        hardware: hardware.clone(),
-                        precision,
-                        batch_size,
-                        ..common.clone()
-                    });
-                }
-            }
-        }
-    }
-    questions
+fn wanted<'a>(args: &'a Args, models: &'a [String]) -> Wanted<'a> {
+    Wanted { models, hardware: &args.hardware, precisions: &args.precisions, batch_sizes: &args.batch_sizes }
 }
 
 fn forecast(args: &Args, forecaster: &Forecaster, context: &Context) -> anyhow::Result<ExitStatus> {
     let questions = match &args.file {
-        None => combinations(args, &args.models),
+        None => combinations(&common(args), &wanted(args, &args.models)),
         Some(path) => {
             let open = Question {
                 hardware: args.hardware.first().cloned(),
@@ -324,7 +303,7 @@ fn suggest(args: &Args, count: usize, forecaster: &Forecaster, context: &Context
         args.models.clone()
     };
     let mut candidates: Vec<Subject> = Vec::new();
-    for question in combinations(args, &models) {
+    for question in combinations(&common(args), &wanted(args, &models)) {
         candidates.extend(questions::subjects(&question, forecaster)?);
     }
     let measured: Vec<Example> =

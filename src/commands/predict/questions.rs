@@ -40,6 +40,43 @@ pub struct Question {
     pub activation_count: Option<f64>,
 }
 
+/// Lists whose combinations are asked about; an empty one but that of models leaves open what it would say.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'w> {
+    /// The models.
+    pub models: &'w [String],
+    /// Platforms, or devices by a part of their name.
+    pub hardware: &'w [String],
+    /// The precisions.
+    pub precisions: &'w [Precision],
+    /// The batch sizes.
+    pub batch_sizes: &'w [u32],
+}
+
+/// All combinations; `common` says the rest.
+pub fn combinations(common: &Question, wanted: &Wanted<'_>) -> Vec<Question> {
+    fn or_any<T: Clone>(values: &[T]) -> Vec<Option<T>> {
+        if values.is_empty() { vec![None] } else { values.iter().cloned().map(Some).collect() }
+    }
+    let mut questions = Vec::new();
+    for model in wanted.models {
+        for hardware in or_any(wanted.hardware) {
+            for precision in or_any(wanted.precisions) {
+                for batch_size in or_any(wanted.batch_sizes) {
+                    questions.push(Question {
+                        model: model.clone(),
+                        hardware: hardware.clone(),
+                        precision,
+                        batch_size,
+                        ..common.clone()
+                    });
+                }
+            }
+        }
+    }
+    questions
+}
+
 /// A device, and how it is reached where that is known.
 type Target = (Device, Option<Platform>);
 
