@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::baselines::{Answerer, Baselines};
 use super::conformal::Calibration;
 use super::devices::DeviceTable;
@@ -29,13 +31,27 @@ const LEFT_OUT_DEVICES: usize = 4;
 /// Hidden rows below which no baseline takes the place of what is learned.
 const WORTH_A_SWITCH: usize = 20;
 
+/// A baseline takes the place of what is learned if its median error is smaller by this factor: not by chance alone.
+const SURELY: f64 = 0.95;
+
 /// What trying a model says.
 #[derive(Debug, Default)]
 pub struct Calibrated {
     /// Intervals.
     pub calibration: Calibration,
-    /// Tiers in which a plain baseline is better, and which.
-    pub plain: BTreeMap<Tier, Answerer>,
+    /// Where a plain baseline is better.
+    pub plain: Vec<Plain>,
+}
+
+/// A plain baseline that answers in a tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plain {
+    /// The tier.
+    pub tier: Tier,
+    /// The kind of the device that is asked about; every kind where it is `None`.
+    pub kind: Option<DeviceKind>,
+    /// What answers.
+    pub answerer: Answerer,
 }
 
 /// What was missed on one hidden row: its device, and the residual of the logarithm by each of [`Answerer::ALL`].
@@ -94,25 +110,35 @@ fn fold<'e>(
 }
 
 /// The median of absolute residuals of one answerer, if it answered nearly all rows.
-fn typical(misses: &[Miss], place: usize) -> Option<f64> {
+fn typical(misses: &[&Miss], place: usize) -> Option<f64> {
     let sizes: Vec<f64> = misses.iter().filter_map(|miss| miss.residuals[place].map(f64::abs)).collect();
     if sizes.len() * 10 < misses.len() * 9 { None } else { crate::stats::median(&sizes) }
 }
 
-/// Learns a tier from what was missed there; a plain baseline takes the place of what is learned where it misses less.
-fn learn(calibrated: &mut Calibrated, tier: Tier, misses: &[Miss]) {
-    let mut best = 0;
-    if misses.len() >= WORTH_A_SWITCH {
-        let error = |place: usize| typical(misses, place).unwrap_or(f64::INFINITY);
-        best = (0..Answerer::ALL.len()).min_by(|one, other| error(*one).total_cmp(&error(*other))).unwrap_or(0);
+/// The answerer that misses least: a plain one only where it is surely better than what is learned.
+fn best_of(misses: &[&Miss]) -> usize {
+    let error = |place: usize| typical(misses, place).unwrap_or(f64::INFINITY);
+    let plain = (1..Answerer::ALL.len()).min_by(|one, other| error(*one).total_cmp(&error(*other)));
+    plain.filter(|&plain| misses.len() >= WORTH_A_SWITCH && error(plain) < SURELY * error(0)).unwrap_or(0)
+}
+
+/// Learns a tier from what was missed there, kind by kind where `kinds` says of which kind of device each miss is.
+fn learn(calibrated: &mut Calibrated, tier: Tier, misses: &[Miss], kinds: &[DeviceKind]) {
+    let groups: Vec<(Option<DeviceKind>, Vec<&Miss>)> = if kinds.is_empty() {
+        vec![(None, misses.iter().collect())]
+    } else {
+        let of = |kind: DeviceKind| misses.iter().filter(move |miss| miss.device == kind.to_string()).collect();
+        kinds.iter().map(|&kind| (Some(kind), of(kind))).collect()
+    };
+    let mut residuals: Vec<(String, f64)> = Vec::new();
+    for (kind, misses) in groups {
+        let best = best_of(&misses);
         if best > 0 {
-            calibrated.plain.insert(tier, Answerer::ALL[best]);
+            calibrated.plain.push(Plain { tier, kind, answerer: Answerer::ALL[best] });
         }
+        let residual = |miss: &&Miss| Some((miss.device.clone(), miss.residuals[best].or(miss.residuals[0])?));
+        residuals.extend(misses.iter().filter_map(residual));
     }
-    let residuals: Vec<(String, f64)> = misses
-        .iter()
-        .filter_map(|miss| Some((miss.device.clone(), miss.residuals[best].or(miss.residuals[0])?)))
-        .collect();
     calibrated.calibration.learn(tier, &residuals);
 }
 
@@ -154,6 +180,9 @@ pub fn calibrate(
         (0..tried_families).filter_map(one).flatten().collect::<Vec<_>>()
     };
     let devices_left_out = left_out(time, if many { 2 } else { LEFT_OUT_DEVICES });
+    let mut kinds_left_out: Vec<DeviceKind> = devices_left_out.iter().map(|(_, kind)| *kind).collect();
+    kinds_left_out.sort_unstable();
+    kinds_left_out.dedup();
     let try_devices = || {
         let options = TimeOptions { family: false, ..options.clone() };
         let mut of_devices = Vec::new();
@@ -166,16 +195,17 @@ pub fn calibrate(
     };
     let ((mut of_pairs, without), (of_families, of_devices)) =
         rayon::join(try_pairs, || rayon::join(try_families, try_devices));
-    if let (Some(with), Some(plain)) = (typical(&of_pairs, 0), typical(&without, 0))
+    let error = |misses: &[Miss]| typical(&misses.iter().collect::<Vec<_>>(), 0);
+    if let (Some(with), Some(plain)) = (error(&of_pairs), error(&without))
         && plain < with
     {
         time.drop_transfer();
         of_pairs = without;
     }
     let mut calibrated = Calibrated::default();
-    learn(&mut calibrated, Tier::A, &of_pairs);
-    learn(&mut calibrated, Tier::B, &of_families);
-    learn(&mut calibrated, Tier::C, &of_devices);
+    learn(&mut calibrated, Tier::A, &of_pairs, &[]);
+    learn(&mut calibrated, Tier::B, &of_families, &[]);
+    learn(&mut calibrated, Tier::C, &of_devices, &kinds_left_out);
     calibrated
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::PredictError;
 use super::baselines::{Answerer, Baselines, setting_key};
-use super::calibrate::{Calibrated, calibrate};
+use super::calibrate::{Calibrated, Plain, calibrate};
 use super::conformal::{Calibration, Reach};
 use super::devices::DeviceTable;
 use super::facts::FactBook;
@@ -59,8 +59,8 @@ pub struct Forecaster {
     memory: MemoryModel,
     calibration: Calibration,
     ranges: Ranges,
-    /// Tiers in which a plain baseline was better than what is learned, and which.
-    plain: BTreeMap<Tier, Answerer>,
+    /// Where a plain baseline was better than what is learned.
+    plain: Vec<Plain>,
     /// Only where one of them answers.
     baselines: Option<Baselines>,
     /// One subject for each way in which something was run.
@@ -137,14 +137,15 @@ impl Forecaster {
         &self.ways
     }
 
-    /// The tiers in which a plain baseline answers, because nothing that is learned beat it when both were tried.
-    pub fn plain(&self) -> &BTreeMap<Tier, Answerer> {
+    /// Where a plain baseline answers, because nothing that is learned beat it when both were tried.
+    pub fn plain(&self) -> &[Plain] {
         &self.plain
     }
 
     /// What the plain baseline of a tier says, if one answers there.
     fn plain_answer(&self, subject: &Subject, tier: Tier) -> Option<(Answerer, f64)> {
-        let answerer = *self.plain.get(&tier)?;
+        let fits = |plain: &&Plain| plain.tier == tier && plain.kind.is_none_or(|kind| kind == subject.device.kind);
+        let answerer = self.plain.iter().find(fits)?.answerer;
         let place = match answerer {
             Answerer::Learned => return None,
             Answerer::Roofline => return Some((answerer, self.time.roofline(subject)?)),

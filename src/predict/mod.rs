@@ -23,6 +23,7 @@ mod transfer;
 
 pub use anchors::{Anchor, suggest_anchors};
 pub use baselines::Answerer;
+pub use calibrate::Plain;
 pub use devices::{DeviceSpec, DeviceTable};
 pub use error::PredictError;
 pub use facts::{FactBook, Facts};

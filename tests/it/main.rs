@@ -18,6 +18,7 @@ mod history;
 mod infer;
 mod layers;
 mod maintain;
+mod predict;
 mod prediction;
 mod query;
 mod recommend;

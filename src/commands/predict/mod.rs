@@ -117,10 +117,12 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         .into());
     }
     let forecaster = args.learn.forecaster(context)?;
-    for (tier, answerer) in forecaster.plain() {
+    for plain in forecaster.plain() {
+        let kind = plain.kind.map(|kind| format!(" ({kind})")).unwrap_or_default();
         context.note(&format!(
-            "tier {tier}: nothing that was learned beat the plain {} when both were tried, so that one answers",
-            answerer.name()
+            "tier {}{kind}: nothing that was learned beat the plain {} when both were tried, so that one answers",
+            plain.tier,
+            plain.answerer.name()
         ));
     }
     if let Some(name) = &args.fit {
