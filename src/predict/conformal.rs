@@ -37,6 +37,19 @@ impl Reach {
         Self { half: self.half.max(other.half), ninety: self.ninety.max(other.ninety) }
     }
 
+    /// A share of this one, and the rest of the other.
+    #[must_use]
+    pub fn blended(self, other: Self, share: f64) -> Self {
+        let blend = |own: f64, other: f64| share * own + (1.0 - share) * other;
+        Self { half: blend(self.half, other.half), ninety: blend(self.ninety, other.ninety) }
+    }
+
+    /// Longer by a logarithm, which half of the cases know half of.
+    #[must_use]
+    pub fn longer(self, added: f64) -> Self {
+        Self { half: self.half + 0.5 * added, ninety: self.ninety + added }
+    }
+
     /// Wider by a factor.
     #[must_use]
     pub fn wider(self, factor: f64) -> Self {
@@ -46,6 +59,10 @@ impl Reach {
 
 /// What is taken where a gap could not be tried: a factor of two and a half for a tier beyond the last one that was.
 const UNTRIED: f64 = 2.5;
+
+/// And no less than this for a new family, and for a new device: however well the nearer tier went, nothing was tried there.
+const UNTRIED_FAMILY: Reach = Reach { half: 0.2, ninety: 0.5 };
+const UNTRIED_DEVICE: Reach = Reach { half: 0.35, ninety: 0.9 };
 
 /// A new kind of device: an order of magnitude.
 const MAGNITUDE: Reach = Reach { half: 1.2, ninety: 2.8 };
@@ -95,7 +112,12 @@ impl Calibration {
             Tier::B => self.all.get(&Tier::A).copied(),
             _ => self.all.get(&Tier::B).copied(),
         };
-        known.or_else(|| nearer().map(|reach| reach.wider(UNTRIED))).unwrap_or(UNKNOWN).max(LEAST)
+        let least = match tier {
+            Tier::B => UNTRIED_FAMILY,
+            Tier::C => UNTRIED_DEVICE,
+            _ => LEAST,
+        };
+        known.or_else(|| nearer().map(|reach| reach.wider(UNTRIED).max(least))).unwrap_or(UNKNOWN).max(LEAST)
     }
 }
 

@@ -16,6 +16,9 @@ use super::time_model::{TimeModel, TimeOptions};
 use super::transfer::{device_key, model_key};
 use crate::domain::{Example, Forecast, Prediction, Subject, Tier};
 
+/// Rows of a new device whose own errors count as much as those of devices without any row.
+const ANCHORS_ALIKE: f64 = 3.0;
+
 /// The format of an exported forecaster.
 pub const FORMAT: u32 = 1;
 
@@ -184,15 +187,15 @@ impl Forecaster {
         let plain = if time.anchored { None } else { self.plain_answer(subject, time.tier) };
         let mut reach = self.reach(subject, time.tier);
         if let Some(own) = self.time.anchor_errors(subject).and_then(Reach::of) {
-            // What few rows missed is no better than half of what a device without any would miss.
-            let floor = reach.wider(0.5);
-            reach = Reach { half: own.half.max(floor.half), ninety: own.ninety.max(floor.ninety) };
+            // The fewer rows, the more a device without any has a say.
+            let rows = self.time.anchor_errors(subject).map_or(0.0, |errors| errors.len() as f64);
+            reach = own.blended(reach, rows / (rows + ANCHORS_ALIKE));
         }
         if !known && self.time.devices().find(&subject.device).is_none() {
             reach = self.calibration.reach(Tier::D, "");
         }
-        let (factor, outside) = self.ranges.stretch(subject, facts.multiply_adds);
-        let seconds = around(plain.map_or(time.log_seconds, |(_, log_seconds)| log_seconds), reach.wider(factor));
+        let (added, outside) = self.ranges.added(subject, facts.multiply_adds);
+        let seconds = around(plain.map_or(time.log_seconds, |(_, log_seconds)| log_seconds), reach.longer(added));
         Ok(Forecast {
             throughput: seconds.reciprocal(1.0),
             latency_ms: seconds.scaled(1e3 * f64::from(subject.batch_size)),

@@ -8,17 +8,22 @@ use serde::{Deserialize, Serialize};
 use super::transfer::device_key;
 use crate::domain::{Example, Mode, Precision, Subject};
 
-/// Beyond the range by this factor of the batch size, or of the work, doubles the reach of a forecast.
-const DOUBLING: f64 = 8.0;
+/// What each precision or mode that was not measured on a device adds to the 90 % reach: a factor of two and a half.
+const UNSEEN: f64 = 0.9;
 
-/// What each precision, mode or engine that was not measured on a device multiplies the reach by.
-const UNSEEN: f64 = 2.0;
+/// The same for an engine: engines differ by more.
+const UNSEEN_ENGINE: f64 = 1.2;
+
+/// Share of the logarithm of how far a size lies beyond the largest that was measured, which is added.
+const BEYOND: f64 = 0.4;
 
 /// Ranges and labels of one device, or of all of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Seen {
     batches: Option<(f64, f64)>,
     work: Option<(f64, f64)>,
+    /// Multiply-adds of a whole batch: what little of them takes is overhead, of which large ones say nothing.
+    batch_work: Option<(f64, f64)>,
     precisions: BTreeSet<Precision>,
     modes: BTreeSet<Mode>,
     engines: BTreeSet<String>,
@@ -29,11 +34,9 @@ fn widen(range: &mut Option<(f64, f64)>, value: f64) {
     *range = Some((low.min(value), high.max(value)));
 }
 
-/// By how many doublings a value lies beyond a range.
-fn beyond(range: Option<(f64, f64)>, value: f64) -> f64 {
-    let Some((low, high)) = range else { return 1.0 };
-    let factor = (low / value).max(value / high).max(1.0);
-    factor.ln() / DOUBLING.ln()
+/// By what factor a value lies below a range, and above it; 1 inside.
+fn beyond(range: Option<(f64, f64)>, value: f64) -> (f64, f64) {
+    range.map_or((1.0, 1.0), |(low, high)| ((low / value).max(1.0), (value / high).max(1.0)))
 }
 
 impl Seen {
@@ -42,6 +45,7 @@ impl Seen {
         widen(&mut self.batches, f64::from(subject.batch_size.max(1)));
         if let Some(work) = subject.multiply_adds.filter(|work| *work > 0.0) {
             widen(&mut self.work, work);
+            widen(&mut self.batch_work, work * f64::from(subject.batch_size.max(1)));
         }
         self.precisions.insert(subject.precision);
         self.modes.insert(subject.mode);
@@ -67,30 +71,40 @@ impl Ranges {
         ranges
     }
 
-    /// What to multiply the reach by, 1 inside of what was measured, and why, in words.
-    pub fn stretch(&self, subject: &Subject, multiply_adds: Option<f64>) -> (f64, Vec<String>) {
+    /// What is added to the 90 % reach (a logarithm), 0 inside of what was measured, and why, in words.
+    ///
+    /// A batch smaller than any that was measured may take as long as that one: a sample then takes longer by the whole
+    /// factor, and the interval has to hold that.
+    pub fn added(&self, subject: &Subject, multiply_adds: Option<f64>) -> (f64, Vec<String>) {
         let seen = self.devices.get(&device_key(subject)).unwrap_or(&self.all);
-        let (mut factor, mut reasons) = (1.0, Vec::new());
-        let batch = beyond(seen.batches, f64::from(subject.batch_size.max(1)));
-        if batch > 0.0 {
-            factor *= 1.0 + batch;
-            reasons.push(format!("batch size {} is outside of what was measured", subject.batch_size));
+        let (mut added, mut reasons) = (0.0, Vec::new());
+        let batch_size = f64::from(subject.batch_size.max(1));
+        let (batch_below, batch_above) = beyond(seen.batches, batch_size);
+        let work = |range, factor: f64| multiply_adds.map_or((1.0, 1.0), |work| beyond(range, work * factor));
+        let below = batch_below.max(work(seen.batch_work, batch_size).0);
+        if below > 1.0 || batch_above > 1.0 {
+            added += below.ln() + BEYOND * batch_above.ln();
+            reasons.push(if batch_below > 1.0 || batch_above > 1.0 {
+                format!("batch size {} is outside of what was measured", subject.batch_size)
+            } else {
+                format!("no batch of so little work as {} of this model was measured", subject.batch_size)
+            });
         }
-        let work = multiply_adds.map_or(0.0, |work| beyond(seen.work, work));
-        if work > 0.0 {
-            factor *= 1.0 + work;
+        let (smaller, larger) = work(seen.work, 1.0);
+        if smaller.max(larger) > 1.0 {
+            added += BEYOND * smaller.max(larger).ln();
             reasons.push("no model of this size was measured".to_owned());
         }
         let unseen = [
-            (!seen.precisions.contains(&subject.precision), subject.precision.to_string()),
-            (!seen.modes.contains(&subject.mode), subject.mode.to_string()),
-            (!seen.engines.contains(&subject.engine), subject.engine.clone()),
+            (seen.precisions.contains(&subject.precision), UNSEEN, subject.precision.to_string()),
+            (seen.modes.contains(&subject.mode), UNSEEN, subject.mode.to_string()),
+            (seen.engines.contains(&subject.engine), UNSEEN_ENGINE, subject.engine.clone()),
         ];
-        for (_, what) in unseen.into_iter().filter(|(unseen, _)| *unseen) {
-            factor *= UNSEEN;
+        for (_, adds, what) in unseen.into_iter().filter(|(seen, ..)| !seen) {
+            added += adds;
             reasons.push(format!("nothing was measured with {what}"));
         }
-        (factor, reasons)
+        (added, reasons)
     }
 }
 
@@ -110,16 +124,17 @@ mod tests {
             runs: 1,
         };
         let ranges = Ranges::of(&[&example]);
-        let stretch = |change: &dyn Fn(&mut Subject)| {
+        let added = |change: &dyn Fn(&mut Subject)| {
             let mut asked = subject("other", "x");
             change(&mut asked);
             let work = asked.multiply_adds;
-            ranges.stretch(&asked, work)
+            ranges.added(&asked, work)
         };
-        assert_eq!(stretch(&|_| ()), (1.0, Vec::new()));
-        let (near, far) = (stretch(&|one| one.batch_size = 32).0, stretch(&|one| one.batch_size = 1).0);
-        assert!(1.0 < near && near < far && far < 4.0, "{near} {far}");
-        assert_eq!(stretch(&|one| one.precision = Precision::Fp32).0, 2.0);
-        assert!(stretch(&|one| one.multiply_adds = Some(4.1e12)).0 > 4.0);
+        assert_eq!(added(&|_| ()), (0.0, Vec::new()));
+        let (near, far) = (added(&|one| one.batch_size = 32).0, added(&|one| one.batch_size = 1).0);
+        // A batch of one may take as long as one of 64.
+        assert!((near - 2_f64.ln()).abs() < 1e-9 && (far - 64_f64.ln()).abs() < 1e-9, "{near} {far}");
+        assert_eq!(added(&|one| one.precision = Precision::Fp32).0, UNSEEN);
+        assert!(added(&|one| one.multiply_adds = Some(4.1e12)).0 > 2.0);
     }
 }

@@ -2,8 +2,8 @@
 //! sum of what its arithmetic, its activations and its weights take at the device's peak rates, each stretched by an
 //! efficiency that is fitted a device, precision, mode and way of compiling.
 //!
-//! A group with few rows leans on its kind of device, and that on constants from the literature, so that a base is there
-//! for a device that was never measured.
+//! A group with few rows leans on its kind of device, and that on constants that we chose, so that a base is there for a
+//! device that was never measured.
 
 use std::collections::BTreeMap;
 
@@ -47,9 +47,10 @@ pub fn is_compiled(subject: &Subject) -> bool {
     subject.parameters.get("compiled").is_some_and(|value| value.as_bool() == Some(true))
 }
 
-/// What is taken for granted before anything was measured: a third to a half of the peak rate; each activation written and
-/// read a few times by element-wise operators (half as often where a compiler fuses them: Ansel et al. 2024, "PyTorch 2",
-/// table 3); weights read once; a launch overhead of 0.2 ms a batch.
+/// What is taken for granted before anything was measured, chosen by us as round numbers of the right size and not taken
+/// from any source: half of the peak rate; each activation written and read seven times (six on a processor, whose caches
+/// hold some) by element-wise operators, half as often where a compiler fuses them; weights read one and a half times; a
+/// launch overhead of 0.2 ms a batch. Each row that is measured moves the fit away from them: eight rows weigh as much.
 fn prior(kind: DeviceKind, compiled: bool) -> Terms {
     match kind {
         DeviceKind::Cpu => [2.0, if compiled { 3.0 } else { 6.0 }, 1.5, 2.0],

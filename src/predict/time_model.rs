@@ -9,6 +9,7 @@
 //! | a new device | a known device of its kind, moved by the difference of the two rooflines |
 //! | a few rows of a new device | the same, and a Gaussian process on what those rows say |
 
+mod anchored;
 mod answer;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use super::ridge::Ridge;
 use super::roofline::{Base, Roofline, is_compiled, terms_of};
 use super::transfer::{Gap, Transfer, device_key, model_key};
 use crate::domain::{Device, DeviceKind, Example, Subject, Tier};
+use anchored::Anchors;
 
 /// Rows from which boosting takes part.
 const BOOSTED_FROM: usize = 100;
@@ -47,9 +49,6 @@ const KIN: usize = 600;
 
 /// Share of that process in what is not the trees'.
 const KIN_SHARE: f64 = 0.8;
-
-/// Noise, in units of the kernel, that a few rows of a new device may have: what is left there has little structure.
-const ANCHOR_NOISE: [f64; 2] = [3.0, 10.0];
 
 /// Rows of a setting from which it has a ridge of its own.
 const RIDGE_ROWS: usize = 60;
@@ -96,7 +95,7 @@ pub struct TimeModel {
     /// What new models deviate by, from models of many sizes and names, by kind of device and way of running.
     kin: BTreeMap<String, GaussianProcess>,
     /// Corrections of devices with few rows.
-    anchored: BTreeMap<String, GaussianProcess>,
+    anchored: BTreeMap<String, Anchors>,
     /// Share of the trees.
     boosted_share: f64,
     /// Rows.
@@ -180,12 +179,11 @@ impl TimeModel {
         model.rows = rows.len();
         for (key, members) in few {
             let points: Vec<Point> = members.iter().map(|&at| model.point_of(&rows[at])).collect();
-            let residuals: Vec<f64> = members
-                .iter()
-                .map(|&at| rows[at].log_seconds - model.on_new_device(rows[at].subject).unwrap_or(rows[at].log_seconds))
-                .collect();
-            if let Some(process) = GaussianProcess::fit(points, &residuals, &ANCHOR_NOISE) {
-                model.anchored.insert(key, process);
+            let missed = |at: usize| Some(rows[at].log_seconds - model.on_new_device(rows[at].subject)?);
+            let residuals: Vec<f64> = members.iter().map(|&at| missed(at).unwrap_or_default()).collect();
+            let compiled: Vec<bool> = members.iter().map(|&at| is_compiled(rows[at].subject)).collect();
+            if let Some(anchors) = Anchors::fit(points, &residuals, &compiled) {
+                model.anchored.insert(key, anchors);
             }
         }
         Ok(model)
@@ -378,7 +376,7 @@ impl TimeModel {
 
     /// What the rows of a thinly known device missed when they were left out.
     pub fn anchor_errors(&self, subject: &Subject) -> Option<&[f64]> {
-        self.anchored.get(&device_key(subject)).map(GaussianProcess::left_out)
+        self.anchored.get(&device_key(subject)).map(Anchors::left_out)
     }
 
     /// A name for what answers.
