@@ -109,8 +109,9 @@ impl MemoryModel {
         model
     }
 
-    /// The forecast in MB; `None` where the model's parameters are not known, and for a processor's device memory.
-    pub fn predict(&self, subject: &Subject, facts: &Facts, memory: Memory) -> Option<Prediction> {
+    /// The forecast in MB; `None` where the model's parameters are not known, and for a processor's device memory. `added` is
+    /// what being outside of what was measured adds to the reach.
+    pub fn predict(&self, subject: &Subject, facts: &Facts, memory: Memory, added: f64) -> Option<Prediction> {
         if memory == Memory::Device && subject.device.kind == DeviceKind::Cpu {
             return None;
         }
@@ -118,7 +119,7 @@ impl MemoryModel {
         let keys = keys(subject, memory);
         let correction = keys.iter().rev().find_map(|key| self.corrections.get(key)).copied().unwrap_or(0.0);
         let reach = keys.iter().rev().find_map(|key| self.reaches.get(key)).copied().unwrap_or(UNTRIED);
-        Some(super::forecaster::around(arithmetic.ln() + correction, reach))
+        Some(super::forecaster::around(arithmetic.ln() + correction, reach.longer(added)))
     }
 }
 
@@ -161,13 +162,13 @@ mod tests {
         let one = subject("resnet50", "NVIDIA GeForce RTX 3090");
         let facts = Facts::of(&one);
         let expected = arithmetic_mb(&one, &facts, Memory::Device).unwrap();
-        let before = MemoryModel::default().predict(&one, &facts, Memory::Device).unwrap();
+        let before = MemoryModel::default().predict(&one, &facts, Memory::Device, 0.0).unwrap();
         assert!((before.median - expected).abs() < 1e-6 * expected);
         let examples: Vec<Example> = (1..=40).map(|batch| example(batch, 2.0)).collect();
         let model = MemoryModel::fit(&examples.iter().collect::<Vec<_>>(), &FactBook::new(examples.iter()));
-        let after = model.predict(&one, &facts, Memory::Device).unwrap();
+        let after = model.predict(&one, &facts, Memory::Device, 0.0).unwrap();
         assert!((after.median / expected - 2.0).abs() < 0.15, "{}", after.median / expected);
         assert!(after.ninety.1 / after.ninety.0 < before.ninety.1 / before.ninety.0);
-        assert_eq!(model.predict(&one, &Facts::default(), Memory::Device), None);
+        assert_eq!(model.predict(&one, &Facts::default(), Memory::Device, 0.0), None);
     }
 }

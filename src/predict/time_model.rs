@@ -7,7 +7,7 @@
 //! | up to a few thousand | the same blended with boosting, the less of it the more rows there are |
 //! | the model on other devices | a ridge a setting on its deviations elsewhere, and boosting on what that leaves |
 //! | a new device | a known device of its kind, moved by the difference of the two rooflines |
-//! | a few rows of a new device | the same, and a Gaussian process on what those rows say |
+//! | a few rows of a new device | the same, shifted by what those rows say |
 
 mod anchored;
 mod answer;
@@ -178,13 +178,12 @@ impl TimeModel {
         let mut model = Self::fit_core(&core, book.clone(), devices, options)?;
         model.rows = rows.len();
         for (key, members) in few {
-            let points: Vec<Point> = members.iter().map(|&at| model.point_of(&rows[at])).collect();
-            let missed = |at: usize| Some(rows[at].log_seconds - model.on_new_device(rows[at].subject)?);
-            let residuals: Vec<f64> = members.iter().map(|&at| missed(at).unwrap_or_default()).collect();
-            let compiled: Vec<bool> = members.iter().map(|&at| is_compiled(rows[at].subject)).collect();
-            if let Some(anchors) = Anchors::fit(points, &residuals, &compiled) {
-                model.anchored.insert(key, anchors);
-            }
+            let missed = |at: usize| {
+                let forecast = model.on_new_device(rows[at].subject)?;
+                Some((rows[at].log_seconds - forecast, is_compiled(rows[at].subject)))
+            };
+            let missed: Vec<(f64, bool)> = members.iter().filter_map(|&at| missed(at)).collect();
+            model.anchored.insert(key, Anchors::fit(&missed));
         }
         Ok(model)
     }

@@ -275,7 +275,7 @@ fn evaluate(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         return Err(error.into());
     }
     for (name, error) in &failures {
-        context.note(&format!("{name}: {error}"));
+        context.note(&format!("{name}: of what is left when a part is hidden, {error}"));
     }
     let people = args.output.is_for_people();
     context.print("evaluation", &[tables::scores(&scores, people)], &args.output)?;

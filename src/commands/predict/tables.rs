@@ -94,18 +94,9 @@ pub fn forecasts(forecasts: &[Forecast], people: bool) -> Table {
     }
     if people {
         // Half of the cases say little beside nine tenths of them where room is short; programs get both.
-        table.drop_columns(&[
-            "outside",
-            "model_used",
-            "learned_from",
-            "ms 50 %",
-            "host MB 50 %",
-            "device MB 50 %",
-            "host MB 90 %",
-            "device MB 90 %",
-        ]);
+        table.drop_columns(&["outside", "model_used", "learned_from", "ms 50 %", "host MB 50 %", "device MB 50 %"]);
         table.fold_shared(&IDENTITY);
-        table.drop_empty(&["host MB", "device MB", "fits"]);
+        table.drop_empty(&["host MB", "host MB 90 %", "device MB", "device MB 90 %", "fits"]);
     }
     table
 }

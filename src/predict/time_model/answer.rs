@@ -54,9 +54,7 @@ impl TimeModel {
             Tier::A | Tier::B if self.knows_way(subject) == Some(false) => self.on_new_device(subject)?,
             Tier::A | Tier::B => self.on_known_device(subject, tier)?,
             Tier::C => {
-                let correction = anchor.map_or(0.0, |anchors| {
-                    anchors.predict(&self.point(subject, &self.facts(subject)), is_compiled(subject))
-                });
+                let correction = anchor.map_or(0.0, |anchors| anchors.offset(is_compiled(subject)));
                 self.on_new_device(subject)? + correction
             }
             Tier::D => self.roofline(subject)?,
