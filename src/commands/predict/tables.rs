@@ -43,9 +43,12 @@ fn fits(forecast: &Forecast) -> Cell {
     .into()
 }
 
+/// A forecast number: its name, its short name, where it stands.
+type Number = (&'static str, &'static str, fn(&Forecast) -> Option<Prediction>);
+
 /// Forecasts: short for people, whole for programs.
 pub fn forecasts(forecasts: &[Forecast], people: bool) -> Table {
-    let numbers: [(&str, &str, fn(&Forecast) -> Option<Prediction>); 4] = [
+    let numbers: [Number; 4] = [
         ("throughput_samples_per_second", "samples/s", |forecast| Some(forecast.throughput)),
         ("latency_ms", "ms", |forecast| Some(forecast.latency_ms)),
         ("memory_host_peak_mb", "host MB", |forecast| forecast.host_memory_mb),
