@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     Context, ExitStatus, GlobalArgs, accept, analyze, backup, baseline, check, completions, delete, export, hardware,
-    hint_of, import, infer, init_db, man, merge, models, optimize, query, recommend, regress, run, status,
+    hint_of, import, infer, init_db, man, merge, models, optimize, predict, query, recommend, regress, run, status,
 };
 use crate::domain::text::one_line;
 
@@ -41,6 +41,8 @@ enum Command {
     Analyze(Box<analyze::Args>),
     /// Find the best hardware, engine, precision and batch size for a model
     Recommend(Box<recommend::Args>),
+    /// Forecast what was not measured, with intervals and how far they reach
+    Predict(Box<predict::Args>),
     /// Judge what was measured against a baseline, other runs or its history
     Regress(Box<regress::Args>),
     /// Name sets of runs to compare with
@@ -81,6 +83,7 @@ impl Cli {
             Command::Optimize(args) => optimize::execute(&args, &context),
             Command::Analyze(args) => analyze::execute(&args, &context),
             Command::Recommend(args) => recommend::execute(&args, &context),
+            Command::Predict(args) => predict::execute(&args, &context),
             Command::Regress(args) => regress::execute(&args, &context),
             Command::Baseline(args) => baseline::execute(&args, &context),
             Command::Accept(args) => accept::execute(&args, &context),

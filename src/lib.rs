@@ -17,6 +17,7 @@ pub mod exchange;
 pub mod hardware;
 pub mod measure;
 pub mod optimize;
+pub mod predict;
 pub mod report;
 pub mod stats;
 pub mod store;

@@ -9,7 +9,9 @@ use super::prices::{Price, cost_per_million, find_price};
 use super::scaling::WORK;
 use crate::domain::label::display_as_label;
 use crate::domain::metric::PEAK_MEMORY;
-use crate::domain::{Identity, Part};
+use crate::domain::{Configuration, DeviceKind, Forecast, Identity, Part, Prediction};
+
+mod ranking;
 
 /// What is to be best.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -188,6 +190,54 @@ impl Candidate {
         }
     }
 
+    /// What is forecast of a configuration; the intervals are those of nine cases in ten.
+    pub fn predicted(forecast: &Forecast, prices: &[Price]) -> Self {
+        let subject = &forecast.subject;
+        let configuration = Configuration {
+            model: subject.model.clone(),
+            variant: subject.variant.clone(),
+            platform: subject.platform,
+            device: subject.device.clone(),
+            engine: subject.engine.clone(),
+            precision: subject.precision,
+            mode: subject.mode,
+            batch_size: subject.batch_size,
+            input_shape: subject.input_shape.clone(),
+            threads: subject.threads,
+            parameters: subject.parameters.clone(),
+        };
+        let estimate =
+            |number: Prediction| Estimate { value: number.median, interval: Some(number.ninety), knows: Knows::Runs };
+        let identity = Identity::of(&configuration);
+        let price = find_price(prices, identity.get(Part::Device));
+        let throughput = forecast.throughput;
+        let cost = price.map(|price| Estimate {
+            value: cost_per_million(price.usd_per_hour, throughput.median),
+            interval: Some((
+                cost_per_million(price.usd_per_hour, throughput.ninety.1),
+                cost_per_million(price.usd_per_hour, throughput.ninety.0),
+            )),
+            knows: Knows::Runs,
+        });
+        let on_host = subject.device.kind == DeviceKind::Cpu;
+        let memory = if on_host { forecast.host_memory_mb } else { forecast.device_memory_mb };
+        Self {
+            software: subject.device.software,
+            source: Source::Predicted { tier: forecast.tier.to_string() },
+            throughput: Some(estimate(throughput)),
+            latency_ms: Some(estimate(forecast.latency_ms)),
+            memory_mb: memory.map(estimate),
+            cost_usd: cost,
+            failure: None,
+            ..Self::without_numbers(identity, false, String::new())
+        }
+    }
+
+    /// Whether it is a forecast.
+    pub fn is_predicted(&self) -> bool {
+        matches!(self.source, Source::Predicted { .. })
+    }
+
     /// A configuration that was tried and has no valid run.
     pub fn without_numbers(identity: Identity, software: bool, failure: String) -> Self {
         Self {
@@ -251,15 +301,21 @@ impl Constraints {
         if !self.platforms.is_empty() && !self.platforms.iter().any(|allowed| allowed == platform) {
             reasons.push(format!("the platform {platform} was not asked for"));
         }
+        // A forecast keeps to a limit if its interval does: nobody wants to run out of memory in two cases of five.
+        let most = |estimate: Option<Estimate>| match estimate {
+            Some(Estimate { interval: Some((_, high)), .. }) if candidate.is_predicted() => Some(high),
+            other => other.map(|estimate| estimate.value),
+        };
         let upper = [
-            ("peak memory", "MB", candidate.memory_mb.map(|estimate| estimate.value), self.memory_mb),
-            ("latency", "ms", candidate.latency_ms.map(|estimate| estimate.value), self.latency_ms),
+            ("peak memory", "MB", most(candidate.memory_mb), self.memory_mb),
+            ("latency", "ms", most(candidate.latency_ms), self.latency_ms),
             ("power", "W", candidate.power_w, self.power_w),
         ];
+        let is = if candidate.is_predicted() { "may be" } else { "is" };
         for (name, unit, value, limit) in upper {
             match (value, limit) {
                 (Some(value), Some(limit)) if value > limit => {
-                    reasons.push(format!("{name} is {} {unit}, more than {limit} {unit}", short(value)));
+                    reasons.push(format!("{name} {is} {} {unit}, more than {limit} {unit}", short(value)));
                 }
                 (None, Some(_)) => reasons.push(format!("{name} was not measured")),
                 _ => {}
@@ -355,9 +411,7 @@ pub fn recommend(candidates: &[Candidate], objective: Objective, constraints: &C
                 }
                 if reasons.is_empty() { ranked.push(index) } else { ruled_out.push((index, reasons.join("; "))) }
             }
-            let sign = if objective.larger_is_better() { -1.0 } else { 1.0 };
-            let key = |index: usize| sign * candidates[index].estimate(objective).map_or(f64::NAN, |found| found.value);
-            ranked.sort_by(|left, right| key(*left).total_cmp(&key(*right)));
+            let ranked = ranking::best_first(candidates, ranked, objective);
             Recommendation {
                 identity,
                 work,
@@ -399,9 +453,16 @@ fn pareto(candidates: &[Candidate], among: &[usize]) -> Vec<usize> {
         .into_iter()
         .filter(|objective| among.iter().all(|&index| candidates[index].estimate(*objective).is_some()))
         .collect();
-    let cost = |index: usize, objective: Objective| {
-        let sign = if objective.larger_is_better() { -1.0 } else { 1.0 };
-        candidates[index].estimate(objective).map_or(f64::INFINITY, |estimate| sign * estimate.value)
+    let cost = |index: usize, objective: Objective| match ranking::cost(&candidates[index], objective) {
+        None => f64::INFINITY,
+        // A forecast counts as what it may be at worst.
+        Some(cost) => {
+            if candidates[index].is_predicted() {
+                cost.worst
+            } else {
+                cost.value
+            }
+        }
     };
     let beats = |one: usize, other: usize| {
         known.iter().all(|by| cost(one, *by) <= cost(other, *by))

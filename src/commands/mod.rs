@@ -18,6 +18,7 @@ pub mod merge;
 pub mod models;
 pub mod optimize;
 mod options;
+pub mod predict;
 pub mod query;
 pub mod recommend;
 mod recovery;
@@ -44,6 +45,7 @@ use crate::engine::EngineError;
 use crate::exchange::ExchangeError;
 use crate::exchange::tensors::TensorFileError;
 use crate::optimize::OptimizeError;
+use crate::predict::PredictError;
 use crate::report::{Format, Style, renderer};
 use crate::store::{Access, Opened, Store, StoreError};
 use crate::zoo::{WeightError, ZooError};
@@ -125,10 +127,11 @@ pub fn hint_of(error: &anyhow::Error) -> Option<String> {
             let tensors = || cause.downcast_ref::<TensorFileError>().and_then(TensorFileError::hint);
             let dataset = || cause.downcast_ref::<DatasetError>().and_then(DatasetError::hint);
             let optimize = || cause.downcast_ref::<OptimizeError>().and_then(OptimizeError::hint);
+            let predict = || cause.downcast_ref::<PredictError>().and_then(PredictError::hint);
             let command = || cause.downcast_ref::<CommandError>().and_then(|error| error.hint.clone());
             let files = || exchange().or_else(tensors).or_else(dataset);
             let networks = || zoo().or_else(weights).or_else(optimize);
-            store.or_else(engine).or_else(files).or_else(networks).or_else(command)
+            store.or_else(engine).or_else(files).or_else(networks).or_else(predict).or_else(command)
         })
     })
 }

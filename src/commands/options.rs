@@ -129,7 +129,7 @@ pub struct SelectArgs {
 }
 
 /// A name and a value, which is JSON (`true`, `64`) or a text; nothing is JSON's null.
-fn parameter(text: &str) -> Result<(String, Value), String> {
+pub(super) fn parameter(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text.split_once('=').ok_or("it has the form `name=value`")?;
     let value = match value {
         "" => Value::Null,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
+use super::predict::fitting::LearnArgs;
+use super::predict::questions::{Question, Wanted, combinations, subjects};
 use super::{CommandError, Context, ExitStatus, OutputArgs, SelectArgs, unreadable};
 use crate::analysis::facts::{
     add_samples, facts_of, metrics_of_facts, pooled_versions, single_runs, tell_devices_apart,
@@ -11,6 +13,7 @@ use crate::analysis::facts::{
 use crate::analysis::prices::{Price, built_in_prices, find_price, read_prices};
 use crate::analysis::recommend::{Candidate, Constraints, Estimate, Objective, Recommendation, Source, recommend};
 use crate::analysis::scaling::WORK;
+use crate::domain::text::counted;
 use crate::domain::{Cell, Part, Platform, Series, Table, Validity};
 use crate::report::{Format, significant};
 use crate::store::list::Selection;
@@ -59,6 +62,11 @@ pub struct Args {
     /// Show what was ruled out, and why, where many models are asked about, too
     #[arg(long)]
     ruled_out: bool,
+    /// Join forecasts of what was not measured, marked; `--device` may name a device that is not yours
+    #[arg(long)]
+    include_predicted: bool,
+    #[command(flatten)]
+    learn: LearnArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -96,7 +104,10 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     };
     let store = context.open(Access::Read)?;
     let selection = args.select.selection(|wanted| store.find_campaign(wanted).map(|campaign| campaign.uuid))?;
-    let candidates = candidates(&store, &selection, &prices, context)?;
+    let mut candidates = candidates(&store, &selection, &prices, context)?;
+    if args.include_predicted {
+        add_forecasts(&mut candidates, args, &prices, context)?;
+    }
     let constraints = Constraints {
         memory_mb: args.memory_constrained,
         latency_ms: args.max_latency_ms,
@@ -165,6 +176,65 @@ fn candidates(
     }
     candidates.extend(measured.iter().map(|facts| Candidate::measured(facts, prices)));
     Ok(candidates)
+}
+
+/// Adds forecasts for the selected models and hardware, of what was not measured.
+fn add_forecasts(
+    candidates: &mut Vec<Candidate>,
+    args: &Args,
+    prices: &[Price],
+    context: &Context,
+) -> anyhow::Result<()> {
+    let forecaster = args.learn.forecaster(context)?;
+    let select = &args.select;
+    let mut models = select.models.clone();
+    if models.is_empty() {
+        models.extend(candidates.iter().map(|candidate| candidate.identity.get(Part::Model).to_owned()));
+        models.sort();
+        models.dedup();
+    }
+    let wanted = Wanted {
+        models: &models,
+        hardware: &select.platforms.iter().map(Platform::to_string).collect::<Vec<_>>(),
+        precisions: &select.precisions,
+        batch_sizes: &select.batch_sizes,
+    };
+    let mut refused = 0;
+    let modes = if select.modes.is_empty() { vec![None] } else { select.modes.iter().copied().map(Some).collect() };
+    for mode in modes {
+        let common = Question {
+            device: select.device.clone(),
+            engine: select.engines.first().cloned(),
+            mode,
+            parameters: select.parameters.iter().cloned().collect(),
+            ..Question::default()
+        };
+        for question in combinations(&common, &wanted) {
+            for subject in subjects(&question, &forecaster)? {
+                match forecaster.forecast(&subject, false) {
+                    Ok(forecast) => {
+                        let forecast = Candidate::predicted(&forecast, prices);
+                        let measured = |known: &Candidate| {
+                            let same = |part: &Part| known.identity.get(*part) == forecast.identity.get(*part);
+                            known.failure.is_none() && WORK.iter().all(same) && HOW.iter().all(same)
+                        };
+                        if !candidates.iter().any(measured) {
+                            candidates.push(forecast);
+                        }
+                    }
+                    Err(error) => {
+                        refused += 1;
+                        context.detail(&format!("{} on {}: {error}", subject.model, subject.device.name));
+                    }
+                }
+            }
+        }
+    }
+    if refused > 0 {
+        let what = counted(refused, "configuration", "configurations");
+        context.note(&format!("no forecast for {what}; `--verbose` says why"));
+    }
+    Ok(())
 }
 
 /// A series without a valid run.

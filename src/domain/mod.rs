@@ -2,6 +2,7 @@
 
 pub mod configuration;
 pub mod environment;
+pub mod forecast;
 pub mod hardware;
 pub mod import;
 pub mod label;
@@ -19,6 +20,7 @@ pub mod verdict;
 
 pub use configuration::{Configuration, Mode, Precision};
 pub use environment::Environment;
+pub use forecast::{Example, Forecast, Prediction, Subject, Tier};
 pub use hardware::{Device, DeviceKind, Platform};
 pub use import::{ImportItem, Refusal};
 pub use metric::{Metric, MetricKind, MetricSet};

@@ -173,13 +173,13 @@ impl Store {
 }
 
 /// Where each column stands: SQLite looks for a name among all of them, each time it is asked.
-struct Columns {
+pub(super) struct Columns {
     places: HashMap<String, usize>,
     metrics: Vec<(&'static str, usize)>,
 }
 
 impl Columns {
-    fn of(statement: &Statement<'_>) -> Self {
+    pub(super) fn of(statement: &Statement<'_>) -> Self {
         let places: HashMap<String, usize> =
             statement.column_names().enumerate().map(|(place, name)| (name.to_owned(), place)).collect();
         let metrics = standard_metrics()
@@ -190,14 +190,14 @@ impl Columns {
     }
 }
 
-struct Reader<'r> {
-    row: &'r Row<'r>,
-    columns: &'r Columns,
-    store: &'r Store,
+pub(super) struct Reader<'r> {
+    pub(super) row: &'r Row<'r>,
+    pub(super) columns: &'r Columns,
+    pub(super) store: &'r Store,
 }
 
 impl Reader<'_> {
-    fn get<T: FromSql>(&self, column: &str) -> Result<T, StoreError> {
+    pub(super) fn get<T: FromSql>(&self, column: &str) -> Result<T, StoreError> {
         match self.columns.places.get(column) {
             Some(place) => self.row.get(*place),
             None => Err(rusqlite::Error::InvalidColumnName(column.to_owned())),
@@ -264,7 +264,7 @@ impl Reader<'_> {
         Ok((self.get("id")?, record))
     }
 
-    fn model(&self) -> Result<ModelRecord, StoreError> {
+    pub(super) fn model(&self) -> Result<ModelRecord, StoreError> {
         Ok(ModelRecord {
             name: self.get("model_name")?,
             family: self.get("family")?,
@@ -277,7 +277,7 @@ impl Reader<'_> {
         })
     }
 
-    fn configuration(&self) -> Result<Configuration, StoreError> {
+    pub(super) fn configuration(&self) -> Result<Configuration, StoreError> {
         let parameters: String = self.get("parameters")?;
         Ok(Configuration {
             model: self.get("model_name")?,

@@ -6,6 +6,8 @@
 mod bulk;
 pub mod campaigns;
 mod error;
+pub mod examples;
+pub mod fitted;
 pub mod imports;
 pub mod insert;
 pub mod judging;

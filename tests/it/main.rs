@@ -22,6 +22,8 @@ mod layers;
 mod maintain;
 mod optimize;
 mod precision;
+mod predict;
+mod prediction;
 mod query;
 mod recommend;
 mod regress;

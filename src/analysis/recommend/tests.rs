@@ -92,3 +92,30 @@ fn a_forecast_stands_beside_measurements_under_its_own_name() {
     assert!(found.ranked.contains(&3));
     assert_eq!(with_forecast[3].source.name(), "predicted (near)");
 }
+
+#[test]
+fn a_forecast_outranks_a_measurement_by_its_whole_interval_alone() {
+    let measured = candidates();
+    let first = recommend(&measured, Objective::Throughput, &Constraints::default()).remove(0).ranked[0];
+    let best = measured[first].estimate(Objective::Throughput).unwrap();
+    let top = best.interval.map_or(best.value, |(_, high)| high);
+    let place = |low: f64, high: f64| {
+        let mut all = measured.clone();
+        let mut forecast = all[first].clone();
+        forecast.source = Source::Predicted { tier: "B".into() };
+        forecast.identity.set(Part::Engine, "other".into());
+        forecast.throughput =
+            Some(Estimate { value: 0.5 * (low + high), interval: Some((low, high)), knows: Knows::Runs });
+        all.push(forecast);
+        let ranked = recommend(&all, Objective::Throughput, &Constraints::default()).remove(0).ranked;
+        ranked.iter().position(|index| *index == all.len() - 1).unwrap()
+    };
+    assert_eq!(place(1.1 * top, 2.0 * top), 0);
+    assert!(place(0.9 * best.value, 3.0 * top) > 0);
+    // What is ruled out by a limit is so by the end of the interval.
+    let mut forecast = measured[first].clone();
+    forecast.source = Source::Predicted { tier: "B".into() };
+    forecast.memory_mb = Some(Estimate { value: 100.0, interval: Some((50.0, 300.0)), knows: Knows::Runs });
+    let tight = Constraints { memory_mb: Some(200.0), ..Constraints::default() };
+    assert!(recommend(&[forecast], Objective::Throughput, &tight)[0].ranked.is_empty());
+}

@@ -1,0 +1,88 @@
+//! Many questions in a CSV file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::{CommandError, unreadable};
+use super::questions::Question;
+use crate::domain::{Mode, Precision};
+
+/// A row. Cells may be empty; `model` may not.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    model: String,
+    #[serde(default)]
+    hardware: Option<String>,
+    #[serde(default)]
+    device: Option<String>,
+    #[serde(default)]
+    engine: Option<String>,
+    #[serde(default)]
+    precision: Option<Precision>,
+    #[serde(default)]
+    mode: Option<Mode>,
+    #[serde(default)]
+    batch_size: Option<u32>,
+    #[serde(default)]
+    input_shape: Option<String>,
+    #[serde(default)]
+    parameters: Option<String>,
+    #[serde(default)]
+    multiply_adds: Option<f64>,
+    #[serde(default)]
+    parameter_count: Option<f64>,
+    #[serde(default)]
+    activation_count: Option<f64>,
+}
+
+/// The columns, for hints.
+const COLUMNS: &str = "the columns are model, hardware, device, engine, precision, mode, batch_size, input_shape, \
+    parameters, multiply_adds, parameter_count and activation_count; only `model` is needed";
+
+/// Reads the questions of a file; `common` says what cells leave open.
+///
+/// # Errors
+/// A file that cannot be read, a column or a cell that is not understood.
+pub fn read(path: &Path, common: &Question) -> anyhow::Result<Vec<Question>> {
+    let bad =
+        |reason: String| CommandError::new(format!("`{}` is no list of questions: {reason}", path.display()), COLUMNS);
+    let text = std::fs::read_to_string(path).with_context(|| unreadable(path))?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(text.as_bytes());
+    let mut questions = Vec::new();
+    for row in reader.deserialize::<Row>() {
+        let row = row.map_err(|error| bad(error.to_string()))?;
+        if row.model.is_empty() {
+            return Err(bad("a row names no model".to_owned()).into());
+        }
+        let own = match row.parameters.as_deref() {
+            None | Some("") => BTreeMap::new(),
+            Some(json) => serde_json::from_str::<BTreeMap<String, Value>>(json)
+                .map_err(|error| bad(format!("the parameters `{json}` are no JSON object ({error})")))?,
+        };
+        let mut parameters = common.parameters.clone();
+        parameters.extend(own);
+        questions.push(Question {
+            model: row.model,
+            hardware: row.hardware.or_else(|| common.hardware.clone()),
+            device: row.device.or_else(|| common.device.clone()),
+            engine: row.engine.or_else(|| common.engine.clone()),
+            precision: row.precision.or(common.precision),
+            mode: row.mode.or(common.mode),
+            batch_size: row.batch_size.or(common.batch_size),
+            input_shape: row.input_shape.or_else(|| common.input_shape.clone()),
+            parameters,
+            multiply_adds: row.multiply_adds.or(common.multiply_adds),
+            parameter_count: row.parameter_count.or(common.parameter_count),
+            activation_count: row.activation_count.or(common.activation_count),
+        });
+    }
+    if questions.is_empty() {
+        return Err(bad("it holds no row".to_owned()).into());
+    }
+    Ok(questions)
+}

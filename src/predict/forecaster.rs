@@ -1,0 +1,287 @@
+//! A fitted forecaster: the models, their intervals, where they come from. What commands talk to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::PredictError;
+use super::baselines::{Answerer, Baselines, setting_key};
+use super::calibrate::{Calibrated, Plain, calibrate};
+use super::conformal::{Calibration, Reach};
+use super::devices::DeviceTable;
+use super::facts::FactBook;
+use super::memory::{Memory, MemoryModel};
+use super::outside::Ranges;
+use super::time_model::{TimeModel, TimeOptions};
+use super::transfer::{device_key, model_key};
+use crate::domain::{Example, Forecast, Prediction, Subject, Tier};
+
+/// Rows of a new device whose own errors count as much as those of devices without any row.
+const ANCHORS_ALIKE: f64 = 3.0;
+
+/// Share of what being outside of what was measured adds to the reach of times, that it adds to that of memory: arithmetic
+/// carries further there.
+const MEMORY_SHARE: f64 = 0.5;
+
+/// The format of an exported forecaster.
+pub const FORMAT: u32 = 1;
+
+/// How a forecaster is fitted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct FitOptions {
+    /// The models of time.
+    pub time: TimeOptions,
+    /// Where the examples come from, for people.
+    pub source: String,
+    /// When, ISO-8601 UTC; this layer has no clock.
+    pub fitted_at: String,
+}
+
+/// Where a forecaster comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// Where the examples come from, for people.
+    pub source: String,
+    /// When it was fitted.
+    pub fitted_at: String,
+    /// The version of benchdb that fitted it.
+    pub tool_version: String,
+    /// The seed.
+    pub seed: u64,
+    /// Examples.
+    pub rows: usize,
+    /// Models at their shapes.
+    pub models: usize,
+    /// Examples of each device.
+    pub devices: BTreeMap<String, usize>,
+}
+
+/// A fitted forecaster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Forecaster {
+    format: u32,
+    /// Where it comes from.
+    pub provenance: Provenance,
+    time: TimeModel,
+    memory: MemoryModel,
+    calibration: Calibration,
+    ranges: Ranges,
+    /// Where a plain baseline was better than what is learned.
+    plain: Vec<Plain>,
+    /// Only where one of them answers.
+    baselines: Option<Baselines>,
+    /// One subject for each way in which something was run.
+    ways: Vec<Subject>,
+}
+
+/// An interval around the exponential of a logarithm.
+pub(super) fn around(logarithm: f64, reach: Reach) -> Prediction {
+    let ends = |reach: f64| ((logarithm - reach).exp(), (logarithm + reach).exp());
+    Prediction { median: logarithm.exp(), half: ends(reach.half), ninety: ends(reach.ninety.max(reach.half)) }
+}
+
+/// The fold of each key: shuffled with a seed, so that it depends on the set of keys alone.
+pub(super) fn folds_of(keys: BTreeSet<String>, count: usize, seed: u64) -> BTreeMap<String, usize> {
+    let mut keys: Vec<String> = keys.into_iter().collect();
+    fastrand::Rng::with_seed(seed).shuffle(&mut keys);
+    keys.into_iter().enumerate().map(|(at, key)| (key, at % count)).collect()
+}
+
+/// The pair of a model at its shape and a device.
+pub(super) fn pair_key(subject: &Subject) -> String {
+    [model_key(subject), device_key(subject)].join("@")
+}
+
+impl Forecaster {
+    /// Fits the models, and their intervals by trying the same kinds of gaps as questions have.
+    ///
+    /// # Errors
+    /// Too few examples with a number, or all with the same one.
+    pub fn fit(examples: &[&Example], devices: &DeviceTable, options: &FitOptions) -> Result<Self, PredictError> {
+        let usable: Vec<&Example> =
+            examples.iter().copied().filter(|example| example.seconds_per_sample().is_some()).collect();
+        let mut time = TimeModel::fit(&usable, devices, &options.time)?;
+        let Calibrated { calibration, plain } = calibrate(&usable, devices, &options.time, &mut time);
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for example in &usable {
+            *counts.entry(example.subject.device.name.clone()).or_default() += 1;
+        }
+        let models: BTreeSet<String> = usable.iter().map(|example| model_key(&example.subject)).collect();
+        Ok(Self {
+            format: FORMAT,
+            provenance: Provenance {
+                source: options.source.clone(),
+                fitted_at: options.fitted_at.clone(),
+                tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+                seed: options.time.seed,
+                rows: usable.len(),
+                models: models.len(),
+                devices: counts,
+            },
+            memory: MemoryModel::fit(examples, &FactBook::new(examples.iter().copied())),
+            time,
+            calibration,
+            ranges: Ranges::of(&usable),
+            ways: ways_of(&usable),
+            baselines: (!plain.is_empty()).then(|| Baselines::new(&usable)),
+            plain,
+        })
+    }
+
+    /// The model of time.
+    pub fn time(&self) -> &TimeModel {
+        &self.time
+    }
+
+    /// Adds the rows of a table that the forecaster does not know.
+    pub fn add_devices(&mut self, table: &DeviceTable) {
+        self.time.add_devices(table);
+    }
+
+    /// One subject for each way in which something was run - device, engine, version, precision, mode, parameters - at the
+    /// batch size that is most frequent there.
+    pub fn ways(&self) -> &[Subject] {
+        &self.ways
+    }
+
+    /// Where a plain baseline answers, because nothing that is learned beat it when both were tried.
+    pub fn plain(&self) -> &[Plain] {
+        &self.plain
+    }
+
+    /// What the plain baseline of a tier says, if one answers there.
+    fn plain_answer(&self, subject: &Subject, tier: Tier) -> Option<(Answerer, f64)> {
+        let fits = |plain: &&Plain| plain.tier == tier && plain.kind.is_none_or(|kind| kind == subject.device.kind);
+        let answerer = self.plain.iter().find(fits)?.answerer;
+        let place = match answerer {
+            Answerer::Learned => return None,
+            Answerer::Roofline => return Some((answerer, self.time.roofline(subject)?)),
+            Answerer::Nearest => 0,
+            Answerer::Ratio => 1,
+        };
+        let answers = self.baselines.as_ref()?.predict(&[subject]);
+        Some((answerer, answers.first()?[place]?))
+    }
+
+    /// The forecast for a subject; a new kind of device is refused unless `extrapolate`.
+    ///
+    /// # Errors
+    /// A question that says too little, a device of which nothing is known, a new kind of device.
+    pub fn forecast(&self, subject: &Subject, extrapolate: bool) -> Result<Forecast, PredictError> {
+        let facts = self.time.facts(subject);
+        self.check(subject, facts.multiply_adds)?;
+        let tier = self.time.tier(subject);
+        let known = self.time.knows_device(subject);
+        if !known && self.time.devices().find(&subject.device).is_none() && !extrapolate {
+            return Err(PredictError::UnknownDevice { device: subject.device.name.clone() });
+        }
+        if tier == Tier::D && !known && !extrapolate {
+            return Err(PredictError::NewKind {
+                kind: subject.device.kind.to_string(),
+                device: subject.device.name.clone(),
+            });
+        }
+        let Some(time) = self.time.predict(subject) else {
+            return Err(PredictError::BadQuestion {
+                model: subject.model.clone(),
+                reason: "neither its work nor a measurement of it is known".to_owned(),
+            });
+        };
+        // A few rows of a new device say more than a baseline that was chosen without any.
+        let plain = if time.anchored { None } else { self.plain_answer(subject, time.tier) };
+        let mut reach = self.reach(subject, time.tier);
+        if let Some(own) = self.time.anchor_errors(subject).and_then(Reach::of) {
+            // The fewer rows, the more a device without any has a say.
+            let rows = self.time.anchor_errors(subject).map_or(0.0, |errors| errors.len() as f64);
+            reach = own.blended(reach, rows / (rows + ANCHORS_ALIKE));
+        }
+        if !known && self.time.devices().find(&subject.device).is_none() {
+            reach = self.calibration.reach(Tier::D, "");
+        }
+        let (added, outside) = self.ranges.added(subject, facts.multiply_adds);
+        let seconds = around(plain.map_or(time.log_seconds, |(_, log_seconds)| log_seconds), reach.longer(added));
+        Ok(Forecast {
+            throughput: seconds.reciprocal(1.0),
+            latency_ms: seconds.scaled(1e3 * f64::from(subject.batch_size)),
+            host_memory_mb: self.memory.predict(subject, &facts, Memory::Host, MEMORY_SHARE * added),
+            device_memory_mb: self.memory.predict(subject, &facts, Memory::Device, MEMORY_SHARE * added),
+            tier: time.tier,
+            learned_from: self.learned_from(time.anchored),
+            model_name: match plain {
+                Some((answerer, _)) => [answerer.name(), " (nothing learned beat it)"].concat(),
+                None => self.time.name(),
+            },
+            outside,
+            subject: subject.clone(),
+        })
+    }
+
+    /// A new device is judged by what others of its kind missed when they were left out.
+    fn reach(&self, subject: &Subject, tier: Tier) -> Reach {
+        let key = if tier == Tier::C { subject.device.kind.to_string() } else { device_key(subject) };
+        self.calibration.reach(tier, &key)
+    }
+
+    fn check(&self, subject: &Subject, multiply_adds: Option<f64>) -> Result<(), PredictError> {
+        let bad =
+            |reason: &str| Err(PredictError::BadQuestion { model: subject.model.clone(), reason: reason.to_owned() });
+        if subject.batch_size == 0 {
+            return bad("a batch of 0 samples takes no time");
+        }
+        match multiply_adds {
+            None => bad("its multiply-adds are not known: measure or import one row of it that says them"),
+            // From a hundred to the work of the largest model there is, for one sample.
+            Some(work) if !(1e2..1e16).contains(&work) => bad("its multiply-adds are no number that a network has"),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn learned_from(&self, anchored: bool) -> String {
+        let provenance = &self.provenance;
+        let anchors = if anchored { ", a few of them of this device" } else { "" };
+        let source = if provenance.source.is_empty() { String::new() } else { format!(" ({})", provenance.source) };
+        format!(
+            "{} measurements of {} models on {} devices{source}{anchors}",
+            provenance.rows,
+            provenance.models,
+            provenance.devices.len()
+        )
+    }
+
+    /// The forecaster as JSON.
+    ///
+    /// # Errors
+    /// What serde refuses.
+    pub fn to_json(&self) -> Result<String, PredictError> {
+        serde_json::to_string(self).map_err(|source| PredictError::NotAModel { source })
+    }
+
+    /// Reads what [`Self::to_json`] wrote.
+    ///
+    /// # Errors
+    /// A text that is no forecaster, or one of another format.
+    pub fn from_json(text: &str) -> Result<Self, PredictError> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let head: Head = serde_json::from_str(text).map_err(|source| PredictError::NotAModel { source })?;
+        if head.format != FORMAT {
+            return Err(PredictError::OtherVersion { found: head.format, known: FORMAT });
+        }
+        let mut forecaster: Self = serde_json::from_str(text).map_err(|source| PredictError::NotAModel { source })?;
+        forecaster.time.index();
+        Ok(forecaster)
+    }
+}
+
+fn ways_of(examples: &[&Example]) -> Vec<Subject> {
+    let mut ways: BTreeMap<String, BTreeMap<u32, (usize, &Subject)>> = BTreeMap::new();
+    for example in examples {
+        let subject = &example.subject;
+        let batches = ways.entry(setting_key(subject)).or_default();
+        batches.entry(subject.batch_size).or_insert((0, subject)).0 += 1;
+    }
+    let most = ways.into_values().filter_map(|batches| batches.into_values().max_by_key(|(count, _)| *count));
+    most.map(|(_, subject)| subject.clone()).collect()
+}

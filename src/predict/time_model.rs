@@ -1,0 +1,477 @@
+//! The model of time: the roofline, and what corrects it by how much is known. All on the logarithm of the seconds a sample
+//! takes.
+//!
+//! | known | what corrects the roofline |
+//! | --- | --- |
+//! | below 100 rows | a Gaussian process and a ridge |
+//! | up to a few thousand | the same blended with boosting, the less of it the more rows there are |
+//! | the model on other devices | a ridge a setting on its deviations elsewhere, and boosting on what that leaves |
+//! | a new device | a known device of its kind, moved by the difference of the two rooflines |
+//! | a few rows of a new device | the same, shifted by what those rows say |
+
+mod anchored;
+mod answer;
+
+use std::collections::BTreeMap;
+
+use linfa::dataset::DatasetBase;
+use linfa::traits::Fit;
+use ndarray::{Array1, Array2};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::PredictError;
+use super::boosting::{Boosting, BoostingParams};
+use super::devices::{DeviceSpec, DeviceTable};
+use super::encoder::Encoder;
+use super::facts::{FactBook, Facts};
+use super::gaussian_process::{GaussianProcess, Point};
+use super::ridge::Ridge;
+use super::roofline::{Base, Roofline, is_compiled, terms_of};
+use super::transfer::{Gap, Transfer, device_key, model_key};
+use crate::domain::{Device, DeviceKind, Example, Subject, Tier};
+use anchored::Anchors;
+
+/// Rows from which boosting takes part.
+const BOOSTED_FROM: usize = 100;
+
+/// Rows from which the Gaussian process has no part any more.
+const BOOSTED_ALONE: usize = 4000;
+
+/// A device with fewer rows is new, with anchors, if others of its kind have many more.
+const THIN_DEVICE: usize = 40;
+
+/// Share of the trees in forecasts for new families, at most: sizes and words go on more smoothly in the Gaussian process.
+const FAMILY_SHARE: f64 = 0.5;
+
+/// Models of a kind of device and way of running from which new ones are forecast by a Gaussian process, at most.
+const KIN: usize = 600;
+
+/// Share of that process in what is not the trees'.
+const KIN_SHARE: f64 = 0.8;
+
+/// Rows of a setting from which it has a ridge of its own.
+const RIDGE_ROWS: usize = 60;
+
+/// How a model is fitted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimeOptions {
+    /// The seed.
+    pub seed: u64,
+    /// The trees.
+    pub boosting: BoostingParams,
+    /// Whether deviations of the same model elsewhere are used.
+    pub transfer: bool,
+    /// Whether what answers for new families is fitted.
+    pub family: bool,
+}
+
+impl Default for TimeOptions {
+    fn default() -> Self {
+        Self { seed: 1, boosting: BoostingParams::default(), transfer: true, family: true }
+    }
+}
+
+/// A ridge a setting, and the trees on what they leave.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Stage {
+    ridges: Vec<Option<Ridge>>,
+    boosting: Vec<Boosting>,
+}
+
+/// What is fitted on the devices that have enough rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimeModel {
+    devices: DeviceTable,
+    book: FactBook,
+    encoder: Encoder,
+    roofline: Roofline,
+    transfer: Transfer,
+    /// One subject a known device, by its key.
+    known_devices: BTreeMap<String, Device>,
+    pair: Option<Stage>,
+    family: Option<Stage>,
+    thin: Option<Thin>,
+    /// What new models deviate by, from models of many sizes and names, by kind of device and way of running.
+    kin: BTreeMap<String, GaussianProcess>,
+    /// Corrections of devices with few rows.
+    anchored: BTreeMap<String, Anchors>,
+    /// Share of the trees.
+    boosted_share: f64,
+    /// Rows.
+    pub rows: usize,
+}
+
+/// Models for little data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Thin {
+    process: GaussianProcess,
+    ridge: Option<Ridge>,
+}
+
+/// The answer of the time model.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogTime {
+    /// Logarithm of the seconds a sample takes.
+    pub log_seconds: f64,
+    /// How far it reaches.
+    pub tier: Tier,
+    /// Whether the device was anchored by a few rows.
+    pub anchored: bool,
+}
+
+/// A usable row.
+struct Row<'e> {
+    subject: &'e Subject,
+    facts: Facts,
+    spec: Option<&'e DeviceSpec>,
+    log_seconds: f64,
+}
+
+fn matrix(rows: &[Vec<f64>]) -> Array2<f64> {
+    let width = rows.first().map_or(0, Vec::len);
+    Array2::from_shape_fn((rows.len(), width), |(row, column)| rows[row][column])
+}
+
+impl TimeModel {
+    /// Fits examples; those without a time are passed over.
+    ///
+    /// # Errors
+    /// Fewer than eight usable rows, or all with the same time.
+    pub fn fit(examples: &[&Example], devices: &DeviceTable, options: &TimeOptions) -> Result<Self, PredictError> {
+        let book = FactBook::new(examples.iter().copied());
+        let mut specs: BTreeMap<(DeviceKind, &str), Option<&DeviceSpec>> = BTreeMap::new();
+        let rows: Vec<Row<'_>> = examples
+            .iter()
+            .filter_map(|example| {
+                let log_seconds = example.seconds_per_sample()?.ln();
+                // A sample in less than a nanosecond or more than a day was not measured.
+                let device = &example.subject.device;
+                (-20.8..11.4).contains(&log_seconds).then(|| Row {
+                    subject: &example.subject,
+                    facts: book.facts(&example.subject),
+                    spec: *specs.entry((device.kind, &device.name)).or_insert_with(|| devices.find(device)),
+                    log_seconds,
+                })
+            })
+            .collect();
+        if rows.len() < super::LEAST_ROWS {
+            return Err(PredictError::TooFew { found: rows.len(), needed: super::LEAST_ROWS });
+        }
+        if rows.iter().all(|row| (row.log_seconds - rows[0].log_seconds).abs() < 1e-9) {
+            return Err(PredictError::Constant { rows: rows.len() });
+        }
+        let mut by_device: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (at, row) in rows.iter().enumerate() {
+            by_device.entry(device_key(row.subject)).or_default().push(at);
+        }
+        let rich = |members: &[usize]| {
+            let kind = rows[members[0]].subject.device.kind;
+            let own = members.len();
+            let others = rows.iter().filter(|row| row.subject.device.kind == kind).count() - own;
+            own >= THIN_DEVICE || others < 200.max(10 * own)
+        };
+        let (kept, few): (Vec<_>, Vec<_>) = by_device.into_iter().partition(|(_, members)| rich(members));
+        let mut core: Vec<usize> = kept.into_iter().flat_map(|(_, members)| members).collect();
+        core.sort_unstable();
+        let core: Vec<&Row<'_>> = core.into_iter().map(|at| &rows[at]).collect();
+        let mut model = Self::fit_core(&core, book.clone(), devices, options)?;
+        model.rows = rows.len();
+        for (key, members) in few {
+            let missed = |at: usize| {
+                let forecast = model.on_new_device(rows[at].subject)?;
+                Some((rows[at].log_seconds - forecast, is_compiled(rows[at].subject)))
+            };
+            let missed: Vec<(f64, bool)> = members.iter().filter_map(|&at| missed(at)).collect();
+            model.anchored.insert(key, Anchors::fit(&missed));
+        }
+        Ok(model)
+    }
+
+    fn fit_core<'r>(
+        rows: &[&Row<'r>],
+        book: FactBook,
+        devices: &DeviceTable,
+        options: &TimeOptions,
+    ) -> Result<Self, PredictError> {
+        let encoder = Encoder::fit(rows.iter().map(|row| row.subject));
+        let mut by_model: BTreeMap<&str, u128> = BTreeMap::new();
+        let mut words_of = |model: &'r str| *by_model.entry(model).or_insert_with(|| encoder.words_of(model));
+        let words: Vec<u128> = rows.iter().map(|row| words_of(&row.subject.model)).collect();
+        let terms: Vec<_> = rows.iter().map(|row| terms_of(row.subject, &row.facts, row.spec)).collect();
+        let with_terms: Vec<_> = rows
+            .iter()
+            .zip(&terms)
+            .filter_map(|(row, terms)| Some((row.subject, (*terms)?, row.log_seconds)))
+            .collect();
+        let roofline = Roofline::fit(&with_terms);
+        // A model whose work is not known has the median of all as its base.
+        let plain =
+            crate::stats::median(&rows.iter().map(|row| row.log_seconds).collect::<Vec<_>>()).unwrap_or_default();
+        let bases: Vec<Option<Base>> =
+            rows.iter().zip(&terms).map(|(row, terms)| roofline.base(row.subject, *terms, None)).collect();
+        let residuals: Vec<f64> = rows
+            .iter()
+            .zip(&bases)
+            .map(|(row, base)| row.log_seconds - base.map_or(plain, |base| base.log_seconds))
+            .collect();
+        let learned: Vec<_> =
+            (0..rows.len()).map(|at| (rows[at].subject, rows[at].facts, residuals[at], words[at])).collect();
+        let transfer = Transfer::fit(&learned);
+        let mut model = Self {
+            devices: devices.clone(),
+            book,
+            encoder,
+            roofline,
+            transfer,
+            known_devices: rows.iter().map(|row| (device_key(row.subject), row.subject.device.clone())).collect(),
+            pair: None,
+            family: None,
+            thin: None,
+            kin: BTreeMap::new(),
+            anchored: BTreeMap::new(),
+            boosted_share: boosted_share(rows.len()),
+            rows: rows.len(),
+        };
+        if model.boosted_share < 1.0 || options.family {
+            model.thin = model.fit_thin(rows, &residuals, &bases, options);
+        }
+        if options.family && model.boosted_share > 0.0 {
+            model.kin = model.fit_kin(rows, options);
+        }
+        if model.boosted_share > 0.0 {
+            let plain_features: Vec<Vec<f64>> = rows
+                .par_iter()
+                .zip(&bases)
+                .zip(&words)
+                .map(|((row, base), words)| model.encoder.encode(row.subject, &row.facts, *base, row.spec, *words))
+                .collect();
+            let stage = |gap| model.fit_stage(gap, &plain_features, options);
+            let with_pair = options.transfer && model.known_devices.len() > 1;
+            let with_family = options.family || !with_pair;
+            let (pair, family) = rayon::join(
+                || with_pair.then(|| stage(Gap::Pair)).transpose(),
+                || with_family.then(|| stage(Gap::Family)).transpose(),
+            );
+            (model.pair, model.family) = (pair?, family?);
+        }
+        Ok(model)
+    }
+
+    fn fit_thin(
+        &self,
+        rows: &[&Row<'_>],
+        residuals: &[f64],
+        bases: &[Option<Base>],
+        options: &TimeOptions,
+    ) -> Option<Thin> {
+        let mut chosen: Vec<usize> = (0..rows.len()).collect();
+        fastrand::Rng::with_seed(options.seed).shuffle(&mut chosen);
+        chosen.truncate(GaussianProcess::MOST);
+        let points = chosen.iter().map(|&at| self.point_of(rows[at])).collect();
+        let values: Vec<f64> = chosen.iter().map(|&at| residuals[at]).collect();
+        let process = GaussianProcess::fit(points, &values, &[0.05, 0.2, 0.8, 3.0])?;
+        let features: Vec<Vec<f64>> = chosen
+            .iter()
+            .map(|&at| {
+                let row = rows[at];
+                let words = self.encoder.words_of(&row.subject.model);
+                self.encoder.encode(row.subject, &row.facts, bases[at], row.spec, words)
+            })
+            .collect();
+        let ridge = Ridge::fit(&matrix(&features), &values, 10.0).ok();
+        Some(Thin { process, ridge })
+    }
+
+    /// A process a kind of device and way of running, on the mean deviation of each model there.
+    fn fit_kin(&self, rows: &[&Row<'_>], options: &TimeOptions) -> BTreeMap<String, GaussianProcess> {
+        let mut groups: BTreeMap<String, BTreeMap<String, (usize, Vec<f64>)>> = BTreeMap::new();
+        for (at, row) in rows.iter().enumerate() {
+            let models = groups.entry(kin_key(row.subject)).or_default();
+            let of_model = models.entry(model_key(row.subject)).or_insert((at, Vec::new()));
+            of_model.1.push(self.transfer.deviation(at));
+        }
+        groups
+            .into_par_iter()
+            .filter_map(|(key, models)| {
+                let mut models: Vec<(usize, Vec<f64>)> = models.into_values().collect();
+                fastrand::Rng::with_seed(options.seed).shuffle(&mut models);
+                models.truncate(KIN);
+                let points = models.iter().map(|(at, _)| self.point_of(rows[*at])).collect();
+                let means: Vec<f64> =
+                    models.iter().map(|(_, all)| crate::stats::mean(all).unwrap_or_default()).collect();
+                Some((key, GaussianProcess::fit(points, &means, &[0.05, 0.2, 0.8, 3.0])?))
+            })
+            .collect()
+    }
+
+    fn fit_stage(&self, gap: Gap, plain: &[Vec<f64>], options: &TimeOptions) -> Result<Stage, PredictError> {
+        let transferred: Vec<Vec<f64>> = (0..plain.len())
+            .into_par_iter()
+            .map(|row| self.transfer.features(&self.transfer.asked_again(row), gap))
+            .collect();
+        let mut by_setting: Vec<Vec<usize>> = vec![Vec::new(); self.transfer.settings()];
+        for row in 0..plain.len() {
+            by_setting[self.transfer.setting(row) as usize].push(row);
+        }
+        let ridges: Vec<Option<Ridge>> = by_setting
+            .into_par_iter()
+            .map(|members| {
+                if members.len() < RIDGE_ROWS {
+                    return None;
+                }
+                // Least squares of a thousand rows say as much as those of ten thousand.
+                let step = members.len().div_ceil(2000);
+                let members: Vec<usize> = members.into_iter().step_by(step).collect();
+                let rows: Vec<Vec<f64>> =
+                    members.iter().map(|&row| linear_features(gap, &plain[row], &transferred[row])).collect();
+                let targets: Vec<f64> = members.iter().map(|&row| self.transfer.deviation(row)).collect();
+                Ridge::fit(&matrix(&rows), &targets, 5.0).ok()
+            })
+            .collect();
+        let mut targets = Vec::with_capacity(plain.len());
+        let mut rows = Vec::with_capacity(plain.len());
+        for row in 0..plain.len() {
+            let ridge = ridges[self.transfer.setting(row) as usize].as_ref();
+            let (features, linear) = stage_features(gap, ridge, &plain[row], &transferred[row]);
+            targets.push(self.transfer.deviation(row) - linear);
+            rows.push(features);
+        }
+        let dataset = DatasetBase::new(matrix(&rows), Array1::from_vec(targets));
+        let boosting = BoostingParams { seed: options.seed ^ gap as u64, ..options.boosting.clone() };
+        Ok(Stage { ridges, boosting: vec![boosting.fit(&dataset)?] })
+    }
+
+    fn point_of(&self, row: &Row<'_>) -> Point {
+        self.point_with(row.subject, &row.facts, row.spec)
+    }
+
+    /// The row of the table of devices.
+    fn spec(&self, subject: &Subject) -> Option<&DeviceSpec> {
+        self.devices.find(&subject.device)
+    }
+
+    /// Forgets what the same model does elsewhere: where that does not help.
+    pub fn drop_transfer(&mut self) {
+        if self.family.is_some() {
+            self.pair = None;
+        }
+    }
+
+    /// Whether deviations of the same model elsewhere are used.
+    pub fn uses_transfer(&self) -> bool {
+        self.pair.is_some()
+    }
+
+    /// Builds what is not stored; after reading a model from a file.
+    pub fn index(&mut self) {
+        self.transfer.index();
+    }
+
+    /// The device's key and kind of the devices that are known by more than a few rows.
+    pub fn known_devices(&self) -> impl Iterator<Item = (&String, &Device)> {
+        self.known_devices.iter()
+    }
+
+    /// What the rows of a thinly known device missed when they were left out.
+    pub fn anchor_errors(&self, subject: &Subject) -> Option<&[f64]> {
+        self.anchored.get(&device_key(subject)).map(Anchors::left_out)
+    }
+
+    /// A name for what answers.
+    pub fn name(&self) -> String {
+        let parts = [
+            Some("roofline"),
+            self.thin.as_ref().map(|_| "gaussian process"),
+            self.thin.as_ref().and_then(|thin| thin.ridge.as_ref()).map(|_| "ridge"),
+            self.family.as_ref().map(|_| "boosting"),
+            self.pair.as_ref().map(|_| "transfer"),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(" + ")
+    }
+
+    /// The facts of a subject, with what rows of the same model say.
+    pub fn facts(&self, subject: &Subject) -> Facts {
+        self.book.facts(subject)
+    }
+
+    /// Adds the rows of a table that are not known; those that it was fitted with stay.
+    pub fn add_devices(&mut self, table: &DeviceTable) {
+        for row in table.rows() {
+            let known = self.devices.rows().iter().any(|own| own.kind == row.kind && own.name == row.name);
+            if !known {
+                self.devices.set(row.clone());
+            }
+        }
+    }
+
+    /// What is known of models' work.
+    pub fn book(&self) -> &FactBook {
+        &self.book
+    }
+
+    /// The table of devices.
+    pub fn devices(&self) -> &DeviceTable {
+        &self.devices
+    }
+
+    /// Whether something was measured on the device, be it a few rows.
+    pub fn knows_device(&self, subject: &Subject) -> bool {
+        self.transfer.knows_device(subject) || self.anchored.contains_key(&device_key(subject))
+    }
+
+    fn knows_way(&self, subject: &Subject) -> Option<bool> {
+        self.transfer.knows_way(&device_key(subject), subject.mode, is_compiled(subject))
+    }
+
+    /// How far a forecast of the subject reaches.
+    pub fn tier(&self, subject: &Subject) -> Tier {
+        let same_kind = self.known_devices.values().any(|device| device.kind == subject.device.kind);
+        if self.transfer.knows_device(subject) {
+            if self.transfer.knows_model(subject) { Tier::A } else { Tier::B }
+        } else if same_kind {
+            Tier::C
+        } else {
+            Tier::D
+        }
+    }
+
+    /// The plain roofline.
+    pub fn roofline(&self, subject: &Subject) -> Option<f64> {
+        let terms = terms_of(subject, &self.facts(subject), self.spec(subject));
+        self.roofline.base(subject, terms, None).map(|base| base.log_seconds)
+    }
+}
+
+/// The features of the ridge: deviations elsewhere and neighbours, and sizes.
+fn linear_features(gap: Gap, plain: &[f64], transferred: &[f64]) -> Vec<f64> {
+    let mut row: Vec<f64> = match gap {
+        // Counts are no deviations.
+        Gap::Pair => [&transferred[..4], &transferred[6..8], &transferred[10..]].concat(),
+        Gap::Family => transferred.to_vec(),
+    };
+    row.extend_from_slice(&plain[..15]);
+    row
+}
+
+/// What the trees see, and what the ridge says before them.
+fn stage_features(gap: Gap, ridge: Option<&Ridge>, plain: &[f64], transferred: &[f64]) -> (Vec<f64>, f64) {
+    let linear = ridge.map(|ridge| ridge.predict_row(&linear_features(gap, plain, transferred)));
+    let mut features = plain.to_vec();
+    features.extend_from_slice(transferred);
+    features.push(linear.unwrap_or(f64::NAN));
+    (features, linear.unwrap_or(0.0))
+}
+
+fn kin_key(subject: &Subject) -> String {
+    let compiled = if is_compiled(subject) { "compiled" } else { "" };
+    [subject.device.kind.to_string().as_str(), &subject.mode.to_string(), compiled].join("|")
+}
+
+fn boosted_share(rows: usize) -> f64 {
+    if rows < BOOSTED_FROM {
+        return 0.0;
+    }
+    let grown = (rows as f64 / BOOSTED_FROM as f64).ln() / (BOOSTED_ALONE as f64 / BOOSTED_FROM as f64).ln();
+    (0.3 + 0.7 * grown).min(1.0)
+}
