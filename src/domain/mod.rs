@@ -11,6 +11,7 @@ pub mod model;
 pub mod names;
 pub mod plan;
 pub mod preprocessing;
+pub mod program;
 pub mod run;
 pub mod sensor;
 pub mod series;
@@ -27,6 +28,7 @@ pub use metric::{Metric, MetricKind, MetricSet};
 pub use model::{Category, HostData, HostTensor, InputKind, InputSpec, LabelledBatch, ModelCost, Task};
 pub use plan::{DataChoice, PlannedRun, Sampling, TrainingOptimizer, WeightChoice};
 pub use preprocessing::Preprocessing;
+pub use program::{AnswerTimes, ExternalProgram, ParsedMetric, WholeCommand};
 pub use run::{
     Artifact, Campaign, Measurement, RunRecord, RunStatus, SampleSeries, StopReason, TelemetrySeries, Validity,
 };

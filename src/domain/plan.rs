@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::configuration::Configuration;
 use super::label::display_as_label;
 use super::model::InputSpec;
+use super::program::{ExternalProgram, WholeCommand};
 
 /// How many samples to take, and when to stop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,4 +107,10 @@ pub struct PlannedRun {
     /// The time between two readings of the sensors; they are not read where there is none.
     #[serde(default)]
     pub telemetry_interval: Option<Duration>,
+    /// The program that executes, where it is none of benchdb's engines.
+    #[serde(default)]
+    pub external: Option<ExternalProgram>,
+    /// The command line that is measured as a whole process, instead of a network.
+    #[serde(default)]
+    pub command: Option<WholeCommand>,
 }

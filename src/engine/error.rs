@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::command::ExecutionError;
+use super::external::ExternalError;
 use crate::dataset::DatasetError;
 use crate::domain::{Platform, Precision, RunStatus};
 use crate::zoo::{WeightError, ZooError};
@@ -118,6 +120,12 @@ pub enum EngineError {
     /// The pictures do not fit, or cannot be read.
     #[error(transparent)]
     Data(#[from] DatasetError),
+    /// A program of others did something wrong, or cannot do this.
+    #[error(transparent)]
+    External(#[from] ExternalError),
+    /// A command that is measured went wrong.
+    #[error(transparent)]
+    Execution(#[from] ExecutionError),
     /// The device failed.
     #[error("the device failed: {message}")]
     Device {
@@ -208,11 +216,18 @@ impl EngineError {
             Self::Zoo(error) => error.hint(),
             Self::Weights(error) => error.hint(),
             Self::Data(error) => error.hint(),
+            Self::External(error) => error.hint(),
+            Self::Execution(error) => error.hint(),
             _ if self.status() == RunStatus::OutOfMemory => {
                 Some("take a smaller batch (`--batch-sizes`) or a smaller model".into())
             }
             _ => None,
         }
+    }
+
+    /// Whether whoever says this cannot be trusted with what it said before.
+    pub fn breaks_trust(&self) -> bool {
+        matches!(self, Self::External(error) if error.breaks_trust())
     }
 
     /// The status of a run that ends with this error.
@@ -222,6 +237,8 @@ impl EngineError {
             | Self::Unsuited { .. }
             | Self::TooManyTokens { .. }
             | Self::LossDiverged { .. } => RunStatus::Unsupported,
+            Self::External(error) => error.status(),
+            Self::Execution(error) => error.status(),
             Self::Worker { out_of_memory: true, .. } => RunStatus::OutOfMemory,
             Self::Device { message } if is_out_of_memory(message) => RunStatus::OutOfMemory,
             _ => RunStatus::Failed,

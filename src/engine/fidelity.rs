@@ -10,11 +10,13 @@ use safetensors::{Dtype, SafeTensors, View};
 
 use super::EngineError;
 use super::burn::BurnEngine;
-use super::{Engine as _, evaluation, find_engine};
+use super::{Engine as _, evaluation, find_engine, is_hidden};
 use crate::domain::metric::Better;
+use crate::domain::model::shape_text;
 use crate::domain::run::ExtraMetric;
 use crate::domain::{Configuration, HostData, HostTensor, MetricSet, Mode, PlannedRun, Platform, Precision, Sampling};
 use crate::hardware::host_cpu;
+use crate::zoo;
 
 /// The samples of a batch that are compared: its first ones. More would cost time and tell nothing new.
 const SAMPLES: usize = 4;
@@ -26,9 +28,9 @@ const TOP1_AGREEMENT: &str = "fidelity_top1_agreement";
 pub fn reference_plan(plan: &PlannedRun) -> Option<PlannedRun> {
     let configuration = &plan.configuration;
     let reference = BurnEngine::Flex;
-    let hidden = find_engine(&configuration.engine).map_or(true, |engine| engine.hidden());
     let is_reference = configuration.engine == reference.name() && configuration.precision == Precision::Fp32;
-    if hidden || is_reference || !reference.feature().1 {
+    let unknown = zoo::find(&configuration.model).is_none();
+    if is_hidden(plan) || unknown || is_reference || !reference.feature().1 {
         return None;
     }
     Some(PlannedRun {
@@ -48,6 +50,7 @@ pub fn reference_plan(plan: &PlannedRun) -> Option<PlannedRun> {
         device_index: 0,
         sampling: Sampling::default(),
         generate: None,
+        external: None,
         ..plan.clone()
     })
 }
@@ -134,6 +137,21 @@ impl Fidelity {
 /// Compares outputs with those of the reference file.
 pub(super) fn against_file(outputs: &[HostTensor], path: &Path) -> Result<Fidelity, EngineError> {
     Ok(compare(outputs, &read_reference(path)?))
+}
+
+/// What the outputs lack of those of the reference file, in one line: every one must be there, in its shape.
+pub(super) fn unlike(outputs: &[HostTensor], path: &Path) -> Result<Option<String>, EngineError> {
+    let named = |tensors: &[HostTensor]| {
+        let named = tensors.iter().map(|tensor| format!("{} {}", tensor.name, shape_text(&tensor.shape)));
+        named.collect::<Vec<_>>().join(", ")
+    };
+    let reference = read_reference(path)?;
+    let there = |expected: &HostTensor| {
+        let mut same = outputs.iter().filter(|output| output.name == expected.name);
+        same.any(|output| output.shape == expected.shape && matches!(output.data, HostData::F32(_)))
+    };
+    Ok((!reference.iter().all(there))
+        .then(|| format!("its outputs are [{}], the model has [{}]", named(outputs), named(&reference))))
 }
 
 /// Compares the outputs that both have, all of them taken as one vector: the cosine of the angle between the two, and

@@ -4,10 +4,13 @@
 //! This layer produces [`crate::domain::Measurement`]s. It knows nothing of databases and reports.
 
 pub mod burn;
+pub mod command;
 mod error;
 pub mod evaluation;
+pub mod external;
 pub mod fidelity;
 pub mod plan;
+mod process;
 mod protocol;
 mod record;
 pub mod registry;
@@ -15,16 +18,20 @@ pub mod runner;
 pub mod scripted;
 pub mod worker;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Device, HostTensor, Mode, PlannedRun, Platform, Precision};
-use crate::measure::{Clock, MonotonicClock};
+use crate::domain::run::ExtraMetric;
+use crate::domain::{Device, HostTensor, Mode, PlannedRun, Platform, Precision, SampleSeries, TelemetrySeries};
+use crate::measure::{Clock, MonotonicClock, ReportedClock};
 
 pub use burn::{Learning, network_on_host};
 pub use error::EngineError;
 pub use evaluation::open_set;
+pub use external::{ExternalEngine, ExternalError};
 pub use record::record;
-pub use registry::{engines, find_engine};
+pub use registry::{engines, find_engine, is_hidden};
 pub use runner::{Progress, Runner};
 
 /// The version of an engine and of the framework below it.
@@ -69,6 +76,16 @@ pub trait Engine: Sync {
     /// # Errors
     /// The engine is not compiled in. No device is an empty list.
     fn probe(&self) -> Result<Vec<ProbedDevice>, EngineError>;
+
+    /// The devices of one platform, where they are known without looking for them.
+    fn known_devices(&self, _platform: Platform) -> Option<Vec<ProbedDevice>> {
+        None
+    }
+
+    /// The engine as a program of others, where it is one.
+    fn external(&self) -> Option<&ExternalEngine> {
+        None
+    }
 
     /// Whether it can do this kind of work at all.
     ///
@@ -118,8 +135,13 @@ pub trait Workload {
     /// Between two iterations, untimed: releases what the last one made.
     fn between(&mut self) {}
 
+    /// Whether more was done already than `iterate` told; see [`crate::measure::Sampled::pending`].
+    fn pending(&self) -> bool {
+        false
+    }
+
     /// The names of the phases that `iterate` marks, in order; empty for work of one phase.
-    fn phases(&self) -> &'static [&'static str] {
+    fn phases(&self) -> &[&'static str] {
         &[]
     }
 
@@ -163,6 +185,43 @@ pub trait Workload {
     fn device_memory(&self) -> Option<DeviceMemory> {
         None
     }
+
+    /// What work that is done by another process knows of itself; `None` for work of this one. Asked once, after the
+    /// last iteration, with the number of samples.
+    fn report(&mut self, _iterations: usize) -> Option<OwnReport> {
+        None
+    }
+
+    /// The end of the work: what another process does last may still go wrong.
+    ///
+    /// # Errors
+    /// It did.
+    fn finish(self: Box<Self>) -> Result<(), EngineError> {
+        Ok(())
+    }
+}
+
+/// What work that is done by another process knows of itself. What it does not know was not measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OwnReport {
+    /// The largest resident memory of that process, in bytes.
+    pub host_peak_bytes: Option<u64>,
+    /// The most that it held on the device, in bytes.
+    pub device_peak_bytes: Option<u64>,
+    /// What compiling took, where it was apart from the first iteration.
+    pub compile: Option<Duration>,
+    /// The share of what was tried that succeeded, where a failure does not end the run.
+    pub success_rate: Option<f64>,
+    /// Metrics of its own.
+    pub extra_metrics: Vec<ExtraMetric>,
+    /// Durations beside those of the iterations.
+    pub samples: Vec<SampleSeries>,
+    /// Values of each iteration, by the time since the run began.
+    pub series: Vec<TelemetrySeries>,
+    /// Its versions, by its own word.
+    pub versions: Option<Versions>,
+    /// What whoever reads the numbers should know.
+    pub hint: Option<String>,
 }
 
 /// The tokens of one sample of a generation.
@@ -184,13 +243,13 @@ pub struct DeviceMemory {
     pub reserved: u64,
 }
 
-/// The clock of a run: the real one, or that of the scripted test engine.
+/// The clock of a run: the real one, or what another process or the scripted test engine says.
 #[derive(Clone, Debug)]
 pub enum RunClock {
     /// The operating system's.
     Monotonic(MonotonicClock),
-    /// A script's.
-    Scripted(scripted::ScriptedClock),
+    /// That of whoever did the work.
+    Reported(ReportedClock),
 }
 
 impl Clock for RunClock {
@@ -198,7 +257,7 @@ impl Clock for RunClock {
     fn now(&mut self) -> u64 {
         match self {
             Self::Monotonic(clock) => clock.now(),
-            Self::Scripted(clock) => clock.now(),
+            Self::Reported(clock) => clock.now(),
         }
     }
 }

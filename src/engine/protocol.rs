@@ -54,6 +54,13 @@ pub(super) enum Answer {
         /// Still warming up.
         warming_up: bool,
     },
+    /// It started a program of others, the leader of this process group.
+    Started {
+        /// The leader's process id.
+        group: u32,
+    },
+    /// It passes on what a command printed.
+    Printed(String),
     /// The samples are taken; the accuracy is measured.
     Evaluating {
         /// Pictures classified.

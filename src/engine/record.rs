@@ -9,7 +9,12 @@ use crate::zoo;
 pub fn record(plan: &PlannedRun, environment: &Environment, measurement: Measurement) -> RunRecord {
     let mut environment = environment.clone();
     // A run that broke says nothing; the versions are known all the same.
-    let versions = super::find_engine(&plan.configuration.engine).ok().map(super::Engine::versions);
+    let versions = match &plan.external {
+        Some(program) => {
+            Some(super::Versions { engine: program.version.clone(), framework: program.framework.clone() })
+        }
+        None => super::registry::engine_of(plan).ok().map(super::Engine::versions),
+    };
     let known = |said: &Option<String>, version: fn(super::Versions) -> String| {
         said.clone().or_else(|| versions.clone().map(version))
     };

@@ -3,12 +3,14 @@
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::error::is_out_of_memory;
+use super::process::{LastWords, describe_exit, end_group, own_group, signal_of, telling};
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT};
 use super::{EngineError, ProbedDevice, worker};
 use crate::domain::{Measurement, PlannedRun, RunStatus};
@@ -28,9 +30,6 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// A worker that says nothing for this long (beyond its own time limit) hangs.
 const SILENCE: Duration = Duration::from_secs(30 * 60);
-
-/// The most that is kept of what a worker prints to its standard error, in bytes.
-const MOST_WORDS: usize = 64 * 1024;
 
 /// How far a run is, for a progress bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +157,7 @@ impl Runner {
                     last_report = Instant::now();
                     progress(state);
                 }
-                Ok(Answer::Devices(_) | Answer::Referred(_)) => {}
+                Ok(Answer::Devices(_) | Answer::Referred(_) | Answer::Started { .. } | Answer::Printed(_)) => {}
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return worker::failure(&talk.obituary()),
             }
@@ -199,7 +198,9 @@ pub fn interrupted(reason: &str) -> Measurement {
 struct Talk {
     child: Child,
     answers: Receiver<Answer>,
-    words: Receiver<String>,
+    words: LastWords,
+    /// Groups of processes that the worker started; a worker that crashed could not end them.
+    groups: Arc<Mutex<Vec<u32>>>,
     kills_before: Option<u64>,
 }
 
@@ -207,12 +208,11 @@ impl Talk {
     fn start(runner: &Runner, request: &Request, threads: u32) -> Result<Self, EngineError> {
         let failed = |source| EngineError::Start { program: runner.program.clone(), source };
         let mut command = Command::new(&runner.program);
-        command
-            .arg(WORKER_ARGUMENT)
-            .env("RUST_BACKTRACE", "0")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.arg(WORKER_ARGUMENT).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A command that is measured keeps the surroundings that it would have without benchdb.
+        if !matches!(request, Request::Measure { plan, .. } if plan.command.is_some()) {
+            command.env("RUST_BACKTRACE", "0");
+        }
         if threads > 0 {
             // Burn's CPU backends share rayon's pool; ndarray's products have a pool of their own.
             for variable in ["RAYON_NUM_THREADS", "MATMUL_NUM_THREADS", "OMP_NUM_THREADS"] {
@@ -220,28 +220,23 @@ impl Talk {
             }
         }
         // Ctrl-C reaches the whole foreground group; the parent decides what becomes of a worker.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        own_group(&mut command);
         let kills_before = procfs::out_of_memory_kills();
         let mut child = command.spawn().map_err(failed)?;
         let (answer_to, answers) = channel();
-        let (words_to, words) = channel();
+        let groups = Arc::new(Mutex::new(Vec::new()));
         if let Some(stdout) = child.stdout.take() {
-            std::thread::spawn(move || listen(stdout, &answer_to));
+            let groups = Arc::clone(&groups);
+            std::thread::spawn(move || listen(stdout, &answer_to, &groups));
         }
-        if let Some(stderr) = child.stderr.take() {
-            std::thread::spawn(move || {
-                // Nobody may be left to hear it.
-                let _ = words_to.send(last_words(stderr));
-            });
-        }
+        let words = LastWords::of(child.stderr.take());
         let mut line = serde_json::to_vec(request).map_err(|error| failed(error.into()))?;
         line.push(b'\n');
         if let Some(stdin) = child.stdin.as_mut() {
             // A worker that is already gone shows by its silence.
             let _ = stdin.write_all(&line);
         }
-        Ok(Self { child, answers, words, kills_before })
+        Ok(Self { child, answers, words, groups, kills_before })
     }
 
     /// Tells the worker to stop: it ends when its parent's pipe closes.
@@ -253,6 +248,14 @@ impl Talk {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.end_groups();
+    }
+
+    /// Ends what a worker left behind that could not do it itself.
+    fn end_groups(&mut self) {
+        for leader in self.groups.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            end_group(leader);
+        }
     }
 
     /// A driver may hang while its process ends; what it had to say was said.
@@ -261,6 +264,8 @@ impl Talk {
         let answered = Instant::now();
         while answered.elapsed() < EXIT_GRACE {
             if !matches!(self.child.try_wait(), Ok(None)) {
+                // It answered and ended as it should, and so did those that it started.
+                self.groups.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 return;
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -272,23 +277,20 @@ impl Talk {
     fn obituary(&mut self) -> EngineError {
         self.hang_up();
         let status = self.child.wait();
-        let words = self.words.recv_timeout(Duration::from_secs(1)).unwrap_or_default();
+        self.end_groups();
+        let words = self.words.text(Duration::from_secs(1));
         let killed_for_memory = match (self.kills_before, procfs::out_of_memory_kills()) {
             (Some(before), Some(after)) => after > before,
             _ => false,
         };
         let ending = match &status {
-            Ok(status) => describe_exit(*status),
+            Ok(status) if signal_of(*status).is_some() => describe_exit(*status),
+            Ok(status) => format!("{} and no answer", describe_exit(*status)),
             Err(error) => error.to_string(),
         };
         let sigkill = matches!(&status, Ok(status) if signal_of(*status) == Some(9));
         let out_of_memory = is_out_of_memory(&words) || (sigkill && killed_for_memory);
-        let telling = words
-            .lines()
-            .map(str::trim)
-            .rfind(|line| !line.is_empty() && !line.starts_with("note:"))
-            .map(|line| format!("; it said: {}", line.chars().take(300).collect::<String>()))
-            .unwrap_or_default();
+        let telling = telling(&words, 1);
         EngineError::Worker {
             message: if out_of_memory {
                 format!("the worker ran out of memory ({ending}){telling}")
@@ -306,7 +308,7 @@ impl Drop for Talk {
     }
 }
 
-fn listen(stdout: impl Read, answers: &Sender<Answer>) {
+fn listen(stdout: impl Read, answers: &Sender<Answer>, groups: &Mutex<Vec<u32>>) {
     let mut reader = BufReader::new(stdout);
     let mut line = Vec::new();
     loop {
@@ -318,58 +320,14 @@ fn listen(stdout: impl Read, answers: &Sender<Answer>) {
         let Some(document) = line.strip_prefix(MARK.as_bytes()) else {
             continue;
         };
-        if let Ok(answer) = serde_json::from_slice(document)
-            && answers.send(answer).is_err()
-        {
-            return;
+        match serde_json::from_slice(document) {
+            Ok(Answer::Printed(text)) => {
+                // What a command prints is shown, not kept; nobody may be there to see it.
+                let _ = std::io::stderr().write_all(text.as_bytes());
+            }
+            Ok(Answer::Started { group }) => groups.lock().unwrap_or_else(PoisonError::into_inner).push(group),
+            Ok(answer) if answers.send(answer).is_err() => return,
+            Ok(_) | Err(_) => {}
         }
-    }
-}
-
-/// The end of what a worker printed.
-fn last_words(stderr: impl Read) -> String {
-    let mut reader = BufReader::new(stderr);
-    let mut kept = Vec::new();
-    let mut chunk = [0; 4096];
-    while let Ok(count) = reader.read(&mut chunk) {
-        if count == 0 {
-            break;
-        }
-        kept.extend_from_slice(&chunk[..count]);
-        if kept.len() > 2 * MOST_WORDS {
-            kept.drain(..kept.len() - MOST_WORDS);
-        }
-    }
-    String::from_utf8_lossy(&kept).into_owned()
-}
-
-#[cfg(unix)]
-fn signal_of(status: ExitStatus) -> Option<i32> {
-    std::os::unix::process::ExitStatusExt::signal(&status)
-}
-
-#[cfg(not(unix))]
-fn signal_of(_: ExitStatus) -> Option<i32> {
-    None
-}
-
-fn describe_exit(status: ExitStatus) -> String {
-    match signal_of(status) {
-        Some(signal) => {
-            let name = match signal {
-                4 => " (SIGILL)",
-                6 => " (SIGABRT)",
-                7 => " (SIGBUS)",
-                9 => " (SIGKILL)",
-                11 => " (SIGSEGV)",
-                15 => " (SIGTERM)",
-                _ => "",
-            };
-            format!("was ended by signal {signal}{name}")
-        }
-        None => match status.code() {
-            Some(code) => format!("ended with exit code {code} and no answer"),
-            None => "ended without an answer".to_owned(),
-        },
     }
 }

@@ -1,15 +1,13 @@
 //! A deterministic engine for tests of the commands: it does no work, its clock moves as a script says, and it fails
 //! as a script says. It is chosen by `--engine scripted` alone, appears in no list, and its device says what it is.
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::{Engine, EngineError, Loaded, ProbedDevice, RunClock, Versions, Workload};
 use crate::domain::{Device, DeviceKind, HostTensor, Mode, PlannedRun, Platform, Precision};
-use crate::measure::Clock;
+use crate::measure::ReportedClock;
 
 /// The environment variable with the script's path.
 pub const SCRIPT_VARIABLE: &str = "BENCHDB_SCRIPT";
@@ -57,16 +55,6 @@ impl Default for Script {
             fault_batch_size: None,
             memory_mb_per_sample: 0,
         }
-    }
-}
-
-/// A clock that moves when the script says so.
-#[derive(Clone, Debug, Default)]
-pub struct ScriptedClock(Rc<Cell<u64>>);
-
-impl Clock for ScriptedClock {
-    fn now(&mut self) -> u64 {
-        self.0.get()
     }
 }
 
@@ -126,7 +114,7 @@ impl Engine for ScriptedEngine {
             Some(path) => read_script(&path.to_string_lossy())?,
             None => Script::default(),
         };
-        let clock = ScriptedClock::default();
+        let clock = ReportedClock::default();
         let batch_size = plan.configuration.batch_size;
         Ok(Loaded {
             workload: Box::new(ScriptedWorkload {
@@ -138,7 +126,7 @@ impl Engine for ScriptedEngine {
                 batch_size,
                 training: plan.configuration.mode == Mode::Training,
             }),
-            clock: RunClock::Scripted(clock),
+            clock: RunClock::Reported(clock),
             model_size_bytes: Some(1_000_000),
         })
     }
@@ -163,7 +151,7 @@ struct ScriptedWorkload {
     /// Memory that counts.
     _held: Vec<u8>,
     fault: Option<Fault>,
-    clock: ScriptedClock,
+    clock: ReportedClock,
     calls: u64,
     batch_size: u32,
     training: bool,
@@ -205,15 +193,14 @@ impl Workload for ScriptedWorkload {
         }
         let durations = &self.script.iterations_ms;
         let nanoseconds = (durations[call as usize % durations.len()] * 1e6) as u64;
-        let time = &self.clock.0;
         if self.training {
             for share in [3, 1, 4] {
-                time.set(time.get() + nanoseconds * share / 10);
+                self.clock.advance(nanoseconds * share / 10);
                 mark();
             }
-            time.set(time.get() + nanoseconds - 8 * (nanoseconds / 10));
+            self.clock.advance(nanoseconds - 8 * (nanoseconds / 10));
         } else {
-            time.set(time.get() + nanoseconds);
+            self.clock.advance(nanoseconds);
         }
         Ok(())
     }

@@ -10,8 +10,12 @@ use std::time::{Duration, Instant};
 
 use super::evaluation::Evaluation;
 use super::fidelity::{self, Fidelity};
+use super::process::Guard;
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT};
-use super::{Engine, EngineError, GenerationShape, Loaded, RunClock, Workload, find_engine};
+use super::registry::executing_engine;
+use super::{
+    Engine, EngineError, ExternalError, GenerationShape, Loaded, OwnReport, RunClock, Versions, Workload, find_engine,
+};
 use crate::domain::metric::Better;
 use crate::domain::run::ExtraMetric;
 use crate::domain::text::one_line;
@@ -47,7 +51,10 @@ pub fn serve_if_asked() -> std::io::Result<bool> {
     watch_parent(Arc::clone(&stop));
     let answer = match request {
         Request::Probe { engine } => Answer::Devices(probe(&engine)),
-        Request::Measure { plan, reference } => Answer::Measured(Box::new(measure(&plan, reference.as_deref(), &stop))),
+        Request::Measure { plan, reference } => {
+            let guard = Guard { stop, announce, print };
+            Answer::Measured(Box::new(measure(&plan, reference.as_deref(), &guard)))
+        }
         Request::Reference { plan, path } => Answer::Referred(refer(&plan, &path)),
     };
     send(&answer)?;
@@ -65,6 +72,17 @@ fn watch_parent(stop: Arc<AtomicBool>) {
         std::thread::sleep(GRACE);
         std::process::abort();
     });
+}
+
+/// Tells the parent of a group of processes that must not outlive the run.
+fn announce(group: u32) {
+    // A parent that does not listen any more ends this process by other means.
+    let _ = send(&Answer::Started { group });
+}
+
+/// Has the parent show what a command printed.
+fn print(text: String) {
+    let _ = send(&Answer::Printed(text));
 }
 
 fn send(answer: &Answer) -> std::io::Result<()> {
@@ -91,8 +109,8 @@ fn refer(plan: &PlannedRun, path: &Path) -> Result<(), String> {
     }
 }
 
-fn measure(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Measurement {
-    let outcome = catch_unwind(AssertUnwindSafe(|| run(plan, reference, stop)));
+fn measure(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Measurement {
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(plan, reference, guard)));
     let measured = match outcome {
         Ok(measured) => measured,
         Err(panic) => Err(EngineError::Device { message: panic_text(&*panic) }),
@@ -128,10 +146,14 @@ impl Sampled<RunClock> for Sampling<'_> {
     fn between(&mut self) {
         self.0.between();
     }
+
+    fn pending(&self) -> bool {
+        self.0.pending()
+    }
 }
 
-fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result<Measurement, EngineError> {
-    let engine = find_engine(&plan.configuration.engine)?;
+fn run(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Result<Measurement, EngineError> {
+    let engine = executing_engine(plan, guard)?;
     let mut monitor = monitor(engine, plan);
     monitor.watch_idle(IDLE_TIME);
     // A set that does not fit is no reason to measure first.
@@ -139,7 +161,7 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
     let start = Instant::now();
     let Loaded { mut workload, mut clock, model_size_bytes } = engine.load(plan)?;
     let startup = start.elapsed();
-    let end = sample(&mut Sampling(&mut *workload), &mut clock, &plan.sampling, stop, &mut |progress| {
+    let end = sample(&mut Sampling(&mut *workload), &mut clock, &plan.sampling, &guard.stop, &mut |progress| {
         // A parent that does not listen any more ends this process by other means.
         let _ = send(&Answer::Progress {
             iterations: progress.iterations,
@@ -187,11 +209,15 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
     let metrics = &mut measurement.metrics;
     metrics.set("startup_ms", startup.as_secs_f64() * 1e3);
     metrics.set_optional("model_size_mb", model_size_bytes.map(|bytes| bytes as f64 / MB));
-    metrics.set_optional("memory_host_peak_mb", procfs::peak_resident_bytes().map(|bytes| bytes as f64 / MB));
+    let own_report = workload.report(measurement.iterations as usize);
+    // Work of another process takes that one's memory.
+    let peak = own_report.as_ref().map_or_else(procfs::peak_resident_bytes, |report| report.host_peak_bytes);
+    metrics.set_optional("memory_host_peak_mb", peak.map(|bytes| bytes as f64 / MB));
     if let Some(memory) = workload.device_memory() {
         metrics.set("memory_device_allocated_mb", memory.allocated as f64 / MB);
         metrics.set("memory_device_reserved_mb", memory.reserved as f64 / MB);
     }
+    let reported_versions = own_report.and_then(|report| add_report(&mut measurement, report));
     // Memory was read; what is computed from here on counts no more.
     if measurement.status == RunStatus::Ok {
         workload.verify()?;
@@ -208,17 +234,46 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
             measurement.hint = error.hint();
         }
     }
+    let mut workload = Some(workload);
     if let (Some(path), RunStatus::Ok) = (reference, measurement.status) {
-        match compare(engine, plan, workload, path) {
+        match compare(engine, plan, &mut workload, path) {
             Ok(fidelity) => fidelity.store(&mut measurement.metrics, &mut measurement.extra_metrics),
+            Err(error) if error.breaks_trust() => distrust(&mut measurement, &error),
             // What was measured stays measured.
             Err(error) => measurement.hint = Some(format!("the fidelity is not known: {}", one_line(&error))),
         }
     }
-    let versions = engine.versions();
-    measurement.engine_version = Some(versions.engine);
-    measurement.framework_version = Some(versions.framework);
+    if let (Some(workload), RunStatus::Ok) = (workload, measurement.status)
+        && let Err(error) = workload.finish()
+    {
+        distrust(&mut measurement, &error);
+    }
+    let versions = reported_versions.unwrap_or_else(|| engine.versions());
+    let known = |version: String| Some(version).filter(|version| !version.is_empty());
+    measurement.engine_version = known(versions.engine);
+    measurement.framework_version = known(versions.framework);
     Ok(measurement)
+}
+
+/// Adds what another process knows of itself; answers its versions.
+fn add_report(measurement: &mut Measurement, report: OwnReport) -> Option<Versions> {
+    let metrics = &mut measurement.metrics;
+    metrics.set_optional("memory_device_peak_mb", report.device_peak_bytes.map(|bytes| bytes as f64 / MB));
+    metrics.set_optional("compile_ms", report.compile.map(|compile| compile.as_secs_f64() * 1e3));
+    metrics.set_optional("success_rate", report.success_rate);
+    measurement.extra_metrics.extend(report.extra_metrics.into_iter().filter(|metric| metric.value.is_finite()));
+    measurement.samples.extend(report.samples.into_iter().filter(|series| !series.nanoseconds.is_empty()));
+    measurement.telemetry.extend(report.series);
+    measurement.hint = measurement.hint.take().or(report.hint);
+    report.versions
+}
+
+/// A program that goes wrong at its end makes what it said before doubtful: the run failed. Its numbers stay to be seen.
+fn distrust(measurement: &mut Measurement, error: &EngineError) {
+    measurement.status = error.status();
+    measurement.validity = Validity::NotMeasured;
+    measurement.error = Some(one_line(error));
+    measurement.hint = error.hint();
 }
 
 /// Starts reading the sensors of a run; those of a test engine's device are nobody's.
@@ -247,18 +302,22 @@ fn add_telemetry(measurement: &mut Measurement, telemetry: TelemetrySummary) {
 fn compare(
     engine: &dyn Engine,
     plan: &PlannedRun,
-    mut workload: Box<dyn Workload>,
+    workload: &mut Option<Box<dyn Workload>>,
     reference: &Path,
 ) -> Result<Fidelity, EngineError> {
     let inputs = fidelity::inputs(plan)?;
-    let outputs = match workload.outputs(&inputs)? {
+    let own = workload.as_mut().map(|workload| workload.outputs(&inputs)).transpose()?.flatten();
+    let outputs = match own {
         Some(outputs) => outputs,
         None => {
             // What was measured changed the network: a fresh one answers, once there is room for it.
-            drop(workload);
+            workload.take().map(Workload::finish).transpose()?;
             engine.infer(plan, &inputs)?
         }
     };
+    if let (Some(_), Some(unlike)) = (engine.external(), fidelity::unlike(&outputs, reference)?) {
+        return Err(ExternalError::Lie { program: engine.name().to_owned(), asked: "outputs", what: unlike }.into());
+    }
     fidelity::against_file(&outputs, reference)
 }
 

@@ -1,10 +1,32 @@
 //! What Linux tells of processes under /proc. Everything is `None` elsewhere.
 
-use std::path::Path;
-
 /// The largest resident memory of this process so far, in bytes (`VmHWM`).
 pub fn peak_resident_bytes() -> Option<u64> {
     kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
+}
+
+/// The largest resident memory that a process of a group has had so far, in bytes: of the one that had most. The group
+/// is named by the process id of its leader.
+pub fn group_peak_resident_bytes(leader: u32) -> Option<u64> {
+    let processes = std::fs::read_dir("/proc").ok()?.flatten();
+    let ids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let members = ids.filter(|&id| group_of(id) == Some(leader));
+    let peaks =
+        members.filter_map(|id| kilobytes(&std::fs::read_to_string(format!("/proc/{id}/status")).ok()?, "VmHWM:"));
+    peaks.max()
+}
+
+/// The process group of a process.
+fn group_of(process_id: u32) -> Option<u32> {
+    stat_field(process_id, 2)?.parse().ok()
+}
+
+/// A field of /proc/PID/stat, counted from 0 behind the command: 0 is the state.
+fn stat_field(process_id: u32, field: usize) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{process_id}/stat")).ok()?;
+    // The second field is the command in brackets and may hold anything.
+    let after_command = &stat[stat.rfind(')')? + 1..];
+    after_command.split_whitespace().nth(field).map(str::to_owned)
 }
 
 /// The number behind a key, in bytes where the kernel tells kB (`VmHWM:   12 kB`).
@@ -17,16 +39,11 @@ pub(super) fn kilobytes(status: &str, key: &str) -> Option<u64> {
 /// When a process started, in clock ticks since boot; `None` if there is no such process. Together with the process
 /// id it names one process.
 pub fn process_start(process_id: u32) -> Option<u64> {
-    let path = Path::new("/proc").join(process_id.to_string()).join("stat");
-    let stat = std::fs::read_to_string(path).ok()?;
-    // The second field is the command in brackets and may hold anything; the 22nd is the start time.
-    let after_command = &stat[stat.rfind(')')? + 1..];
-    let fields: Vec<&str> = after_command.split_whitespace().collect();
     // A zombie is over, it only waits to be reaped.
-    if fields.first() == Some(&"Z") {
+    if stat_field(process_id, 0)? == "Z" {
         return None;
     }
-    fields.get(19)?.parse().ok()
+    stat_field(process_id, 19)?.parse().ok()
 }
 
 /// How many processes the kernel killed for want of memory, on this machine and in this control group.
@@ -60,6 +77,14 @@ mod tests {
     fn this_process_has_started_and_no_other_has_its_start() {
         assert!(process_start(std::process::id()).is_some() || !cfg!(target_os = "linux"));
         assert_eq!(process_start(u32::MAX), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_group_needs_at_least_what_its_leader_needs() {
+        let own = group_of(std::process::id()).unwrap();
+        assert!(group_peak_resident_bytes(own) >= peak_resident_bytes());
+        assert_eq!(group_peak_resident_bytes(u32::MAX), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod sampling;
 mod summary;
 mod telemetry;
 
-pub use clock::{Clock, MonotonicClock};
+pub use clock::{Clock, MonotonicClock, ReportedClock};
 pub use monitor::{DEFAULT_TELEMETRY_INTERVAL, IDLE_TIME, Monitor};
 pub use sampling::{Laps, Sampled, SamplingEnd, SamplingProgress, SamplingWindow, sample};
 pub use summary::summarise;

@@ -42,6 +42,12 @@ pub trait Sampled<C: Clock> {
 
     /// Called between two iterations, outside the timed region: releases what the last one made.
     fn between(&mut self) {}
+
+    /// Whether more was done already than was told. Neither the warm-up nor the sampling ends before it is told: it was
+    /// done within the window that telemetry is laid beside, and belongs to it.
+    fn pending(&self) -> bool {
+        false
+    }
 }
 
 /// How far sampling is, for a progress bar.
@@ -133,7 +139,7 @@ fn run_protocol<C: Clock, W: Sampled<C>>(
         let now = clock.now();
         let enough = end.warmup.len() as u64 >= u64::from(rule.warmup_iterations) && now - warmup_start >= warmup_time;
         // Half of the time limit is kept for samples.
-        if enough || now - beginning >= max_time / 2 {
+        if !work.pending() && (enough || now - beginning >= max_time / 2) {
             break;
         }
         if stop.load(Ordering::Relaxed) {
@@ -167,6 +173,10 @@ fn run_protocol<C: Clock, W: Sampled<C>>(
         }
         let elapsed = finished - start;
         let count = end.iterations.len();
+        if work.pending() {
+            report(progress, &mut last_report, elapsed, count, false);
+            continue;
+        }
         if count as u64 >= u64::from(rule.min_iterations) && elapsed >= min_time {
             match rule.precision_target {
                 None => return end,

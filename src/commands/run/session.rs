@@ -22,7 +22,7 @@ use crate::domain::{
     Artifact, Campaign, Environment, Measurement, PlannedRun, RunRecord, RunStatus, Table, WeightChoice,
 };
 use crate::engine::plan::Plan;
-use crate::engine::{EngineError, Progress, Runner, find_engine, record};
+use crate::engine::{EngineError, Progress, Runner, is_hidden, record};
 use crate::exchange::{Exporter, OwnJson};
 use crate::hardware::{capture_environment, telemetry};
 use crate::report::{Format, human_duration};
@@ -93,9 +93,8 @@ impl<'s> Session<'s> {
     }
 
     fn unsupported(&self, plan: &Plan) -> Vec<RunRecord> {
-        let outcome = |reason: &EngineError| {
-            Measurement::without_numbers(RunStatus::Unsupported, reason.to_string(), reason.hint())
-        };
+        let outcome =
+            |reason: &EngineError| Measurement::without_numbers(reason.status(), one_line(reason), reason.hint());
         plan.unsupported.iter().map(|(planned, reason)| self.record(planned, None, outcome(reason))).collect()
     }
 
@@ -151,8 +150,7 @@ impl<'s> Session<'s> {
     fn tell_unread_sensors(&mut self, open: &[OpenRun]) {
         for OpenRun { plan, .. } in open {
             let configuration = &plan.configuration;
-            let hidden = find_engine(&configuration.engine).map_or(true, |engine| engine.hidden());
-            if plan.telemetry_interval.is_none() || hidden {
+            if plan.telemetry_interval.is_none() || is_hidden(plan) {
                 continue;
             }
             for notice in telemetry::open(&configuration.device, configuration.platform, plan.device_index).notices {

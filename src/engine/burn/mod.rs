@@ -378,7 +378,7 @@ fn reports(device: &BurnDevice, precision: Precision) -> bool {
 }
 
 /// The tokens that a model reads before it writes.
-fn prompt_tokens(inputs: &[InputSpec]) -> u64 {
+pub(in crate::engine) fn prompt_tokens(inputs: &[InputSpec]) -> u64 {
     let tokens = inputs.iter().filter(|input| input.kind.vocabulary().is_some());
     tokens.filter_map(|input| input.shape.first()).map(|&length| length as u64).sum()
 }
