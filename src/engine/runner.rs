@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use super::error::is_out_of_memory;
-use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT};
+use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT, Words};
 use super::{EngineError, ProbedDevice, worker};
 use crate::domain::{Measurement, PlannedRun, RunStatus};
 use crate::hardware::procfs;
@@ -83,7 +83,7 @@ impl Runner {
             match talk.answers.recv_timeout(SILENCE) {
                 Ok(Answer::Devices(devices)) => {
                     talk.finish();
-                    return devices.map_err(|message| EngineError::Device { message });
+                    return devices.map_err(|Words { message, hint }| EngineError::NotHere { message, hint });
                 }
                 Ok(_) => {}
                 Err(_) => return Err(talk.obituary()),
@@ -91,7 +91,7 @@ impl Runner {
         }
     }
 
-    /// Writes the outputs of a run of [`fidelity::reference_plan`](super::fidelity::reference_plan) to a file.
+    /// Writes the outputs of a run of [`fidelity::reference_plans`](super::fidelity::reference_plans) to a file.
     ///
     /// # Errors
     /// The worker could not be started, crashed, ran out of memory, or the engine refused.

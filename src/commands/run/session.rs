@@ -25,6 +25,7 @@ use crate::engine::plan::Plan;
 use crate::engine::{EngineError, Progress, Runner, find_engine, record};
 use crate::exchange::{Exporter, OwnJson};
 use crate::hardware::{capture_environment, telemetry};
+use crate::onnx::is_onnx;
 use crate::report::{Format, human_duration};
 use crate::store::campaigns::{Lease, OpenRun};
 use crate::store::list::{Detail, Selection};
@@ -93,9 +94,8 @@ impl<'s> Session<'s> {
     }
 
     fn unsupported(&self, plan: &Plan) -> Vec<RunRecord> {
-        let outcome = |reason: &EngineError| {
-            Measurement::without_numbers(RunStatus::Unsupported, reason.to_string(), reason.hint())
-        };
+        let outcome =
+            |reason: &EngineError| Measurement::without_numbers(reason.status(), one_line(reason), reason.hint());
         plan.unsupported.iter().map(|(planned, reason)| self.record(planned, None, outcome(reason))).collect()
     }
 
@@ -249,7 +249,7 @@ impl<'s> Session<'s> {
         let size_bytes = std::io::copy(&mut file, &mut digest).with_context(failed)?;
         let artifact = Artifact {
             sha256: hex(&digest.finalize()),
-            format: weight_format(path).unwrap_or("unknown").to_owned(),
+            format: file_format(path).to_owned(),
             size_bytes,
             path: Some(path_text(path)),
         };
@@ -336,6 +336,11 @@ impl<'s> Session<'s> {
         let broken = count(RunStatus::Failed) + count(RunStatus::OutOfMemory);
         Ok(if broken > 0 || count(RunStatus::Ok) == 0 { ExitStatus::Failed } else { ExitStatus::Ok })
     }
+}
+
+/// The format of a file with weights, by its ending.
+fn file_format(path: &Path) -> &'static str {
+    if is_onnx(path) { "onnx" } else { weight_format(path).unwrap_or("unknown") }
 }
 
 /// The first Ctrl-C, SIGTERM or hang-up asks for an end, the second one is the end.
