@@ -16,6 +16,7 @@ pub mod engine;
 pub mod exchange;
 pub mod hardware;
 pub mod measure;
+pub mod onnx;
 pub mod optimize;
 pub mod predict;
 pub mod report;

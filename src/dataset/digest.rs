@@ -41,7 +41,8 @@ impl Dataset {
     }
 }
 
-fn content_digest(path: &Path) -> Result<[u8; 32], DatasetError> {
+/// SHA-256 of a file.
+pub(super) fn content_digest(path: &Path) -> Result<[u8; 32], DatasetError> {
     let mut file = File::open(path).map_err(|error| read_error(path, error))?;
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 1 << 16];

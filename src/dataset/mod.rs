@@ -9,6 +9,7 @@ mod cifar;
 mod digest;
 mod error;
 mod image_folder;
+mod inputs;
 mod npz;
 mod picture;
 mod records;
@@ -28,6 +29,7 @@ use crate::domain::Preprocessing;
 pub use accuracy::Accuracy;
 pub use batches::Batches;
 pub use error::DatasetError;
+pub use inputs::{file_digest, read_inputs};
 pub use picture::PictureError;
 
 /// Which part of a set that comes in parts is wanted. A set without parts is taken as a whole for either.

@@ -25,8 +25,11 @@ pub use forecast::{Example, Forecast, Prediction, Subject, Tier};
 pub use hardware::{Device, DeviceKind, Platform};
 pub use import::{ImportItem, Refusal};
 pub use metric::{Metric, MetricKind, MetricSet};
-pub use model::{Category, HostData, HostTensor, InputKind, InputSpec, LabelledBatch, ModelCost, Task};
-pub use plan::{DataChoice, PlannedRun, Sampling, TrainingOptimizer, WeightChoice};
+pub use model::{
+    Category, ElementType, Extent, Graph, GraphInput, HostData, HostTensor, InputKind, InputSpec, LabelledBatch,
+    ModelCost, Task,
+};
+pub use plan::{DataChoice, PlannedRun, ReferenceChoice, Sampling, TrainingOptimizer, WeightChoice};
 pub use preprocessing::Preprocessing;
 pub use program::{AnswerTimes, ExternalProgram, ParsedMetric, WholeCommand};
 pub use run::{

@@ -5,6 +5,8 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::configuration::Precision;
+
 /// The kind of data a model works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
@@ -69,13 +71,15 @@ pub enum InputKind {
         /// The id that closes every made sample, where the model needs one.
         end: Option<usize>,
     },
+    /// The same integer everywhere: a mask that hides nothing, the first of several kinds.
+    Constant(i64),
 }
 
 impl InputKind {
-    /// The number of distinct tokens; `None` for floats.
+    /// The number of distinct tokens; `None` for what is no text.
     pub fn vocabulary(self) -> Option<usize> {
         match self {
-            Self::Float => None,
+            Self::Float | Self::Constant(_) => None,
             Self::Tokens { vocabulary } | Self::Words { vocabulary, .. } => Some(vocabulary),
         }
     }
@@ -97,6 +101,97 @@ impl fmt::Display for InputSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.name, shape_text(&self.shape))
     }
+}
+
+/// The type of a tensor's elements, in a file that says so itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ElementType {
+    /// IEEE double precision.
+    F64,
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// bfloat16.
+    Bf16,
+    /// Signed integers of 64 bits.
+    I64,
+    /// Signed integers of 32 bits.
+    I32,
+    /// Signed integers of 16 bits.
+    I16,
+    /// Signed integers of 8 bits.
+    I8,
+    /// Unsigned integers of 64 bits.
+    U64,
+    /// Unsigned integers of 32 bits.
+    U32,
+    /// Unsigned integers of 16 bits.
+    U16,
+    /// Unsigned integers of 8 bits.
+    U8,
+    /// Truth values.
+    Bool,
+}
+
+impl ElementType {
+    /// Whether its elements are floats.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F64 | Self::F32 | Self::F16 | Self::Bf16)
+    }
+}
+
+/// An extent of an input whose batch size is not chosen yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Extent {
+    /// The samples of a batch.
+    Batch,
+    /// This many.
+    Fixed(usize),
+}
+
+/// An input of a network that comes as a file, as the file has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct GraphInput {
+    /// Its name in the file.
+    pub name: String,
+    /// The type of its elements.
+    pub element: ElementType,
+    /// Its whole shape.
+    pub extents: Vec<Extent>,
+}
+
+impl GraphInput {
+    /// The shape of a batch of this size.
+    pub fn shape(&self, batch_size: usize) -> Vec<usize> {
+        let extent = |extent: &Extent| match extent {
+            Extent::Batch => batch_size,
+            Extent::Fixed(extent) => *extent,
+        };
+        self.extents.iter().map(extent).collect()
+    }
+
+    /// The shape of one sample: what is left without the batch.
+    pub fn sample_shape(&self) -> Vec<usize> {
+        let extent = |extent: &Extent| match extent {
+            Extent::Batch => None,
+            Extent::Fixed(extent) => Some(*extent),
+        };
+        self.extents.iter().filter_map(extent).collect()
+    }
+}
+
+/// A network that comes as a file, as the file describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Graph {
+    /// What it reads, in the file's order.
+    pub inputs: Vec<GraphInput>,
+    /// The arithmetic that most of its products are done in, as the file has them.
+    pub precision: Precision,
+    /// The samples that the file fixes a batch at; `None` where they can be chosen.
+    pub fixed_batch: Option<usize>,
 }
 
 /// A shape as people write it: `3x224x224`; empty for a scalar.

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::configuration::Configuration;
 use super::label::display_as_label;
-use super::model::InputSpec;
+use super::model::{Graph, InputSpec};
 use super::program::{ExternalProgram, WholeCommand};
+use super::run::ModelRecord;
 
 /// How many samples to take, and when to stop.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +78,15 @@ pub struct DataChoice {
     pub feeds_batches: bool,
 }
 
+/// The weights that a run's outputs are compared with, in single precision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferenceChoice {
+    /// The file.
+    pub path: PathBuf,
+    /// What it describes, where it holds a whole network.
+    pub graph: Option<Graph>,
+}
+
 /// One run of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlannedRun {
@@ -113,4 +123,17 @@ pub struct PlannedRun {
     /// The command line that is measured as a whole process, instead of a network.
     #[serde(default)]
     pub command: Option<WholeCommand>,
+    /// The network in the file that `weights` names, where that file holds a whole one; its inputs are those of
+    /// `inputs`, in the same order.
+    #[serde(default)]
+    pub graph: Option<Graph>,
+    /// What the file says of its network; all that is known of a model that the zoo does not have.
+    #[serde(default)]
+    pub described: Option<ModelRecord>,
+    /// Tensors to measure with instead of made-up ones, as NumPy writes them.
+    #[serde(default)]
+    pub input: Option<PathBuf>,
+    /// What the outputs are compared with, where somebody named it.
+    #[serde(default)]
+    pub reference: Option<ReferenceChoice>,
 }

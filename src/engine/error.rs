@@ -1,11 +1,14 @@
 //! What keeps a run from being measured.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::Form;
 use super::command::ExecutionError;
 use super::external::ExternalError;
 use crate::dataset::DatasetError;
 use crate::domain::{Platform, Precision, RunStatus};
+use crate::onnx::GraphError;
 use crate::zoo::{WeightError, ZooError};
 
 /// An error of the engines.
@@ -126,6 +129,61 @@ pub enum EngineError {
     /// A command that is measured went wrong.
     #[error(transparent)]
     Execution(#[from] ExecutionError),
+    /// The ONNX file cannot be measured.
+    #[error(transparent)]
+    Graph(Arc<GraphError>),
+    /// An engine that reads ONNX files was asked for a network of the zoo, or the reverse.
+    #[error("{engines} cannot run {}", match form { Form::Onnx => "ONNX files", Form::Zoo => "networks that are no ONNX files" })]
+    WrongForm {
+        /// The engine, or several.
+        engines: String,
+        /// The form that it was asked for.
+        form: Form,
+        /// The model.
+        model: String,
+    },
+    /// An ONNX file is in another arithmetic than was asked for.
+    #[error(
+        "{engine} does not support {asked} for {model}: its ONNX file computes in {real}, and files are run as they are"
+    )]
+    FilePrecision {
+        /// The engine.
+        engine: String,
+        /// The model.
+        model: String,
+        /// What was asked for.
+        asked: Precision,
+        /// What the file does.
+        real: Precision,
+    },
+    /// An ONNX file takes batches of one size.
+    #[error("the ONNX file of {model} fixes its batch at {fixed}, it does not take {asked}")]
+    FixedBatch {
+        /// The model.
+        model: String,
+        /// Its batch.
+        fixed: usize,
+        /// What was asked for.
+        asked: u32,
+    },
+    /// Tensors of a file that do not fit the model.
+    #[error("the input `{input}` in `{}` {reason}", path.display())]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// The model's input.
+        input: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An engine says why it is not here.
+    #[error("{message}")]
+    NotHere {
+        /// What it says.
+        message: String,
+        /// The way out.
+        hint: Option<String>,
+    },
     /// The device failed.
     #[error("the device failed: {message}")]
     Device {
@@ -213,6 +271,19 @@ impl EngineError {
             }
             Self::LossDiverged { .. } => Some("the nearest thing that works is `--precision fp32`".into()),
             Self::TooManyTokens { most, .. } => Some(format!("`--generate {most}` is the most after this prompt")),
+            Self::Graph(error) => error.hint(),
+            Self::WrongForm { form: Form::Onnx, model, .. } => {
+                Some(format!("give it the network of benchdb: `--model {model} --weights {model}.safetensors`"))
+            }
+            Self::WrongForm { form: Form::Zoo, model, .. } => Some(format!(
+                "give the network as a file: `--model {model}=FILE.onnx`; tools/export_onnx.py writes one"
+            )),
+            Self::FilePrecision { real, .. } => Some(format!("`--precision {real}`, or leave it out")),
+            Self::FixedBatch { fixed, .. } => Some(format!(
+                "`--batch-sizes {fixed}`, or export it with a batch dimension that has a name instead of a size"
+            )),
+            Self::NotHere { hint, .. } => hint.clone(),
+            Self::Input { .. } => Some("an .npz has one tensor for every input, by its name".to_owned()),
             Self::Zoo(error) => error.hint(),
             Self::Weights(error) => error.hint(),
             Self::Data(error) => error.hint(),
@@ -236,6 +307,9 @@ impl EngineError {
             Self::Unsupported { .. }
             | Self::Unsuited { .. }
             | Self::TooManyTokens { .. }
+            | Self::WrongForm { .. }
+            | Self::FilePrecision { .. }
+            | Self::FixedBatch { .. }
             | Self::LossDiverged { .. } => RunStatus::Unsupported,
             Self::External(error) => error.status(),
             Self::Execution(error) => error.status(),
@@ -243,6 +317,12 @@ impl EngineError {
             Self::Device { message } if is_out_of_memory(message) => RunStatus::OutOfMemory,
             _ => RunStatus::Failed,
         }
+    }
+}
+
+impl From<GraphError> for EngineError {
+    fn from(error: GraphError) -> Self {
+        Self::Graph(Arc::new(error))
     }
 }
 

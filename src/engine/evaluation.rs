@@ -77,16 +77,6 @@ pub(super) fn introduce(entry: &ModelEntry, path: &Path) -> (String, Vec<String>
     }
 }
 
-/// What a run reads, as a batch of this size: real pictures where the plan feeds them, else inputs by the rule.
-pub(super) fn inputs(plan: &PlannedRun, batch_size: usize) -> Result<Vec<HostTensor>, EngineError> {
-    match (&plan.data, zoo::find(&plan.configuration.model)) {
-        (Some(data), Some(entry)) if data.feeds_batches => {
-            Ok(vec![open_set(entry, &data.path, Split::Test)?.cyclic_batch(0, batch_size)?.image])
-        }
-        _ => Ok(zoo::host_inputs(&plan.inputs, batch_size, plan.seed)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

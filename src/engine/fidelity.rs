@@ -1,5 +1,5 @@
-//! How near the outputs of a run come to the reference: fp32 on the processor, by burn-flex, with the same weights and
-//! inputs.
+//! How near the outputs of a run come to the reference: fp32 on the processor, with the same weights and inputs. Networks of
+//! the zoo are computed by burn-flex, also for an ONNX file of one whose weights are at hand; other ONNX files by tract.
 //!
 //! The reference is computed in a process of its own, so that it counts as nobody's memory, and travels as a file.
 
@@ -10,40 +10,89 @@ use safetensors::{Dtype, SafeTensors, View};
 
 use super::EngineError;
 use super::burn::BurnEngine;
-use super::{Engine as _, evaluation, find_engine, is_hidden};
+use super::{Engine as _, find_engine, is_hidden};
 use crate::domain::metric::Better;
 use crate::domain::model::shape_text;
 use crate::domain::run::ExtraMetric;
-use crate::domain::{Configuration, HostData, HostTensor, MetricSet, Mode, PlannedRun, Platform, Precision, Sampling};
+use crate::domain::{
+    Configuration, Graph, HostData, HostTensor, InputSpec, MetricSet, Mode, PlannedRun, Platform, Precision,
+    ReferenceChoice, Sampling, WeightChoice,
+};
 use crate::hardware::host_cpu;
 use crate::zoo;
 
 /// The samples of a batch that are compared: its first ones. More would cost time and tell nothing new.
-const SAMPLES: usize = 4;
+const SAMPLES: u32 = 4;
 
 /// The share of rows of `logits` whose largest element is where the reference has it.
 const TOP1_AGREEMENT: &str = "fidelity_top1_agreement";
 
-/// The run that gives the reference for `plan`; `None` where `plan` is that run itself, or its engine only pretends.
-pub fn reference_plan(plan: &PlannedRun) -> Option<PlannedRun> {
+/// The runs that give the reference for `plan`, the best first: the next one is for where that cannot be computed. None
+/// where `plan` is such a run itself, its engine only pretends, or nothing in single precision is at hand.
+pub fn reference_plans(plan: &PlannedRun) -> Vec<PlannedRun> {
     let configuration = &plan.configuration;
-    let reference = BurnEngine::Flex;
-    let is_reference = configuration.engine == reference.name() && configuration.precision == Precision::Fp32;
-    let unknown = zoo::find(&configuration.model).is_none();
-    if is_hidden(plan) || unknown || is_reference || !reference.feature().1 {
-        return None;
+    if is_hidden(plan) {
+        return Vec::new();
     }
-    Some(PlannedRun {
+    let candidates = match (&plan.graph, &plan.reference) {
+        (None, _) => by_zoo(plan, plan.weights.clone()),
+        (Some(_), Some(ReferenceChoice { path, graph: None })) => by_zoo(plan, WeightChoice::File(path.clone())),
+        (Some(_), Some(ReferenceChoice { path, graph: Some(graph) })) => {
+            by_graph(plan, WeightChoice::File(path.clone()), graph)
+        }
+        (Some(graph), None) => by_graph(plan, plan.weights.clone(), graph),
+    };
+    let is_plan = |candidate: &PlannedRun| {
+        candidate.configuration.engine == configuration.engine
+            && candidate.configuration.precision == configuration.precision
+            && candidate.weights == plan.weights
+    };
+    candidates.into_iter().take_while(|candidate| !is_plan(candidate)).collect()
+}
+
+/// The zoo's network with these weights, by burn-flex.
+fn by_zoo(plan: &PlannedRun, weights: WeightChoice) -> Vec<PlannedRun> {
+    let engine = BurnEngine::Flex;
+    let Some(entry) = zoo::find(&plan.configuration.model).filter(|_| engine.feature().1) else {
+        return Vec::new();
+    };
+    // A file may read more than the zoo's network does: a mask that hides nothing.
+    let own = |spec: &InputSpec| plan.inputs.iter().find(|input| input.name == spec.name).cloned();
+    let inputs = entry.inputs().iter().filter_map(own).collect();
+    vec![PlannedRun { inputs, weights, graph: None, described: None, reference: None, ..fp32(plan, engine.name()) }]
+}
+
+/// The ONNX file itself, by the engine that needs no library, then by the one that most people have.
+fn by_graph(plan: &PlannedRun, weights: WeightChoice, graph: &Graph) -> Vec<PlannedRun> {
+    if graph.precision != Precision::Fp32 {
+        return Vec::new();
+    }
+    ["tract", "onnxruntime"]
+        .into_iter()
+        .filter(|name| find_engine(name).is_ok_and(|engine| engine.feature().1))
+        .map(|name| PlannedRun {
+            weights: weights.clone(),
+            graph: Some(graph.clone()),
+            reference: None,
+            ..fp32(plan, name)
+        })
+        .collect()
+}
+
+/// The same work on the processor, in single precision, by another engine.
+fn fp32(plan: &PlannedRun, engine: &str) -> PlannedRun {
+    let configuration = &plan.configuration;
+    PlannedRun {
         position: 0,
         repetition: 1,
         configuration: Configuration {
             platform: Platform::Cpu,
             device: host_cpu(),
-            engine: reference.name().to_owned(),
+            engine: engine.to_owned(),
             precision: Precision::Fp32,
             mode: Mode::Inference,
             // What is compared does not depend on these.
-            batch_size: (configuration.batch_size as usize).min(SAMPLES) as u32,
+            batch_size: compared_batch(plan),
             parameters: Default::default(),
             ..configuration.clone()
         },
@@ -52,17 +101,25 @@ pub fn reference_plan(plan: &PlannedRun) -> Option<PlannedRun> {
         generate: None,
         external: None,
         ..plan.clone()
-    })
+    }
+}
+
+/// The samples of a batch that are compared: the first few, or all where a file takes no fewer.
+fn compared_batch(plan: &PlannedRun) -> u32 {
+    let whole = plan.configuration.batch_size;
+    let fixed = plan.graph.as_ref().is_some_and(|graph| graph.fixed_batch.is_some());
+    if fixed { whole } else { whole.min(SAMPLES) }
 }
 
 /// The inputs that are compared: those of the first samples of the plan's batch.
 pub(super) fn inputs(plan: &PlannedRun) -> Result<Vec<HostTensor>, EngineError> {
-    evaluation::inputs(plan, (plan.configuration.batch_size as usize).min(SAMPLES))
+    super::inputs::inputs(plan, compared_batch(plan) as usize)
 }
 
 /// Computes the outputs of a reference plan and writes them to a file.
 pub(super) fn write_reference(plan: &PlannedRun, path: &Path) -> Result<(), EngineError> {
-    let outputs = find_engine(&plan.configuration.engine)?.infer(plan, &inputs(plan)?)?;
+    let inputs = super::inputs::inputs(plan, plan.configuration.batch_size as usize)?;
+    let outputs = find_engine(&plan.configuration.engine)?.infer(plan, &inputs)?;
     let views = outputs.iter().filter_map(|output| match &output.data {
         HostData::F32(values) => Some((output.name.as_str(), Floats { shape: &output.shape, values })),
         HostData::I64(_) => None,
@@ -163,7 +220,7 @@ fn compare(outputs: &[HostTensor], reference: &[HostTensor]) -> Fidelity {
     let (mut rows, mut agreeing) = (0_u64, 0_u64);
     let mut compared = false;
     for expected in reference {
-        let found = outputs.iter().find(|output| output.name == expected.name && output.shape == expected.shape);
+        let found = counterpart(expected, outputs, reference);
         let (Some(HostData::F32(found)), HostData::F32(wanted)) = (found.map(|output| &output.data), &expected.data)
         else {
             continue;
@@ -193,6 +250,22 @@ fn compare(outputs: &[HostTensor], reference: &[HostTensor]) -> Fidelity {
         relative_error: finite.then(|| (difference / theirs).sqrt()).filter(|error| error.is_finite()),
         top1_agreement: (rows > 0).then(|| agreeing as f64 / rows as f64),
     }
+}
+
+/// The output that an expected one is compared with: that of its name and shape; where no name is shared, the only one of
+/// its shape.
+fn counterpart<'o>(
+    expected: &HostTensor,
+    outputs: &'o [HostTensor],
+    reference: &[HostTensor],
+) -> Option<&'o HostTensor> {
+    let named = |expected: &HostTensor| outputs.iter().find(|output| output.name == expected.name);
+    if reference.iter().any(|expected| named(expected).is_some()) {
+        return named(expected).filter(|output| output.shape == expected.shape);
+    }
+    let mut alike = outputs.iter().filter(|output| output.shape == expected.shape);
+    let only = reference.iter().filter(|other| other.shape == expected.shape).count() == 1;
+    alike.next().filter(|_| only && alike.next().is_none())
 }
 
 /// The place of the largest element, the first of equals; `None` where one is not a number.
@@ -242,7 +315,16 @@ mod tests {
     }
 
     #[test]
-    fn outputs_of_other_names_or_shapes_are_not_compared() {
+    fn outputs_of_other_names_are_told_by_their_shapes() {
+        let reference = [tensor("logits", &[1, 2], &[3.0, 4.0]), tensor("boxes", &[1, 1], &[1.0])];
+        let outputs = [tensor("out.1", &[1, 1], &[1.0]), tensor("out.0", &[1, 2], &[3.0, 4.0])];
+        assert_eq!(compare(&outputs, &reference).relative_error, Some(0.0));
+        let twins = [tensor("out.0", &[1, 2], &[3.0, 4.0]), tensor("out.1", &[1, 2], &[3.0, 4.0])];
+        assert_eq!(compare(&twins, &reference[..1]), Fidelity::default());
+    }
+
+    #[test]
+    fn outputs_of_other_shapes_are_not_compared() {
         let reference = [tensor("logits", &[1, 2], &[3.0, 4.0])];
         assert_eq!(compare(&[tensor("logits", &[2, 1], &[3.0, 4.0])], &reference), Fidelity::default());
         assert_eq!(compare(&[], &reference), Fidelity::default());

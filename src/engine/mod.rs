@@ -9,6 +9,7 @@ mod error;
 pub mod evaluation;
 pub mod external;
 pub mod fidelity;
+mod inputs;
 pub mod plan;
 mod process;
 mod protocol;
@@ -43,6 +44,15 @@ pub struct Versions {
     pub framework: String,
 }
 
+/// The form in which a network comes to an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Code of the zoo, with weights by their names.
+    Zoo,
+    /// An ONNX file, which holds graph and weights.
+    Onnx,
+}
+
 /// A device as an engine sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProbedDevice {
@@ -62,6 +72,11 @@ pub trait Engine: Sync {
 
     /// The cargo feature that compiles it in, and whether it is.
     fn feature(&self) -> (&'static str, bool);
+
+    /// Whether it runs networks that come in this form.
+    fn takes(&self, form: Form) -> bool {
+        form == Form::Zoo
+    }
 
     /// Whether it is left out of lists (test engines).
     fn hidden(&self) -> bool {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::ProbedDevice;
+use super::{EngineError, ProbedDevice};
+use crate::domain::text::one_line;
 use crate::domain::{Measurement, PlannedRun};
 
 /// The first argument of a worker process.
@@ -39,12 +40,28 @@ pub(super) enum Request {
     },
 }
 
+/// An error on its way between two processes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Words {
+    /// What went wrong.
+    pub message: String,
+    /// The way out.
+    pub hint: Option<String>,
+}
+
+impl Words {
+    /// The words of an error.
+    pub fn of(error: &EngineError) -> Self {
+        Self { message: one_line(error), hint: error.hint() }
+    }
+}
+
 /// What a worker answers.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {
     /// The devices, or why there are none.
-    Devices(Result<Vec<ProbedDevice>, String>),
+    Devices(Result<Vec<ProbedDevice>, Words>),
     /// How far it is.
     Progress {
         /// Samples taken.

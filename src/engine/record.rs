@@ -27,7 +27,7 @@ pub fn record(plan: &PlannedRun, environment: &Environment, measurement: Measure
     RunRecord {
         uuid: uuid::Uuid::now_v7().to_string(),
         campaign: None,
-        model: model(&plan.configuration.model),
+        model: model(plan),
         configuration: plan.configuration.clone(),
         environment,
         artifact: None,
@@ -42,18 +42,24 @@ pub fn record(plan: &PlannedRun, environment: &Environment, measurement: Measure
     }
 }
 
-fn model(name: &str) -> ModelRecord {
+/// What is known of the model of a run: by the zoo, else by its own file.
+fn model(plan: &PlannedRun) -> ModelRecord {
+    let name = plan.configuration.model.as_str();
+    if let (None, Some(described)) = (zoo::find(name), &plan.described) {
+        return described.clone();
+    }
     let mut model = ModelRecord {
         name: name.to_owned(),
         family: None,
         category: None,
         task: None,
-        source: ModelSource::Zoo,
+        source: if plan.graph.is_some() { ModelSource::Onnx } else { ModelSource::Zoo },
         parameter_count: None,
         multiply_adds: None,
         activation_count: None,
     };
     if let Some(entry) = zoo::find(name) {
+        model.source = ModelSource::Zoo;
         model.family = Some(entry.family.to_owned());
         model.category = Some(entry.category);
         model.task = Some(entry.task);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::error::is_out_of_memory;
 use super::process::{LastWords, describe_exit, end_group, own_group, signal_of, telling};
-use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT};
+use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT, Words};
 use super::{EngineError, ProbedDevice, worker};
 use crate::domain::{Measurement, PlannedRun, RunStatus};
 use crate::hardware::procfs;
@@ -82,7 +82,7 @@ impl Runner {
             match talk.answers.recv_timeout(SILENCE) {
                 Ok(Answer::Devices(devices)) => {
                     talk.finish();
-                    return devices.map_err(|message| EngineError::Device { message });
+                    return devices.map_err(|Words { message, hint }| EngineError::NotHere { message, hint });
                 }
                 Ok(_) => {}
                 Err(_) => return Err(talk.obituary()),
@@ -90,7 +90,7 @@ impl Runner {
         }
     }
 
-    /// Writes the outputs of a run of [`fidelity::reference_plan`](super::fidelity::reference_plan) to a file.
+    /// Writes the outputs of a run of [`fidelity::reference_plans`](super::fidelity::reference_plans) to a file.
     ///
     /// # Errors
     /// The worker could not be started, crashed, ran out of memory, or the engine refused.

@@ -75,6 +75,10 @@ impl Engine for ScriptedEngine {
         ("default", true)
     }
 
+    fn takes(&self, _: super::Form) -> bool {
+        true
+    }
+
     fn hidden(&self) -> bool {
         true
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::evaluation::Evaluation;
 use super::fidelity::{self, Fidelity};
 use super::process::Guard;
-use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT};
+use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT, Words};
 use super::registry::executing_engine;
 use super::{
     Engine, EngineError, ExternalError, GenerationShape, Loaded, OwnReport, RunClock, Versions, Workload, find_engine,
@@ -94,11 +94,11 @@ fn send(answer: &Answer) -> std::io::Result<()> {
     out.flush()
 }
 
-fn probe(engine: &str) -> Result<Vec<super::ProbedDevice>, String> {
+fn probe(engine: &str) -> Result<Vec<super::ProbedDevice>, Words> {
     let outcome = catch_unwind(AssertUnwindSafe(|| find_engine(engine)?.probe()));
     match outcome {
-        Ok(devices) => devices.map_err(|error| error.to_string()),
-        Err(panic) => Err(panic_text(&*panic)),
+        Ok(devices) => devices.map_err(|error| Words::of(&error)),
+        Err(panic) => Err(Words { message: panic_text(&*panic), hint: None }),
     }
 }
 

@@ -122,6 +122,10 @@ pub fn read_npy(path: &str, name: &str, bytes: &[u8]) -> Result<HostTensor, Tens
             let wide: Vec<f64> = file.into_vec().map_err(unreadable)?;
             HostData::F32(wide.into_iter().map(|value| value as f32).collect())
         }
+        (TypeChar::Bool, 1) => {
+            let truths: Vec<bool> = file.into_vec().map_err(unreadable)?;
+            HostData::I64(truths.into_iter().map(i64::from).collect())
+        }
         (TypeChar::Int, 8) => HostData::I64(file.into_vec().map_err(unreadable)?),
         (TypeChar::Int, 4) => widened::<i32>(file).map_err(unreadable)?,
         (TypeChar::Int, 2) => widened::<i16>(file).map_err(unreadable)?,

@@ -200,6 +200,7 @@ pub fn host_inputs(specs: &[InputSpec], batch_size: usize, seed: u64) -> Vec<Hos
                     }
                     HostData::I64(ids)
                 }
+                InputKind::Constant(value) => HostData::I64(vec![value; count]),
             };
             HostTensor { name: spec.name.clone(), shape, data }
         })
@@ -237,15 +238,16 @@ pub fn check_inputs(task: Task, specs: &[InputSpec], tensors: &[HostTensor]) -> 
             return Err(wrong_shape(&spec.name, &tensor.shape, expected));
         }
         match (spec.kind.vocabulary(), &tensor.data) {
-            (None, HostData::F32(_)) => {}
+            (None, HostData::F32(_)) if spec.kind == InputKind::Float => {}
+            (None, HostData::I64(_)) if spec.kind != InputKind::Float => {}
             (Some(vocabulary), HostData::I64(ids)) => {
                 let outside = |id: &&i64| usize::try_from(**id).map_or(true, |id| id >= vocabulary);
                 if let Some(&token) = ids.iter().find(outside) {
                     return Err(ZooError::TokenRange { name: spec.name.clone(), token, vocabulary });
                 }
             }
-            (None, _) => return Err(wrong_kind(&spec.name, "floats")),
-            (Some(_), _) => return Err(wrong_kind(&spec.name, "integers")),
+            (None, HostData::I64(_)) => return Err(wrong_kind(&spec.name, "floats")),
+            (_, HostData::F32(_)) => return Err(wrong_kind(&spec.name, "integers")),
         }
     }
     Ok(())

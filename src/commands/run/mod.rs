@@ -16,6 +16,7 @@ use crate::domain::{Campaign, Category, DataChoice, Mode, Platform, Precision, S
 use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, plan};
 use crate::engine::{EngineError, Runner};
 use crate::measure::DEFAULT_TELEMETRY_INTERVAL;
+use crate::onnx::ShapeChoice;
 use crate::store::{Access, now_text};
 use session::Session;
 pub(super) use session::stop_on_signals;
@@ -29,7 +30,7 @@ const BATCHES_IN_FLIGHT: u32 = 4;
 const MIN_TIME: Duration = Duration::from_secs(1);
 
 /// What a campaign's plan fixes; `--resume` goes on with the plan as it is.
-const PLAN_OPTIONS: [&str; 30] = [
+const PLAN_OPTIONS: [&str; 33] = [
     "models",
     "category",
     "all",
@@ -53,6 +54,9 @@ const PLAN_OPTIONS: [&str; 30] = [
     "precision_target",
     "throughput_mode",
     "weights",
+    "shapes",
+    "input",
+    "reference",
     "data",
     "feed_data",
     "telemetry_interval",
@@ -70,15 +74,29 @@ const PLAN_OPTIONS: [&str; 30] = [
   benchdb run --model cifar_cnn --training-mode --optimizer sgd --repeat 5
   benchdb run --all --hardware all --dry-run
   benchdb run --model resnet18 --memory-constrained 2048
+  benchdb run --model net.onnx --engine onnxruntime,tract --shape input=1,3,224,224
+  benchdb run --model resnet50 --weights resnet50.safetensors --model resnet50=resnet50.onnx \\
+      --engine burn-flex,tract,onnxruntime
   benchdb run --resume last")]
 pub struct Args {
     #[command(flatten)]
     what: WhatArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
-    /// Weight file of the model: safetensors, .pt or .pth (seeded random weights without)
+    /// Weight file of the model: safetensors, .pt or .pth (seeded random weights without); or the .onnx that it comes in
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
+    /// Shape of an input of an ONNX file, where the file leaves it open; the extent of the batch comes from
+    /// `--batch-sizes`. `NAME=` may be left out where there is one input
+    #[arg(long = "shape", value_name = "NAME=1,3,224,224", value_parser = shape)]
+    shapes: Vec<ShapeChoice>,
+    /// Tensors to measure with instead of made-up ones: an .npz with one for every input, or a .npy for the only one
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    input: Option<PathBuf>,
+    /// What the outputs of ONNX files are compared with for their fidelity: weights for the same model of benchdb, or its
+    /// ONNX file in fp32 (weights of the same plan, or the file itself where it is in fp32, without)
+    #[arg(long, value_name = "FILE")]
+    reference: Option<PathBuf>,
     /// A labelled test set for the accuracy of image classifiers: a folder with a folder for every class, CIFAR-10's
     /// binary files, or an .npz with `images` and `labels`
     #[arg(long, value_name = "PATH")]
@@ -121,8 +139,9 @@ pub struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "What to measure")]
 struct WhatArgs {
-    /// Models, by forgiving names (`bert` is `bert-base-uncased`); a version of one with its weights is
-    /// `VARIANT=MODEL:FILE`, as in `original=resnet50:a.safetensors,pruned=resnet50:b.safetensors`
+    /// Models, by forgiving names (`bert` is `bert-base-uncased`), or ONNX files: `FILE.onnx`, and `NAME=FILE.onnx` for the
+    /// file of a model of that name; a version of one with its weights is `VARIANT=MODEL:FILE`, as in
+    /// `original=resnet50:a.safetensors,pruned=resnet50:b.safetensors`
     #[arg(long = "model", value_name = "MODEL", value_delimiter = ',', value_parser = variants::named_model)]
     models: Vec<NamedModel>,
     /// All models of a category
@@ -135,14 +154,15 @@ struct WhatArgs {
     /// vulkan, cpu
     #[arg(long, value_name = "PLATFORM", value_delimiter = ',', default_value = "auto", value_parser = hardware_choice)]
     hardware: Vec<HardwareChoice>,
-    /// Engines: burn-flex, burn-ndarray, burn-wgpu, ... (the default one of each platform without)
+    /// Engines: burn-flex, burn-ndarray, burn-wgpu, ... for the networks of benchdb; onnxruntime, openvino, tract, ... for
+    /// ONNX files (the default one of each platform without)
     #[arg(long = "engine", value_name = "ENGINE", value_delimiter = ',')]
     engines: Vec<String>,
     /// Batch sizes
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
     batch_sizes: Vec<u32>,
-    /// Precisions
-    #[arg(long = "precision", value_enum, value_delimiter = ',', default_value = "fp32")]
+    /// Precisions [default: fp32; for an ONNX file its own]
+    #[arg(long = "precision", value_enum, value_delimiter = ',')]
     precisions: Vec<Precision>,
     /// What to time
     #[arg(long, value_enum, default_value = "inference")]
@@ -214,6 +234,21 @@ fn hardware_choice(text: &str) -> Result<HardwareChoice, String> {
             }
         }),
     }
+}
+
+/// `NAME=1,3,224,224`, or the extents alone; `x` separates them, too.
+fn shape(text: &str) -> Result<ShapeChoice, String> {
+    // Names in files hold all kinds of characters, extents do not.
+    let (input, extents) = match text.rsplit_once('=') {
+        Some((name, extents)) => (Some(name.trim().to_owned()), extents),
+        None => (None, text),
+    };
+    let extent = |word: &str| match word.trim().parse::<usize>() {
+        Ok(extent) if extent > 0 => Ok(extent),
+        _ => Err(format!("`{word}` is no extent; a shape is `NAME=1,3,224,224`")),
+    };
+    let extents = extents.split([',', 'x']).map(extent).collect::<Result<_, _>>()?;
+    Ok(ShapeChoice { input, extents })
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -372,8 +407,20 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         )
         .into());
     }
+    let onnx = args.weights.as_deref().is_some_and(crate::onnx::is_onnx)
+        || matches!(&models, ModelChoice::Named(named) if named.iter().any(NamedModel::is_onnx));
+    if args.reference.is_some() && !onnx {
+        return Err(CommandError::new(
+            "`--reference` is what the outputs of ONNX files are compared with",
+            "networks of benchdb are compared with themselves in fp32; name an ONNX file with `--model`",
+        )
+        .into());
+    }
     let compares_variants = matches!(&models, ModelChoice::Named(named) if variants::are_named(named));
-    let one_without_a_file = |named: &[NamedModel]| matches!(named, [model] if model.weights.is_none());
+    let one_without_a_file = |named: &[NamedModel]| {
+        let mut without = named.iter().filter(|model| !model.is_onnx());
+        matches!((without.next(), without.next()), (Some(model), None) if model.weights.is_none())
+    };
     if args.weights.is_some() && !matches!(&models, ModelChoice::Named(named) if one_without_a_file(named)) {
         return Err(CommandError::new(
             "`--weights` belongs to one model",
@@ -430,6 +477,9 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         threads: what.threads,
         seed: args.seed,
         weights: args.weights.as_deref().map(weight_file).transpose()?,
+        shapes: args.shapes.clone(),
+        input: args.input.as_deref().map(weight_file).transpose()?,
+        reference: args.reference.as_deref().map(weight_file).transpose()?,
         device_index: what.device_index,
         include_software: what.include_software,
         limit: what.limit.map(|limit| limit as usize),

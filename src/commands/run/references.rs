@@ -10,7 +10,7 @@ use crate::commands::Context;
 use crate::domain::PlannedRun;
 use crate::domain::text::one_line;
 use crate::engine::Runner;
-use crate::engine::fidelity::reference_plan;
+use crate::engine::fidelity::reference_plans;
 
 /// Files of reference outputs, by the plans that give them.
 #[derive(Default)]
@@ -24,23 +24,33 @@ impl References {
     /// The file that a run's outputs are compared with; `None` where there is nothing to compare, or the reference
     /// could not be computed, which is said once.
     pub fn of(&mut self, plan: &PlannedRun, runner: &Runner, stop: &AtomicBool, context: &Context) -> Option<PathBuf> {
-        let reference = reference_plan(plan)?;
-        let key = serde_json::to_string(&reference).ok()?;
+        let candidates = reference_plans(plan);
+        let key = serde_json::to_string(&candidates).ok().filter(|_| !candidates.is_empty())?;
         if let Some(known) = self.known.get(&key) {
             return known.clone();
         }
-        let written = self.path().and_then(|path| {
-            runner.write_reference(&reference, &path, stop).map_err(|error| one_line(&error)).map(|()| path)
-        });
-        if let Err(reason) = &written
-            && !stop.load(Ordering::Relaxed)
-        {
+        let mut reasons = Vec::new();
+        let mut written = None;
+        for reference in &candidates {
+            let tried = self.path().and_then(|path| {
+                runner.write_reference(reference, &path, stop).map_err(|error| one_line(&error)).map(|()| path)
+            });
+            match tried {
+                Ok(path) => {
+                    written = Some(path);
+                    break;
+                }
+                Err(reason) => reasons.push(format!("by {}: {reason}", reference.configuration.engine)),
+            }
+        }
+        if written.is_none() && !stop.load(Ordering::Relaxed) {
             context.note(&format!(
-                "no fidelity for {}: its reference (fp32 by {}) could not be computed: {reason}",
-                reference.configuration.model, reference.configuration.engine
+                "no fidelity for {}: its reference in fp32 could not be computed {}",
+                plan.configuration.model,
+                reasons.join("; ")
             ));
         }
-        self.known.entry(key).or_insert(written.ok()).clone()
+        self.known.entry(key).or_insert(written).clone()
     }
 
     /// A new file in the campaign's folder.

@@ -25,6 +25,7 @@ use crate::engine::plan::Plan;
 use crate::engine::{EngineError, Progress, Runner, is_hidden, record};
 use crate::exchange::{Exporter, OwnJson};
 use crate::hardware::{capture_environment, telemetry};
+use crate::onnx::is_onnx;
 use crate::report::{Format, human_duration};
 use crate::store::campaigns::{Lease, OpenRun};
 use crate::store::list::{Detail, Selection};
@@ -247,7 +248,7 @@ impl<'s> Session<'s> {
         let size_bytes = std::io::copy(&mut file, &mut digest).with_context(failed)?;
         let artifact = Artifact {
             sha256: hex(&digest.finalize()),
-            format: weight_format(path).unwrap_or("unknown").to_owned(),
+            format: file_format(path).to_owned(),
             size_bytes,
             path: Some(path_text(path)),
         };
@@ -334,6 +335,11 @@ impl<'s> Session<'s> {
         let broken = count(RunStatus::Failed) + count(RunStatus::OutOfMemory);
         Ok(if broken > 0 || count(RunStatus::Ok) == 0 { ExitStatus::Failed } else { ExitStatus::Ok })
     }
+}
+
+/// The format of a file with weights, by its ending.
+fn file_format(path: &Path) -> &'static str {
+    if is_onnx(path) { "onnx" } else { weight_format(path).unwrap_or("unknown") }
 }
 
 /// The first Ctrl-C, SIGTERM or hang-up asks for an end, the second one is the end.

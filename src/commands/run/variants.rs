@@ -17,7 +17,8 @@ const PARAMETER_COUNT: &str = "parameter_count";
 const MULTIPLY_ADDS: &str = "multiply_adds";
 const NONZERO_SHARE: &str = "nonzero_share";
 
-/// A model as it is named on the command line: `resnet50`, `resnet50:FILE`, `VARIANT=resnet50:FILE`.
+/// A model as it is named on the command line: `resnet50`, `resnet50:FILE`, `VARIANT=resnet50:FILE`, `FILE.onnx`,
+/// `NAME=FILE.onnx`.
 pub(super) fn named_model(text: &str) -> Result<NamedModel, String> {
     let (variant, model) = match text.split_once('=') {
         Some((variant, model)) => (variant.trim(), model),
@@ -36,7 +37,13 @@ pub(super) fn named_model(text: &str) -> Result<NamedModel, String> {
         Some((name, file)) => (name.trim(), Some(file)),
         None => (model.trim(), None),
     };
+    let is_path = |name: &str| crate::onnx::is_onnx(Path::new(name)) || name.contains(['/', '\\']);
     match (name, file) {
+        // `FILE.onnx` is a model by itself, and `NAME=FILE.onnx` one of that name.
+        (path, None) if crate::onnx::is_onnx(Path::new(path)) => {
+            Ok(NamedModel { variant: String::new(), name: variant.to_owned(), weights: Some(PathBuf::from(path)) })
+        }
+        (path, _) if is_path(path) => Err("a path of an ONNX file ends in `.onnx` and holds no `:`".to_owned()),
         ("", _) => Err("the model has no name; a version of one is `VARIANT=MODEL:FILE`".to_owned()),
         (_, Some("")) => Err("there is no file after `:`".to_owned()),
         _ => Ok(NamedModel { variant: variant.to_owned(), name: name.to_owned(), weights: file.map(PathBuf::from) }),
@@ -54,7 +61,11 @@ pub(super) fn are_named(models: &[NamedModel]) -> bool {
 /// A file that cannot be read; two versions of one name.
 pub(super) fn with_whole_paths(models: &[NamedModel]) -> anyhow::Result<Vec<NamedModel>> {
     for (at, model) in models.iter().enumerate() {
-        let twin = models[..at].iter().find(|other| other.variant == model.variant && other.name == model.name);
+        // A model may come as weights for the zoo's network and as an ONNX file; those that name themselves are many.
+        let alike = |other: &&NamedModel| {
+            other.variant == model.variant && other.name == model.name && other.is_onnx() == model.is_onnx()
+        };
+        let twin = models[..at].iter().filter(|_| !model.name.is_empty()).find(alike);
         if twin.is_some_and(|twin| twin.weights != model.weights) {
             let what = match model.variant.as_str() {
                 "" => format!("`{}` comes with two weight files", model.name),
@@ -75,6 +86,13 @@ pub(super) fn with_whole_paths(models: &[NamedModel]) -> anyhow::Result<Vec<Name
 /// What a weight file makes of a model: its parameters, the multiply-adds of a sample, and the share of its elements
 /// that is not zero. Nothing where the file cannot be read; the run has said so.
 pub(super) fn weight_metrics(plan: &PlannedRun, path: &Path) -> Vec<ExtraMetric> {
+    if plan.graph.is_some() {
+        let counted = plan
+            .described
+            .iter()
+            .flat_map(|model| [(PARAMETER_COUNT, model.parameter_count), (MULTIPLY_ADDS, model.multiply_adds)]);
+        return counted.filter_map(|(name, count)| Some(fact(name, count? as f64))).collect();
+    }
     let Ok(entry) = find_model(&plan.configuration.model) else { return Vec::new() };
     let network = network_on_host(entry, &WeightSource::File(path.to_owned()), Learning::No);
     let Some(weights) = network.ok().and_then(|network| network.weights().ok()) else { return Vec::new() };
@@ -84,8 +102,12 @@ pub(super) fn weight_metrics(plan: &PlannedRun, path: &Path) -> Vec<ExtraMetric>
         (MULTIPLY_ADDS, facts.multiply_adds as f64),
         (NONZERO_SHARE, facts.nonzero_share),
     ]
-    .map(|(name, value)| ExtraMetric { name: name.to_owned(), unit: String::new(), better: Better::None, value })
+    .map(|(name, value)| fact(name, value))
     .to_vec()
+}
+
+fn fact(name: &str, value: f64) -> ExtraMetric {
+    ExtraMetric { name: name.to_owned(), unit: String::new(), better: Better::None, value }
 }
 
 /// The versions of a campaign, one row for each and each batch size above 1 (or 1, where there is no other): size,
@@ -217,7 +239,10 @@ mod tests {
         assert_eq!(named_model("a=resnet50:x/y.safetensors"), named("a", "resnet50", Some("x/y.safetensors")));
         assert_eq!(named_model("resnet50:y.pt"), named("", "resnet50", Some("y.pt")));
         assert_eq!(named_model("a=bert"), named("a", "bert", None));
-        for wrong in ["=resnet50", "a=", "a=:x", "resnet50:", ""] {
+        assert_eq!(named_model("x/net.onnx"), named("", "", Some("x/net.onnx")));
+        assert_eq!(named_model("resnet50=x/net.ONNX"), named("", "resnet50", Some("x/net.ONNX")));
+        assert_eq!(named_model("a=resnet50:x/net.onnx"), named("a", "resnet50", Some("x/net.onnx")));
+        for wrong in ["=resnet50", "a=", "a=:x", "resnet50:", "", "x/net", "x/net.onnx:y"] {
             assert!(named_model(wrong).is_err(), "{wrong}");
         }
     }

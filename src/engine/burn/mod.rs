@@ -4,7 +4,7 @@ mod workloads;
 
 use burn::tensor::{DType, Device as BurnDevice, DeviceType, FloatDType};
 
-use super::{Engine, EngineError, GenerationShape, Loaded, ProbedDevice, RunClock, Versions, Workload, evaluation};
+use super::{Engine, EngineError, GenerationShape, Loaded, ProbedDevice, RunClock, Versions, Workload};
 use crate::domain::{
     Device, DeviceKind, HostTensor, InputSpec, Mode, PlannedRun, Platform, Precision, TrainingOptimizer, WeightChoice,
 };
@@ -145,7 +145,7 @@ impl Engine for BurnEngine {
         let network = self.loaded_network(plan, &device)?;
         let model_size_bytes = Some(network.size_bytes());
         let batch_size = configuration.batch_size as usize;
-        let inputs = evaluation::inputs(plan, batch_size)?;
+        let inputs = super::inputs::inputs(plan, batch_size)?;
         let batch = Batch::from_host(&inputs, &device)?;
         let in_flight = plan.sampling.batches_in_flight.max(1);
         let workload: Box<dyn Workload> = match (configuration.mode, plan.generate) {

@@ -1,25 +1,30 @@
 //! From what somebody asked for to the list of runs that does it, with a reason for everything that is left out.
 
+mod forms;
 mod models;
 mod targets;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::evaluation::introduce;
-use super::{EngineError, Runner, find_engine};
+use super::{EngineError, Form, Runner, find_engine};
+use crate::dataset;
 use crate::domain::model::shape_text;
 use crate::domain::{
-    Configuration, DataChoice, InputSpec, Mode, PlannedRun, Platform, Precision, Sampling, Task, TrainingOptimizer,
-    WeightChoice,
+    Configuration, DataChoice, HostTensor, InputSpec, Mode, PlannedRun, Platform, Precision, ReferenceChoice, Sampling,
+    Task, TrainingOptimizer, WeightChoice,
 };
 use crate::hardware::logical_cpus;
 use crate::measure::DEFAULT_TELEMETRY_INTERVAL;
+use crate::onnx::{ShapeChoice, is_onnx};
 use crate::zoo::ModelEntry;
-use models::{Chosen, resolve_models};
+use forms::Pairing;
+use models::{Chosen, describe, resolve_models};
 pub use models::{ModelChoice, NamedModel, find_model};
-use targets::{Probes, Target, resolve_targets};
+use targets::{Probes, Target};
 
 /// Which hardware is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +48,7 @@ pub struct PlanRequest {
     pub engines: Vec<String>,
     /// Batch sizes.
     pub batch_sizes: Vec<u32>,
-    /// Precisions.
+    /// Precisions; where there is none, fp32 for networks of the zoo and the arithmetic of an ONNX file for it.
     pub precisions: Vec<Precision>,
     /// What to time.
     pub mode: Mode,
@@ -57,8 +62,14 @@ pub struct PlanRequest {
     pub threads: Option<u32>,
     /// Seed of inputs, and of weights where there is no file.
     pub seed: u64,
-    /// A weight file, for a single model.
+    /// A weight file, or an ONNX file, for a single model.
     pub weights: Option<PathBuf>,
+    /// Shapes of the inputs of ONNX files.
+    pub shapes: Vec<ShapeChoice>,
+    /// Tensors to measure with instead of made-up ones: an .npz or .npy.
+    pub input: Option<PathBuf>,
+    /// What the outputs of ONNX files are compared with: a weight file of the zoo's model, or another ONNX file.
+    pub reference: Option<PathBuf>,
     /// Which device of a platform, from 0; the first real one without.
     pub device_index: Option<u32>,
     /// Whether `auto` and `all` may take software adapters.
@@ -80,7 +91,7 @@ impl Default for PlanRequest {
             hardware: vec![HardwareChoice::Auto],
             engines: Vec::new(),
             batch_sizes: vec![1],
-            precisions: vec![Precision::Fp32],
+            precisions: Vec::new(),
             mode: Mode::Inference,
             optimizer: TrainingOptimizer::Adam,
             sampling: Sampling::default(),
@@ -88,6 +99,9 @@ impl Default for PlanRequest {
             threads: None,
             seed: 0,
             weights: None,
+            shapes: Vec::new(),
+            input: None,
+            reference: None,
             device_index: None,
             include_software: false,
             limit: None,
@@ -123,22 +137,38 @@ pub struct LeftOut {
 /// Makes the plan. Devices are looked for in worker processes.
 ///
 /// # Errors
-/// A name that means nothing or more than one thing. What has no device here is left out, not an error.
+/// A name that means nothing or more than one thing, a file of inputs that cannot be read. What has no device here is left
+/// out, not an error; an ONNX file that cannot be measured is an outcome.
 pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError> {
-    let models = resolve_models(&request.models)?;
+    let given = request.input.as_deref().map(dataset::read_inputs).transpose()?.unwrap_or_default();
+    let request = &request.with_shapes_of(&given);
+    let models = resolve_models(request)?;
     let mut plan = Plan::default();
     let models = request.compatible(models, &mut plan);
     let chosen = request.engines.iter().map(|name| find_engine(name)).collect::<Result<Vec<_>, _>>()?;
     let mut probes = Probes::new(runner);
-    let targets = resolve_targets(request, &chosen, &mut probes, &mut plan);
+    let pairing = Pairing::new(request, &models, &chosen, &mut probes, &mut plan);
     let mut once = Vec::new();
     for model in &models {
         let parameters = request.parameters(model.entry, &mut plan.notes);
-        for target in &targets {
-            for &precision in &request.precisions {
+        let common = Common {
+            inputs: with_given_shapes(model, &given),
+            reference: request.reference_of(model, &models)?,
+            parameters,
+        };
+        let precisions = request.precisions_of(model);
+        for target in pairing.targets(model) {
+            if let Some(Err(reason)) = &model.file {
+                // Told once, not for every precision and batch size.
+                let (precision, batch_size) = (precisions[0], request.batch_sizes.first().copied().unwrap_or(1));
+                let planned = request.planned_run(model, target, precision, batch_size, &common);
+                plan.unsupported.push((planned, EngineError::Graph(Arc::clone(reason))));
+                continue;
+            }
+            for &precision in &precisions {
                 for &batch_size in &request.batch_sizes {
-                    let planned = request.planned_run(model, target, precision, batch_size, &parameters);
-                    match request.suits(model.entry).and_then(|()| target.supports(&planned)) {
+                    let planned = request.planned_run(model, target, precision, batch_size, &common);
+                    match request.suits(model).and_then(|()| fits(&planned)).and_then(|()| target.supports(&planned)) {
                         Ok(()) => once.push(planned),
                         Err(reason) => plan.unsupported.push((planned, reason)),
                     }
@@ -174,28 +204,31 @@ impl PlanRequest {
         let (able, unable): (Vec<_>, Vec<_>) = models
             .into_iter()
             .map(|model| {
-                let suits = self.suits(model.entry);
+                let suits = self.suits(&model);
                 (model, suits)
             })
             .partition(|(_, suits)| suits.is_ok());
-        plan.left_out.extend(unable.into_iter().filter_map(|(model, suits)| {
-            suits.err().map(|reason| LeftOut { what: model.entry.name.to_owned(), reason })
-        }));
+        plan.left_out.extend(
+            unable
+                .into_iter()
+                .filter_map(|(model, suits)| suits.err().map(|reason| LeftOut { what: model.name.clone(), reason })),
+        );
         able.into_iter().map(|(model, _)| model).collect()
     }
 
     /// Whether a model can do what is asked for, on whatever engine.
-    fn suits(&self, model: &ModelEntry) -> Result<(), EngineError> {
+    fn suits(&self, model: &Chosen) -> Result<(), EngineError> {
         let cannot = |what: &'static str, hint: &'static str| {
-            Err(EngineError::Unsuited { model: model.name.to_owned(), what, hint })
+            Err(EngineError::Unsuited { model: model.name.clone(), what, hint })
         };
-        if self.generate.is_some() && !model.task.writes() {
+        let task = model.entry.map(|entry| entry.task);
+        if self.generate.is_some() && !task.is_some_and(Task::writes) {
             return cannot(
                 "write tokens",
                 "`--generate` is for models that write: gpt2, smollm2-135m, t5-small, whisper-tiny",
             );
         }
-        if let (Some(wanted), Some(positions)) = (self.generate, model.positions()) {
+        if let (Some(wanted), Some(positions)) = (self.generate, model.entry.and_then(ModelEntry::positions)) {
             let inputs = model.inputs();
             // The last input of tokens is the decoder's.
             let prompt = inputs.iter().rev().find(|input| input.kind.vocabulary().is_some());
@@ -203,16 +236,10 @@ impl PlanRequest {
             // The last token that is written is not read again.
             let most = (positions + 1).saturating_sub(prompt);
             if wanted as usize > most {
-                return Err(EngineError::TooManyTokens {
-                    model: model.name.to_owned(),
-                    positions,
-                    prompt,
-                    wanted,
-                    most,
-                });
+                return Err(EngineError::TooManyTokens { model: model.name.clone(), positions, prompt, wanted, most });
             }
         }
-        if self.data.is_some() && model.task != Task::ImageClassification {
+        if self.data.is_some() && task != Some(Task::ImageClassification) {
             return cannot(
                 "sort pictures into classes",
                 "`--data` is for image classifiers: `benchdb models --category vision`",
@@ -228,14 +255,14 @@ impl PlanRequest {
         target: &Target,
         precision: Precision,
         batch_size: u32,
-        parameters: &BTreeMap<String, serde_json::Value>,
+        common: &Common,
     ) -> PlannedRun {
-        let inputs = model.entry.inputs();
+        let described = model.described();
         PlannedRun {
             position: 0,
             repetition: 1,
             configuration: Configuration {
-                model: model.entry.name.to_owned(),
+                model: model.name.clone(),
                 variant: model.variant.clone(),
                 platform: target.platform,
                 device: target.probed.device.clone(),
@@ -243,13 +270,13 @@ impl PlanRequest {
                 precision,
                 mode: self.mode,
                 batch_size,
-                input_shape: input_shape(&inputs),
+                input_shape: input_shape(&common.inputs),
                 threads: self.threads.unwrap_or_else(logical_cpus),
-                parameters: parameters.clone(),
+                parameters: common.parameters.clone(),
             },
             device_index: target.device_index,
-            inputs,
-            weights: match model.weights.as_ref().or(self.weights.as_ref()) {
+            inputs: common.inputs.clone(),
+            weights: match &model.weights {
                 Some(path) => WeightChoice::File(path.clone()),
                 None => WeightChoice::Seeded(self.seed),
             },
@@ -259,16 +286,65 @@ impl PlanRequest {
             generate: self.generate,
             data: self.data.clone(),
             telemetry_interval: self.telemetry_interval,
+            graph: described.map(|described| described.graph.clone()),
+            described: described.map(|described| described.record.clone()),
+            input: self.input.clone(),
+            reference: common.reference.clone(),
         }
     }
 
+    /// The precisions that a model is measured in.
+    fn precisions_of(&self, model: &Chosen) -> Vec<Precision> {
+        match (&self.precisions[..], model.described()) {
+            ([], Some(described)) => vec![described.graph.precision],
+            ([], None) => vec![Precision::Fp32],
+            (named, _) => named.to_vec(),
+        }
+    }
+
+    /// The same request, the shapes of ONNX files closed by the tensors that they are going to read.
+    fn with_shapes_of(&self, given: &[HostTensor]) -> Self {
+        let shapes = given.iter().map(|tensor| ShapeChoice {
+            input: Some(tensor.name.clone()).filter(|name| !name.is_empty()),
+            extents: tensor.shape.clone(),
+        });
+        Self { shapes: shapes.chain(self.shapes.iter().cloned()).collect(), ..self.clone() }
+    }
+
+    /// What the outputs of a model that comes as an ONNX file are compared with: the file that was named, or weights of
+    /// the same model that are measured in the same plan.
+    fn reference_of(&self, model: &Chosen, all: &[Chosen]) -> Result<Option<ReferenceChoice>, EngineError> {
+        if model.form() != Form::Onnx {
+            return Ok(None);
+        }
+        if let Some(path) = &self.reference {
+            let graph = match is_onnx(path) {
+                true => Some(describe(path, &model.name, model.entry, self)?.graph),
+                false => None,
+            };
+            return Ok(Some(ReferenceChoice { path: path.clone(), graph }));
+        }
+        let of_same = |other: &&Chosen| other.form() == Form::Zoo && other.name == model.name;
+        let weights = |variant: &str| {
+            all.iter().filter(of_same).find(|other| other.variant == variant).and_then(|other| other.weights.clone())
+        };
+        let path = weights(&model.variant).or_else(|| weights(""));
+        Ok(path.map(|path| ReferenceChoice { path, graph: None }))
+    }
+
     /// What changes the work and has no field of its own in a configuration.
-    fn parameters(&self, model: &ModelEntry, notes: &mut Vec<String>) -> BTreeMap<String, serde_json::Value> {
+    fn parameters(&self, model: Option<&ModelEntry>, notes: &mut Vec<String>) -> BTreeMap<String, serde_json::Value> {
         let mut parameters = BTreeMap::new();
         if self.mode == Mode::Training {
             parameters.insert("optimizer".to_owned(), self.optimizer.to_string().into());
         }
-        if let Some(data) = &self.data {
+        if let Some(path) = &self.input {
+            // What a network does may depend on what it reads.
+            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+            let digest = dataset::file_digest(path).map(|digest| format!("{name}@{}", &digest[..12]));
+            parameters.insert("input".to_owned(), digest.unwrap_or_else(|_| name.into_owned()).into());
+        }
+        if let (Some(data), Some(model)) = (&self.data, model) {
             // Two accuracies can be compared on the same pictures alone, and pictures are other input than noise.
             let (name, of_the_set) = introduce(model, &data.path);
             parameters.insert("data".to_owned(), name.into());
@@ -288,6 +364,41 @@ impl PlanRequest {
             parameters.insert("batches_in_flight".to_owned(), self.sampling.batches_in_flight.into());
         }
         parameters
+    }
+}
+
+/// What all runs of a model share.
+struct Common {
+    inputs: Vec<InputSpec>,
+    parameters: BTreeMap<String, serde_json::Value>,
+    reference: Option<ReferenceChoice>,
+}
+
+/// The inputs of a model; those of the zoo's networks are as long and wide as the tensors that they are going to read.
+fn with_given_shapes(model: &Chosen, given: &[HostTensor]) -> Vec<InputSpec> {
+    let mut inputs = model.inputs();
+    if model.form() == Form::Zoo {
+        let single = inputs.len() == 1;
+        for spec in &mut inputs {
+            let tensor = given.iter().find(|tensor| tensor.name == spec.name || (single && tensor.name.is_empty()));
+            if let Some([_, sample @ ..]) = tensor.map(|tensor| tensor.shape.as_slice())
+                && sample.len() == spec.shape.len()
+            {
+                spec.shape = sample.to_vec();
+            }
+        }
+    }
+    inputs
+}
+
+/// Whether the file of a run takes its batch.
+fn fits(planned: &PlannedRun) -> Result<(), EngineError> {
+    let asked = planned.configuration.batch_size;
+    match planned.graph.as_ref().and_then(|graph| graph.fixed_batch) {
+        Some(fixed) if fixed != asked as usize => {
+            Err(EngineError::FixedBatch { model: planned.configuration.model.clone(), fixed, asked })
+        }
+        _ => Ok(()),
     }
 }
 

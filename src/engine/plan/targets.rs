@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{HardwareChoice, LeftOut, Plan, PlanRequest};
 use crate::domain::{PlannedRun, Platform};
+use crate::engine::protocol::Words;
 use crate::engine::registry::engines;
-use crate::engine::{Engine, EngineError, ProbedDevice, Runner};
+use crate::engine::{Engine, EngineError, Form, ProbedDevice, Runner};
 
 /// Something that a network runs on.
 pub(super) struct Target {
@@ -36,7 +37,7 @@ impl Target {
 /// Devices by engine, each asked for once.
 pub(super) struct Probes<'r> {
     runner: &'r Runner,
-    known: BTreeMap<&'static str, Result<Vec<ProbedDevice>, String>>,
+    known: BTreeMap<&'static str, Result<Vec<ProbedDevice>, Words>>,
 }
 
 impl<'r> Probes<'r> {
@@ -51,9 +52,9 @@ impl<'r> Probes<'r> {
         }
         self.known
             .entry(engine.name())
-            .or_insert_with(|| self.runner.probe(engine.name()).map_err(|error| error.to_string()))
+            .or_insert_with(|| self.runner.probe(engine.name()).map_err(|error| Words::of(&error)))
             .clone()
-            .map_err(|message| EngineError::Device { message })
+            .map_err(|Words { message, hint }| EngineError::NotHere { message, hint })
     }
 
     /// The device that a request means, with its index.
@@ -90,30 +91,33 @@ impl<'r> Probes<'r> {
     }
 }
 
+/// What networks of a form run on. Where engines were chosen, those of them that take the form.
 pub(super) fn resolve_targets(
     request: &PlanRequest,
+    form: Form,
     chosen: &[&'static dyn Engine],
     probes: &mut Probes<'_>,
     plan: &mut Plan,
 ) -> Vec<Target> {
+    let wanted = Wanted { request, form, chosen };
     let mut targets: Vec<Target> = Vec::new();
     for choice in &request.hardware {
         let found = match choice {
             HardwareChoice::Platform(platform) => {
-                let (found, reasons) = on_platform(*platform, request, chosen, probes, true);
+                let (found, reasons) = on_platform(*platform, &wanted, probes, true);
                 plan.left_out.extend(reasons);
                 found
             }
             HardwareChoice::All => {
                 let mut all = Vec::new();
                 for platform in Platform::AUTO_ORDER {
-                    let (found, reasons) = on_platform(platform, request, chosen, probes, request.include_software);
+                    let (found, reasons) = on_platform(platform, &wanted, probes, request.include_software);
                     all.extend(found);
                     plan.left_out.extend(reasons);
                 }
                 all
             }
-            HardwareChoice::Auto => auto(request, chosen, probes, plan),
+            HardwareChoice::Auto => auto(&wanted, probes, plan),
         };
         for target in found {
             let known = |other: &Target| {
@@ -129,21 +133,28 @@ pub(super) fn resolve_targets(
     targets
 }
 
-fn auto(
-    request: &PlanRequest,
-    chosen: &[&'static dyn Engine],
-    probes: &mut Probes<'_>,
-    plan: &mut Plan,
-) -> Vec<Target> {
+/// What the targets are for.
+struct Wanted<'w> {
+    request: &'w PlanRequest,
+    form: Form,
+    /// The engines that were named, and take the form.
+    chosen: &'w [&'static dyn Engine],
+}
+
+fn auto(wanted: &Wanted<'_>, probes: &mut Probes<'_>, plan: &mut Plan) -> Vec<Target> {
+    let Wanted { request, chosen, .. } = *wanted;
     let mut reasons = Vec::new();
     for platform in Platform::AUTO_ORDER {
-        let (found, why_not) = on_platform(platform, request, chosen, probes, request.include_software);
+        let (found, why_not) = on_platform(platform, wanted, probes, request.include_software);
         if let Some(target) = found.first() {
-            plan.notes.push(format!(
+            let note = format!(
                 "`auto` took `{platform}` ({}, {})",
                 target.probed.device.name,
                 found.iter().map(|target| target.engine.name()).collect::<Vec<_>>().join(", ")
-            ));
+            );
+            if !plan.notes.contains(&note) {
+                plan.notes.push(note);
+            }
             plan.left_out.extend(why_not.into_iter().filter(|_| !chosen.is_empty() && platform == Platform::Cpu));
             return found;
         }
@@ -156,15 +167,18 @@ fn auto(
 /// What serves a platform: the chosen engines, or the first one that works.
 fn on_platform(
     platform: Platform,
-    request: &PlanRequest,
-    chosen: &[&'static dyn Engine],
+    wanted: &Wanted<'_>,
     probes: &mut Probes<'_>,
     software: bool,
 ) -> (Vec<Target>, Vec<LeftOut>) {
+    let Wanted { request, form, chosen } = *wanted;
     let left_out = |what: String, reason| LeftOut { what, reason };
     let mut reasons = Vec::new();
     if chosen.is_empty() {
-        let serving = engines().into_iter().filter(|engine| !engine.hidden() && engine.platforms().contains(&platform));
+        let serves = |engine: &&'static dyn Engine| {
+            !engine.hidden() && engine.takes(form) && engine.platforms().contains(&platform)
+        };
+        let serving = engines().into_iter().filter(serves);
         for engine in serving {
             match probes.choose(platform, engine, request.device_index, software) {
                 Ok(target) => return (vec![target], Vec::new()),

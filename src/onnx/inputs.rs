@@ -1,0 +1,291 @@
+//! What a file reads, once every extent but that of the batch is known.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::error::GraphError;
+use super::file::{Dimension, GraphMessage, ValueInfo, element_name, element_type};
+use crate::domain::{ElementType, Extent, GraphInput, InputKind, InputSpec};
+
+/// A shape that somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShapeChoice {
+    /// The input; the only one of a file without.
+    pub input: Option<String>,
+    /// All of its extents, that of the batch included.
+    pub extents: Vec<usize>,
+}
+
+impl ShapeChoice {
+    fn means(&self, name: &str, inputs: usize) -> bool {
+        match &self.input {
+            Some(wanted) => wanted == name,
+            None => inputs == 1,
+        }
+    }
+}
+
+/// A file's inputs beside what is made for them.
+#[derive(Debug)]
+pub(super) struct Inputs {
+    pub of_file: Vec<GraphInput>,
+    /// In the same order; a model of the zoo has its own names here.
+    pub made: Vec<InputSpec>,
+    pub fixed_batch: Option<usize>,
+}
+
+/// The inputs of a graph. Its tensors may be listed among them in files of old versions.
+pub(super) fn given(graph: &GraphMessage) -> Vec<&ValueInfo> {
+    graph.inputs.iter().filter(|input| graph.tensors.iter().all(|tensor| tensor.name != input.name)).collect()
+}
+
+/// Closes all shapes. Extents that the file leaves open come from `shapes`, then from `like`, the inputs of the zoo's
+/// model `model` that the file is said to be. `tables` has the rows of the embedding that an integer input looks up.
+///
+/// The batch is the first open extent that stands first in an input, or whose name says so.
+pub(super) fn resolve(
+    path: &Path,
+    graph: &GraphMessage,
+    shapes: &[ShapeChoice],
+    like: Option<(&str, &[InputSpec])>,
+    tables: &HashMap<String, usize>,
+) -> Result<Inputs, GraphError> {
+    let given = given(graph);
+    let matches = match like {
+        Some((model, specs)) => matching(path, model, &given, specs)?,
+        None => vec![None; given.len()],
+    };
+    let batch = batch_name(&given);
+    let mut names: HashMap<String, usize> = HashMap::new();
+    let mut open = Vec::new();
+    for (info, like) in given.iter().zip(&matches) {
+        let shape = shapes.iter().rev().find(|shape| shape.means(&info.name, given.len()));
+        let dimensions = dimensions(info, shape);
+        check(path, info, &dimensions, shape)?;
+        let at_batch = places_of_batch(&dimensions, batch);
+        for (at, dimension) in dimensions.iter().enumerate() {
+            let (Dimension::Named(name), false) = (dimension, at_batch[at]) else { continue };
+            let asked = shape.map(|shape| shape.extents[at]);
+            if let Some(extent) = asked.or_else(|| extent_of(*like, &at_batch, at)) {
+                names.entry(name.clone()).or_insert(extent);
+            }
+        }
+        open.push((info, dimensions, at_batch, shape, like));
+    }
+    let mut of_file = Vec::new();
+    let mut made = Vec::new();
+    for (info, dimensions, at_batch, shape, like) in open {
+        let element = element_type(info.element).ok_or_else(|| GraphError::InputType {
+            path: path.to_owned(),
+            input: info.name.clone(),
+            kind: element_name(info.element),
+        })?;
+        let extents: Option<Vec<Extent>> = dimensions
+            .iter()
+            .enumerate()
+            .map(|(at, dimension)| match dimension {
+                _ if at_batch[at] => Some(Extent::Batch),
+                Dimension::Fixed(extent) => usize::try_from(*extent).ok().map(Extent::Fixed),
+                Dimension::Named(name) if names.contains_key(name) => names.get(name).copied().map(Extent::Fixed),
+                _ => {
+                    shape.map(|shape| shape.extents[at]).or_else(|| extent_of(*like, &at_batch, at)).map(Extent::Fixed)
+                }
+            })
+            .collect();
+        let Some(extents) = extents.filter(|extents| info.dimensions.is_some() || !extents.is_empty()) else {
+            return Err(GraphError::OpenShape {
+                path: path.to_owned(),
+                input: info.name.clone(),
+                shape: shape_text(info),
+                example: example(info, &dimensions, &at_batch),
+            });
+        };
+        let input = GraphInput { name: info.name.clone(), element, extents };
+        made.push(InputSpec {
+            name: like.map_or(&input.name, |spec| &spec.name).clone(),
+            kind: kind(&input, *like, matches.iter().any(Option::is_some), tables),
+            shape: input.sample_shape(),
+        });
+        of_file.push(input);
+    }
+    let fixed_batch = fixed_batch(&mut of_file, graph);
+    for (input, spec) in of_file.iter().zip(&mut made) {
+        spec.shape = input.sample_shape();
+    }
+    Ok(Inputs { of_file, made, fixed_batch })
+}
+
+/// The zoo's input that each of the file's stands for: by name, else the next one of the same kind and rank.
+fn matching<'s>(
+    path: &Path,
+    model: &str,
+    given: &[&ValueInfo],
+    specs: &'s [InputSpec],
+) -> Result<Vec<Option<&'s InputSpec>>, GraphError> {
+    let mut matches: Vec<Option<&InputSpec>> =
+        given.iter().map(|info| specs.iter().find(|spec| spec.name == info.name)).collect();
+    for spec in specs {
+        if matches.iter().flatten().any(|taken| taken.name == spec.name) {
+            continue;
+        }
+        let fits = |info: &ValueInfo| {
+            let float = element_type(info.element).is_some_and(ElementType::is_float);
+            let rank = info.dimensions.as_ref().is_none_or(|dimensions| dimensions.len() == spec.shape.len() + 1);
+            rank && float == (spec.kind == InputKind::Float)
+        };
+        let place = given.iter().zip(&matches).position(|(info, taken)| taken.is_none() && fits(info));
+        let Some(place) = place else {
+            return Err(GraphError::OtherInputs {
+                path: path.to_owned(),
+                model: model.to_owned(),
+                difference: format!("it has no input like {spec}"),
+            });
+        };
+        matches[place] = Some(spec);
+    }
+    Ok(matches)
+}
+
+/// The name of the extent that is the batch's.
+fn batch_name<'g>(given: &[&'g ValueInfo]) -> Option<&'g str> {
+    let named = |dimension: &'g Dimension| match dimension {
+        Dimension::Named(name) => Some(name.as_str()),
+        _ => None,
+    };
+    let says_so = |name: &&str| name.to_lowercase().contains("batch") || *name == "N";
+    let all = || given.iter().flat_map(|info| info.dimensions.as_deref().unwrap_or_default());
+    let first = || given.iter().filter_map(|info| info.dimensions.as_deref()?.first());
+    all().filter_map(named).find(says_so).or_else(|| first().find_map(named))
+}
+
+/// Which extents of one input are the batch's.
+fn places_of_batch(dimensions: &[Dimension], batch: Option<&str>) -> Vec<bool> {
+    let named = |dimension: &Dimension| matches!(dimension, Dimension::Named(name) if Some(name.as_str()) == batch);
+    let mut places: Vec<bool> = dimensions.iter().map(named).collect();
+    if !places.contains(&true)
+        && let (Some(first), Some(Dimension::Named(_) | Dimension::Unknown)) = (places.first_mut(), dimensions.first())
+    {
+        *first = true;
+    }
+    places
+}
+
+/// The extents of an input as the file has them; as many unknown ones as were asked for where it says nothing.
+fn dimensions(info: &ValueInfo, shape: Option<&ShapeChoice>) -> Vec<Dimension> {
+    match (&info.dimensions, shape) {
+        (Some(dimensions), _) => dimensions.clone(),
+        (None, Some(shape)) => vec![Dimension::Unknown; shape.extents.len()],
+        (None, None) => Vec::new(),
+    }
+}
+
+/// The extent of the zoo's input that stands at this place of the file's.
+fn extent_of(like: Option<&InputSpec>, at_batch: &[bool], at: usize) -> Option<usize> {
+    let before = at_batch[..at].iter().filter(|batch| !**batch).count();
+    like.filter(|spec| spec.shape.len() + 1 == at_batch.len() && at_batch.contains(&true))
+        .and_then(|spec| spec.shape.get(before).copied())
+}
+
+fn check(
+    path: &Path,
+    info: &ValueInfo,
+    dimensions: &[Dimension],
+    shape: Option<&ShapeChoice>,
+) -> Result<(), GraphError> {
+    let Some(shape) = shape else { return Ok(()) };
+    let fits = |(dimension, &asked): (&Dimension, &usize)| match dimension {
+        Dimension::Fixed(extent) => usize::try_from(*extent) == Ok(asked),
+        _ => asked > 0,
+    };
+    if shape.extents.len() == dimensions.len() && dimensions.iter().zip(&shape.extents).all(fits) {
+        return Ok(());
+    }
+    Err(GraphError::WrongShape {
+        path: path.to_owned(),
+        input: info.name.clone(),
+        asked: crate::domain::model::shape_text(&shape.extents),
+        shape: shape_text(info),
+    })
+}
+
+/// A shape as the file has it: `batch x 3 x height x width`.
+fn shape_text(info: &ValueInfo) -> String {
+    let Some(dimensions) = &info.dimensions else { return "of unknown rank".to_owned() };
+    let text = |dimension: &Dimension| match dimension {
+        Dimension::Fixed(extent) => extent.to_string(),
+        Dimension::Named(name) => name.clone(),
+        Dimension::Unknown => "?".to_owned(),
+    };
+    let texts: Vec<String> = dimensions.iter().map(text).collect();
+    if texts.is_empty() { "a single number".to_owned() } else { texts.join(" x ") }
+}
+
+/// The option that would close a shape.
+fn example(info: &ValueInfo, dimensions: &[Dimension], at_batch: &[bool]) -> String {
+    let extent = |(at, dimension): (usize, &Dimension)| match dimension {
+        Dimension::Fixed(extent) => extent.to_string(),
+        _ if at_batch[at] => "1".to_owned(),
+        // What people read as an example; images and texts are usually this long.
+        _ if dimensions.len() == 4 => "224".to_owned(),
+        _ => "128".to_owned(),
+    };
+    let extents: Vec<String> = dimensions.iter().enumerate().map(extent).collect();
+    let extents = if extents.is_empty() { "1,3,224,224".to_owned() } else { extents.join(",") };
+    format!("--shape {}={extents}", info.name)
+}
+
+/// How an input is made.
+fn kind(
+    input: &GraphInput,
+    like: Option<&InputSpec>,
+    is_of_the_zoo: bool,
+    tables: &HashMap<String, usize>,
+) -> InputKind {
+    if let Some(spec) = like {
+        return spec.kind;
+    }
+    match input.element {
+        element if element.is_float() => InputKind::Float,
+        ElementType::Bool => InputKind::Constant(1),
+        // A mask that hides nothing.
+        _ if input.name.to_lowercase().contains("mask") => InputKind::Constant(1),
+        // What the zoo's network takes for granted: the first kind of segment.
+        _ if is_of_the_zoo => InputKind::Constant(0),
+        element => InputKind::Tokens {
+            vocabulary: match (tables.get(&input.name), element) {
+                (Some(&rows), _) => rows.max(1),
+                (None, ElementType::U8) => 256,
+                (None, ElementType::I8) => 128,
+                (None, _) => 2,
+            },
+        },
+    }
+}
+
+/// The batch of a file that does not leave it open: the first extent, where all inputs and outputs share it; 1 elsewhere.
+fn fixed_batch(inputs: &mut [GraphInput], graph: &GraphMessage) -> Option<usize> {
+    if inputs.iter().any(|input| input.extents.contains(&Extent::Batch)) {
+        return None;
+    }
+    let firsts: Vec<Option<usize>> = inputs
+        .iter()
+        .map(|input| match input.extents.first() {
+            Some(Extent::Fixed(extent)) => Some(*extent),
+            _ => None,
+        })
+        .collect();
+    let shared = firsts.first().copied().flatten().filter(|first| firsts.iter().all(|other| *other == Some(*first)));
+    let of_output = |output: &ValueInfo| match output.dimensions.as_deref().and_then(<[Dimension]>::first) {
+        Some(Dimension::Fixed(extent)) => usize::try_from(*extent).ok(),
+        _ => None,
+    };
+    match shared {
+        Some(batch) if graph.outputs.iter().all(|output| of_output(output) == Some(batch)) => {
+            for input in inputs {
+                input.extents[0] = Extent::Batch;
+            }
+            Some(batch)
+        }
+        _ => Some(1),
+    }
+}
