@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    Context, ExitStatus, GlobalArgs, accept, analyze, backup, baseline, check, completions, delete, export, hardware,
-    hint_of, import, infer, init_db, man, merge, models, optimize, predict, query, recommend, regress, run, status,
+    Context, ExitStatus, GlobalArgs, accept, analyze, backup, baseline, check, completions, delete, exec, export,
+    hardware, hint_of, import, infer, init_db, man, merge, models, optimize, predict, query, recommend, regress, run,
+    status,
 };
 use crate::domain::text::one_line;
 
@@ -33,6 +34,8 @@ enum Command {
     Hardware(hardware::Args),
     /// Measure and record
     Run(Box<run::Args>),
+    /// Measure any command line as a whole process
+    Exec(Box<exec::Args>),
     /// Run one forward pass on tensors from a file
     Infer(infer::Args),
     /// Make smaller or faster versions of a model to compare: pruned, int8, trained, distilled
@@ -79,6 +82,7 @@ impl Cli {
             Command::Models(args) => models::execute(&args, &context),
             Command::Hardware(args) => hardware::execute(&args, &context),
             Command::Run(args) => run::execute(&args, &context),
+            Command::Exec(args) => exec::execute(&args, &context),
             Command::Infer(args) => infer::execute(&args, &context),
             Command::Optimize(args) => optimize::execute(&args, &context),
             Command::Analyze(args) => analyze::execute(&args, &context),

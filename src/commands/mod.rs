@@ -8,6 +8,7 @@ pub mod baseline;
 pub mod check;
 pub mod completions;
 pub mod delete;
+pub mod exec;
 pub mod export;
 pub mod hardware;
 pub mod import;

@@ -125,7 +125,7 @@ pub enum EngineError {
     Data(#[from] DatasetError),
     /// A program of others did something wrong, or cannot do this.
     #[error(transparent)]
-    External(#[from] ExternalError),
+    External(Arc<ExternalError>),
     /// A command that is measured went wrong.
     #[error(transparent)]
     Execution(#[from] ExecutionError),
@@ -317,6 +317,12 @@ impl EngineError {
             Self::Device { message } if is_out_of_memory(message) => RunStatus::OutOfMemory,
             _ => RunStatus::Failed,
         }
+    }
+}
+
+impl From<ExternalError> for EngineError {
+    fn from(error: ExternalError) -> Self {
+        Self::External(Arc::new(error))
     }
 }
 

@@ -32,7 +32,8 @@ pub fn record(plan: &PlannedRun, environment: &Environment, measurement: Measure
         environment,
         artifact: None,
         weight_seed: match &plan.weights {
-            WeightChoice::Seeded(seed) => Some(*seed),
+            // A command has no weights that benchdb knows of.
+            WeightChoice::Seeded(seed) => Some(*seed).filter(|_| plan.command.is_none()),
             WeightChoice::File(_) => None,
         },
         repetition: plan.repetition,
@@ -53,7 +54,11 @@ fn model(plan: &PlannedRun) -> ModelRecord {
         family: None,
         category: None,
         task: None,
-        source: if plan.graph.is_some() { ModelSource::Onnx } else { ModelSource::Zoo },
+        source: match (&plan.graph, plan.external.is_some() || plan.command.is_some()) {
+            (Some(_), _) => ModelSource::Onnx,
+            (None, true) => ModelSource::External,
+            (None, false) => ModelSource::Zoo,
+        },
         parameter_count: None,
         multiply_adds: None,
         activation_count: None,

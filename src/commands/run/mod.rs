@@ -1,5 +1,6 @@
 //! `benchdb run`: plan, measure each run in a worker process, store each as soon as it is measured, sum up.
 
+mod external;
 mod references;
 mod search;
 mod session;
@@ -18,8 +19,8 @@ use crate::engine::{EngineError, Runner};
 use crate::measure::DEFAULT_TELEMETRY_INTERVAL;
 use crate::onnx::ShapeChoice;
 use crate::store::{Access, now_text};
-use session::Session;
-pub(super) use session::stop_on_signals;
+use external::ExternalArgs;
+pub(super) use session::{RunTable, Session, stop_on_signals};
 pub(super) use tables::result_table;
 use tables::{describe, plan_tables};
 
@@ -30,12 +31,15 @@ const BATCHES_IN_FLIGHT: u32 = 4;
 const MIN_TIME: Duration = Duration::from_secs(1);
 
 /// What a campaign's plan fixes; `--resume` goes on with the plan as it is.
-const PLAN_OPTIONS: [&str; 33] = [
+const PLAN_OPTIONS: [&str; 36] = [
     "models",
     "category",
     "all",
     "hardware",
     "engines",
+    "externals",
+    "external_options",
+    "external_timeouts",
     "batch_sizes",
     "precisions",
     "mode",
@@ -77,10 +81,13 @@ const PLAN_OPTIONS: [&str; 33] = [
   benchdb run --model net.onnx --engine onnxruntime,tract --shape input=1,3,224,224
   benchdb run --model resnet50 --weights resnet50.safetensors --model resnet50=resnet50.onnx \\
       --engine burn-flex,tract,onnxruntime
+  benchdb run --model resnet50 --engine burn-flex --external 'python3 adapters/pytorch.py'
   benchdb run --resume last")]
 pub struct Args {
     #[command(flatten)]
     what: WhatArgs,
+    #[command(flatten)]
+    external: ExternalArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
     /// Weight file of the model: safetensors, .pt or .pth (seeded random weights without); or the .onnx that it comes in
@@ -251,7 +258,7 @@ fn shape(text: &str) -> Result<ShapeChoice, String> {
     Ok(ShapeChoice { input, extents })
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     const MOST: Duration = Duration::from_secs(365 * 24 * 3600);
     let parsed = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string()),
@@ -263,7 +270,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     if parsed > MOST { Err("it is more than a year".to_owned()) } else { Ok(parsed) }
 }
 
-fn telemetry_interval(text: &str) -> Result<Duration, String> {
+pub(super) fn telemetry_interval(text: &str) -> Result<Duration, String> {
     const SHORTEST: Duration = Duration::from_millis(10);
     match duration(text)? {
         interval if interval.is_zero() || interval >= SHORTEST => Ok(interval),
@@ -371,7 +378,7 @@ fn report_left_out<'e>(context: &Context, left_out: impl Iterator<Item = (String
     }
 }
 
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     std::env::args_os()
         .map(|word| {
             let word = word.to_string_lossy().into_owned();
@@ -460,6 +467,7 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         models,
         hardware: what.hardware.clone(),
         engines: what.engines.clone(),
+        externals: args.external.programs()?,
         batch_sizes,
         precisions: without_repeats(&what.precisions),
         mode,

@@ -36,7 +36,7 @@ use crate::zoo::weight_format;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// A campaign that is being measured.
-pub(super) struct Session<'s> {
+pub(in crate::commands) struct Session<'s> {
     context: &'s Context,
     store: &'s mut Store,
     runner: Runner,
@@ -49,10 +49,20 @@ pub(super) struct Session<'s> {
     stop: Arc<AtomicBool>,
     compares: bool,
     output_ci: Option<PathBuf>,
+    table: RunTable,
+}
+
+/// A table of runs, with all that belongs to them where it says so.
+#[derive(Clone, Copy)]
+pub(in crate::commands) struct RunTable {
+    /// Makes it; for people or exact.
+    pub make: fn(&[(i64, RunRecord)], bool) -> Table,
+    /// What it needs of each run.
+    pub detail: Detail,
 }
 
 impl<'s> Session<'s> {
-    pub(super) fn new(
+    pub(in crate::commands) fn new(
         context: &'s Context,
         store: &'s mut Store,
         runner: Runner,
@@ -71,6 +81,7 @@ impl<'s> Session<'s> {
             stop: stop_on_signals()?,
             compares: false,
             output_ci: None,
+            table: RunTable { make: result_table, detail: Detail::Row },
         })
     }
 
@@ -81,8 +92,14 @@ impl<'s> Session<'s> {
         self
     }
 
+    /// Shows the runs in another table.
+    pub(in crate::commands) fn shown_as(mut self, table: RunTable) -> Self {
+        self.table = table;
+        self
+    }
+
     /// Stores the plan, and what an engine cannot really do as outcomes, in one transaction.
-    pub(super) fn insert_plan(&mut self, plan: &Plan) -> anyhow::Result<()> {
+    pub(in crate::commands) fn insert_plan(&mut self, plan: &Plan) -> anyhow::Result<()> {
         let unsupported = self.unsupported(plan);
         Ok(self.store.insert_campaign(&self.campaign, &plan.runs, &unsupported)?)
     }
@@ -100,7 +117,7 @@ impl<'s> Session<'s> {
     }
 
     /// Measures what is open, then prints the whole campaign.
-    pub(super) fn go_on(mut self, output: &OutputArgs) -> anyhow::Result<ExitStatus> {
+    pub(in crate::commands) fn go_on(mut self, output: &OutputArgs) -> anyhow::Result<ExitStatus> {
         self.measure_open()?;
         self.sum_up(Vec::new(), output)
     }
@@ -282,7 +299,7 @@ impl<'s> Session<'s> {
     pub(super) fn sum_up(self, found: Vec<Table>, output: &OutputArgs) -> anyhow::Result<ExitStatus> {
         let runs = self.store.list_runs(
             &Selection { campaign: Some(self.campaign.uuid.clone()), ..Selection::default() },
-            Detail::Row,
+            self.table.detail,
         )?;
         let people = output.is_for_people();
         let compared = if self.compares {
@@ -297,7 +314,7 @@ impl<'s> Session<'s> {
         let mut tables = found.clone();
         tables.extend(self.variants(&runs, people)?);
         let alone = tables.is_empty() && compared.is_empty();
-        tables.push(named(result_table(&runs, people), alone));
+        tables.push(named((self.table.make)(&runs, people), alone));
         tables.extend(compared);
         if output.format() == Format::Csv {
             // A CSV is one table: the answer that was asked for.
@@ -308,7 +325,7 @@ impl<'s> Session<'s> {
             let json = OutputArgs { format: Some(Format::Json), output: Some(path.clone()) };
             let mut tables = found;
             let alone = tables.is_empty();
-            let table = result_table(&runs, false);
+            let table = (self.table.make)(&runs, false);
             tables.push(if alone { table } else { Table { title: "Runs".to_owned(), ..table } });
             self.context.print("runs", &tables, &json)?;
         }

@@ -9,6 +9,9 @@ use crate::report::significant;
 pub(super) fn describe(plan: &PlannedRun) -> String {
     let configuration = &plan.configuration;
     let repetition = if plan.repetition > 1 { format!(", repetition {}", plan.repetition) } else { String::new() };
+    if plan.command.is_some() {
+        return format!("{}{repetition}", configuration.model);
+    }
     let variant = match configuration.variant.as_str() {
         "" => String::new(),
         variant => format!(" ({variant})"),

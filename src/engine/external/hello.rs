@@ -1,11 +1,14 @@
 //! What a program says of itself, checked, and what follows from it for a plan.
 
+use std::path::Path;
+
 use super::error::ExternalError;
 use super::messages::{Hello, HelloDevice, Models, PROTOCOL};
 use crate::domain::metric::find_metric;
 use crate::domain::{Device, DeviceKind, PlannedRun, Platform, Precision, WeightChoice};
 use crate::engine::{ProbedDevice, find_engine};
 use crate::hardware::{host_cpu, nvml};
+use crate::onnx::is_onnx;
 use crate::zoo::weight_format;
 
 /// Metrics that benchdb makes itself.
@@ -48,6 +51,11 @@ pub(super) fn check(hello: &Hello, program: &str) -> Result<(), ExternalError> {
         }
     }
     Ok(())
+}
+
+/// The format of a file with weights, by its ending.
+pub(super) fn file_format(path: &Path) -> &'static str {
+    if is_onnx(path) { "onnx" } else { weight_format(path).unwrap_or("unknown") }
 }
 
 fn is_name(text: &str) -> bool {
@@ -103,7 +111,7 @@ impl Hello {
         }
         let weights = match &plan.weights {
             WeightChoice::Seeded(_) => "rule",
-            WeightChoice::File(path) => weight_format(path).unwrap_or("unknown"),
+            WeightChoice::File(path) => file_format(path),
         };
         if !self.weights.iter().any(|known| known == weights) {
             let reason = format!("it takes weights as {}", self.weights.join(", "));

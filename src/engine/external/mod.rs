@@ -14,7 +14,7 @@ use self::messages::{Answer, Hello, Input, Prepare, Request, Weights};
 use self::talk::Talk;
 use self::workload::ExternalWorkload;
 use super::process::Guard;
-use super::{Engine, EngineError, Loaded, ProbedDevice, RunClock, Versions, evaluation};
+use super::{Engine, EngineError, Form, Loaded, ProbedDevice, RunClock, Versions, inputs};
 use crate::domain::{ExternalProgram, HostData, HostTensor, Mode, PlannedRun, Platform, Precision, WeightChoice};
 use crate::exchange::tensors::{TensorFileError, read_tensors, write_tensors};
 use crate::zoo;
@@ -97,7 +97,7 @@ impl ExternalEngine {
         let batch_size = configuration.batch_size as usize;
         let inputs = match batch {
             Some(batch) => batch.to_vec(),
-            None => evaluation::inputs(plan, batch_size)?,
+            None => inputs::inputs(plan, batch_size)?,
         };
         let training = configuration.mode == Mode::Training;
         let targets = match entry {
@@ -125,9 +125,7 @@ impl ExternalEngine {
             seed: plan.seed,
             weights: match &plan.weights {
                 WeightChoice::Seeded(seed) => Weights::Rule(*seed),
-                WeightChoice::File(path) => {
-                    Weights::File { path, format: zoo::weight_format(path).unwrap_or("unknown") }
-                }
+                WeightChoice::File(path) => Weights::File { path, format: hello::file_format(path) },
             },
             inputs: inputs
                 .iter()
@@ -217,6 +215,12 @@ impl Engine for ExternalEngine {
 
     fn external(&self) -> Option<&ExternalEngine> {
         Some(self)
+    }
+
+    /// Networks by the zoo's names, and files where it reads them.
+    fn takes(&self, form: Form) -> bool {
+        let reads_onnx = || self.hello.as_ref().is_some_and(|hello| hello.weights.iter().any(|known| known == "onnx"));
+        form == Form::Zoo || reads_onnx()
     }
 
     fn supports(&self, mode: Mode, precision: Precision) -> Result<(), EngineError> {

@@ -9,6 +9,7 @@ use super::{LeftOut, Plan, PlanRequest};
 use crate::engine::{Engine, EngineError, Form};
 
 /// The targets of each form.
+#[derive(Default)]
 pub(super) struct Pairing {
     zoo: Vec<Target>,
     onnx: Vec<Target>,

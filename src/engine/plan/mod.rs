@@ -2,6 +2,7 @@
 
 mod forms;
 mod models;
+mod programs;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -10,12 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::evaluation::introduce;
-use super::{EngineError, Form, Runner, find_engine};
+use super::{Engine, EngineError, ExternalEngine, Form, Runner, find_engine};
 use crate::dataset;
 use crate::domain::model::shape_text;
 use crate::domain::{
-    Configuration, DataChoice, HostTensor, InputSpec, Mode, PlannedRun, Platform, Precision, ReferenceChoice, Sampling,
-    Task, TrainingOptimizer, WeightChoice,
+    Configuration, DataChoice, ExternalProgram, HostTensor, InputSpec, Mode, PlannedRun, Platform, Precision,
+    ReferenceChoice, Sampling, Task, TrainingOptimizer, WeightChoice,
 };
 use crate::hardware::logical_cpus;
 use crate::measure::DEFAULT_TELEMETRY_INTERVAL;
@@ -24,6 +25,7 @@ use crate::zoo::ModelEntry;
 use forms::Pairing;
 use models::{Chosen, describe, resolve_models};
 pub use models::{ModelChoice, NamedModel, find_model};
+use programs::Programs;
 use targets::{Probes, Target};
 
 /// Which hardware is meant.
@@ -44,8 +46,10 @@ pub struct PlanRequest {
     pub models: ModelChoice,
     /// The hardware.
     pub hardware: Vec<HardwareChoice>,
-    /// The engines, by forgiving names; empty for the default engine of each platform.
+    /// The engines, by forgiving names; empty for the default engine of each platform, or for the programs of others alone.
     pub engines: Vec<String>,
+    /// Programs of others that are engines, too.
+    pub externals: Vec<ExternalProgram>,
     /// Batch sizes.
     pub batch_sizes: Vec<u32>,
     /// Precisions; where there is none, fp32 for networks of the zoo and the arithmetic of an ONNX file for it.
@@ -90,6 +94,7 @@ impl Default for PlanRequest {
             models: ModelChoice::Named(Vec::new()),
             hardware: vec![HardwareChoice::Auto],
             engines: Vec::new(),
+            externals: Vec::new(),
             batch_sizes: vec![1],
             precisions: Vec::new(),
             mode: Mode::Inference,
@@ -142,12 +147,19 @@ pub struct LeftOut {
 pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError> {
     let given = request.input.as_deref().map(dataset::read_inputs).transpose()?.unwrap_or_default();
     let request = &request.with_shapes_of(&given);
-    let models = resolve_models(request)?;
+    let mut chosen = request.engines.iter().map(|name| find_engine(name)).collect::<Result<Vec<_>, _>>()?;
+    let Programs { speaking, silent } = Programs::meet(&request.externals);
+    chosen.extend(speaking.iter().map(|engine| *engine as &dyn Engine));
+    let models = resolve_models(request, &speaking)?;
     let mut plan = Plan::default();
     let models = request.compatible(models, &mut plan);
-    let chosen = request.engines.iter().map(|name| find_engine(name)).collect::<Result<Vec<_>, _>>()?;
     let mut probes = Probes::new(runner);
-    let pairing = Pairing::new(request, &models, &chosen, &mut probes, &mut plan);
+    // Whoever names programs alone does not mean our own engines where those say nothing.
+    let pairing = if chosen.is_empty() && !silent.is_empty() {
+        Pairing::default()
+    } else {
+        Pairing::new(request, &models, &chosen, &mut probes, &mut plan)
+    };
     let mut once = Vec::new();
     for model in &models {
         let parameters = request.parameters(model.entry, &mut plan.notes);
@@ -157,11 +169,27 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
             parameters,
         };
         let precisions = request.precisions_of(model);
+        // Told once, not for every precision and batch size.
+        let (first_precision, first_batch) = (precisions[0], request.batch_sizes.first().copied().unwrap_or(1));
+        for program in &silent {
+            let reason = EngineError::External(Arc::clone(&program.reason));
+            match program.target(&request.hardware) {
+                Some(target) => {
+                    let planned = request.planned_run(model, &target, first_precision, first_batch, &common);
+                    plan.unsupported.push((planned, reason));
+                }
+                None => plan.left_out.push(LeftOut { what: model.name.clone(), reason }),
+            }
+        }
         for target in pairing.targets(model) {
+            if model.entry.is_none() && model.file.is_none() && target.engine.external().is_none() {
+                let hint = format!("`{}` is a model of the program that `--external` starts", model.name);
+                let reason = EngineError::UnknownModel { name: model.name.clone(), hint };
+                plan.left_out.push(LeftOut { what: format!("{} by {}", model.name, target.engine.name()), reason });
+                continue;
+            }
             if let Some(Err(reason)) = &model.file {
-                // Told once, not for every precision and batch size.
-                let (precision, batch_size) = (precisions[0], request.batch_sizes.first().copied().unwrap_or(1));
-                let planned = request.planned_run(model, target, precision, batch_size, &common);
+                let planned = request.planned_run(model, target, first_precision, first_batch, &common);
                 plan.unsupported.push((planned, EngineError::Graph(Arc::clone(reason))));
                 continue;
             }
@@ -258,6 +286,8 @@ impl PlanRequest {
         common: &Common,
     ) -> PlannedRun {
         let described = model.described();
+        let program = target.engine.external();
+        let parameters = common.parameters.clone().into_iter();
         PlannedRun {
             position: 0,
             repetition: 1,
@@ -272,7 +302,7 @@ impl PlanRequest {
                 batch_size,
                 input_shape: input_shape(&common.inputs),
                 threads: self.threads.unwrap_or_else(logical_cpus),
-                parameters: common.parameters.clone(),
+                parameters: parameters.chain(program.into_iter().flat_map(ExternalEngine::parameters)).collect(),
             },
             device_index: target.device_index,
             inputs: common.inputs.clone(),
@@ -290,6 +320,8 @@ impl PlanRequest {
             described: described.map(|described| described.record.clone()),
             input: self.input.clone(),
             reference: common.reference.clone(),
+            external: program.map(|engine| engine.program().clone()),
+            command: None,
         }
     }
 

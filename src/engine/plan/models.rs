@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::PlanRequest;
 use crate::domain::{Category, InputSpec, names};
-use crate::engine::{EngineError, Form};
+use crate::engine::{EngineError, ExternalEngine, Form};
 use crate::onnx::{Described, GraphError, OnnxFile, is_onnx};
 use crate::zoo::{self, ModelEntry};
 
@@ -93,7 +93,10 @@ impl Chosen {
 /// # Errors
 /// A name that means nothing or more than one thing; a shape for an input that no file has. What is wrong with a file is
 /// told by its runs.
-pub(super) fn resolve_models(request: &PlanRequest) -> Result<Vec<Chosen>, EngineError> {
+pub(super) fn resolve_models(
+    request: &PlanRequest,
+    programs: &[&'static ExternalEngine],
+) -> Result<Vec<Chosen>, EngineError> {
     let models = match &request.models {
         ModelChoice::All => zoo::models().iter().map(Chosen::of_zoo).collect(),
         ModelChoice::Category(category) => {
@@ -110,7 +113,7 @@ pub(super) fn resolve_models(request: &PlanRequest) -> Result<Vec<Chosen>, Engin
         ModelChoice::Named(wanted) => {
             let mut models: Vec<Chosen> = Vec::new();
             for named in wanted {
-                let model = chosen(named, request)?;
+                let model = chosen(named, request, programs)?;
                 let same = |known: &Chosen| {
                     known.name == model.name && known.variant == model.variant && known.weights == model.weights
                 };
@@ -140,14 +143,22 @@ pub(super) fn resolve_models(request: &PlanRequest) -> Result<Vec<Chosen>, Engin
 }
 
 /// The model of a name or a file.
-fn chosen(named: &NamedModel, request: &PlanRequest) -> Result<Chosen, EngineError> {
+fn chosen(
+    named: &NamedModel,
+    request: &PlanRequest,
+    programs: &[&'static ExternalEngine],
+) -> Result<Chosen, EngineError> {
     let NamedModel { variant, name, weights } = named;
     let weights = weights.as_ref().or(request.weights.as_ref()).cloned();
     let file = weights.clone().filter(|path| is_onnx(path));
     let (name, entry) = match &file {
         None => {
-            let entry = find_model(name)?;
-            (entry.name.to_owned(), Some(entry))
+            // A program of others may have models that the zoo does not have.
+            let entry = match find_model(name) {
+                Err(_) if programs.iter().any(|program| program.has_model(name)) => None,
+                found => Some(found?),
+            };
+            (entry.map_or(name.clone(), |entry| entry.name.to_owned()), entry)
         }
         Some(path) => {
             // A stem may look like a name by chance: it has to be the whole of one.

@@ -72,7 +72,10 @@ impl<'r> Probes<'r> {
                 serves: engine.platforms().iter().map(Platform::to_string).collect::<Vec<_>>().join(", "),
             });
         }
-        let devices = self.devices(engine)?;
+        let devices = match engine.known_devices(platform) {
+            Some(devices) => devices,
+            None => self.devices(engine)?,
+        };
         let index = match wanted {
             Some(index) => index as usize,
             None => devices.iter().position(|probed| !probed.device.software).unwrap_or(0),
@@ -120,8 +123,10 @@ pub(super) fn resolve_targets(
             HardwareChoice::Auto => auto(&wanted, probes, plan),
         };
         for target in found {
+            let program = |target: &Target| target.engine.external().map(|engine| engine.program().clone());
             let known = |other: &Target| {
                 other.platform == target.platform
+                    && program(other) == program(&target)
                     && other.engine.name() == target.engine.name()
                     && other.device_index == target.device_index
             };
