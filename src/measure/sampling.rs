@@ -284,6 +284,8 @@ mod tests {
         time: Scripted,
         durations: Box<dyn FnMut(usize) -> Result<Vec<u64>, &'static str>>,
         done: usize,
+        /// Everything is told in batches of so many.
+        batch: usize,
     }
 
     impl Sampled<Scripted> for Work {
@@ -300,6 +302,10 @@ mod tests {
             }
             Ok(())
         }
+
+        fn pending(&self) -> bool {
+            !self.done.is_multiple_of(self.batch)
+        }
     }
 
     fn run(
@@ -307,7 +313,7 @@ mod tests {
         durations: impl FnMut(usize) -> Result<Vec<u64>, &'static str> + 'static,
     ) -> SamplingEnd<&'static str> {
         let time = Scripted::default();
-        let mut work = Work { time: time.clone(), durations: Box::new(durations), done: 0 };
+        let mut work = Work { time: time.clone(), durations: Box::new(durations), done: 0, batch: 1 };
         sample(&mut work, &mut time.clone(), rule, &AtomicBool::new(false), &mut |_| {})
     }
 
@@ -318,6 +324,17 @@ mod tests {
         assert_eq!(end.warmup.len(), 20, "200 ms of 10 ms each");
         assert_eq!(end.iterations.len(), 100, "one second of 10 ms each");
         assert_eq!(end.stop_reason, StopReason::Completed);
+    }
+
+    #[test]
+    fn what_was_done_is_told_before_anything_ends() {
+        let time = Scripted::default();
+        let durations = Box::new(|_| Ok(vec![10 * MS]));
+        let mut work = Work { time: time.clone(), durations, done: 0, batch: 7 };
+        let end = sample(&mut work, &mut time.clone(), &Sampling::default(), &AtomicBool::new(false), &mut |_| {});
+        // 1 and 20 are no multiple of 7, 21 is; 100 samples more are not, 105 are.
+        assert_eq!((end.warmup.len(), end.iterations.len()), (20, 105));
+        assert_eq!(work.done % 7, 0);
     }
 
     #[test]
@@ -379,7 +396,7 @@ mod tests {
     #[test]
     fn a_stop_ends_it_after_the_iteration_under_way() {
         let time = Scripted::default();
-        let mut work = Work { time: time.clone(), durations: Box::new(|_| Ok(vec![300 * MS])), done: 0 };
+        let mut work = Work { time: time.clone(), durations: Box::new(|_| Ok(vec![300 * MS])), done: 0, batch: 1 };
         let end = sample(&mut work, &mut time.clone(), &Sampling::default(), &AtomicBool::new(true), &mut |_| {});
         assert_eq!(end.stop_reason, StopReason::Interrupted);
         assert_eq!(work.done, 1);

@@ -17,7 +17,8 @@ const ALLOWED: [(&str, &[&str]); 15] = [
             "zoo", "measure", "onnx",
         ],
     ),
-    ("engine", &["explain", "zoo", "onnx", "dataset", "measure", "hardware", "stats"]),
+    // Tensors go to programs of others, and come back, as NumPy writes them.
+    ("engine", &["explain", "zoo", "onnx", "dataset", "exchange", "measure", "hardware", "stats"]),
     // NumPy's files are read in one place.
     ("dataset", &["exchange"]),
     ("explain", &["zoo"]),

@@ -14,6 +14,8 @@ mod database;
 mod datasets;
 mod docs;
 mod exchange;
+mod exec;
+mod external;
 mod faults;
 mod generation;
 mod history;
