@@ -27,9 +27,9 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// For a program that is asked a short question, which nobody interrupts.
-    pub fn none() -> Self {
-        Self { stop: Arc::default(), announce: |_| {}, print: |_| {} }
+    /// For a program that is asked a short question by this process itself.
+    pub fn of(stop: &Arc<AtomicBool>) -> Self {
+        Self { stop: Arc::clone(stop), announce: |_| {}, print: |_| {} }
     }
 }
 

@@ -173,7 +173,7 @@ fn what_it_does_wrong_is_one_sentence_and_a_status() {
         ("too_many", "failed", "2 steps were told, 1 were asked for"),
         ("too_few", "failed", "0 steps were told, 1 were asked for"),
         ("undeclared", "failed", "never said that it has a metric `secret`"),
-        ("unasked", "failed", "without being asked"),
+        ("unasked", "failed", "by the way"),
         ("exit bye", "failed", "ended with exit code 3"),
     ];
     for (fault, status, error) in cases {
@@ -437,4 +437,23 @@ fn the_pytorch_adapter_computes_what_burn_computes() {
         assert!(number(&row, "fidelity_cosine") >= 0.9999, "{row}");
         assert_eq!(row["engine"], "pytorch");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_a_program_that_does_not_say_hello() {
+    if !python() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let grandchild = sandbox.path("grandchild");
+    let mut command = sandbox.benchdb();
+    let external = engine(&format!("hang hello '{}'", grandchild.display()));
+    command.args(SHORT).args(["--model", "mine", "--external", &external]);
+    let mut child = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let process_id =
+        wait_for("the program", || std::fs::read_to_string(&grandchild).ok().filter(|text| !text.is_empty()));
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    wait_for("the grandchild's end", || (!lives(&process_id)).then_some(()));
 }

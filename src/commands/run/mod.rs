@@ -8,6 +8,7 @@ mod tables;
 mod variants;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -301,8 +302,15 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             .compared(args.compare, args.output_ci.clone())
             .go_on(&args.output);
     }
-    let request = request(args)?;
+    let mut request = request(args)?;
+    if !request.externals.is_empty() {
+        // Programs of others do not hear Ctrl-C: they are in groups of their own.
+        request.stop = stop_on_signals()?;
+    }
     let plan = plan(&request, &runner)?;
+    if request.stop.load(Ordering::Relaxed) {
+        return Ok(ExitStatus::Interrupted);
+    }
     if args.dry_run {
         context.print("plan", &plan_tables(&plan, args.output.is_for_people()), &args.output)?;
         for note in &plan.notes {

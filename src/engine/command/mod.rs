@@ -286,10 +286,8 @@ impl CommandWorkload {
         let mut child = command.spawn().map_err(|source| ExecutionError::Start { program, source })?;
         let group = child.id();
         (self.guard.announce)(group);
-        let listeners = [
-            child.stdout.take().map(|pipe| self.listener(pipe)),
-            child.stderr.take().filter(|_| self.listens()).map(|pipe| self.listener(pipe)),
-        ];
+        let errors = if self.listens() { child.stderr.take() } else { None };
+        let listeners = [child.stdout.take().map(|pipe| self.listener(pipe)), errors.map(|pipe| self.listener(pipe))];
         let words = LastWords::of(child.stderr.take());
         let (ended_by, used) = self.watched(child);
         let wall = began.elapsed();

@@ -11,8 +11,17 @@ use crate::hardware::{host_cpu, nvml};
 use crate::onnx::is_onnx;
 use crate::zoo::weight_format;
 
-/// Metrics that benchdb makes itself.
-const OWN_METRICS: [&str; 2] = ["first_loss", "last_loss"];
+/// Metrics that benchdb makes itself, beside the standard ones.
+const OWN_METRICS: [&str; 8] = [
+    "first_loss",
+    "last_loss",
+    "fidelity_top1_agreement",
+    "prefill_tokens_per_second",
+    "decode_tokens_per_second",
+    "parameter_count",
+    "multiply_adds",
+    "nonzero_share",
+];
 
 /// Checks a hello.
 ///

@@ -8,6 +8,7 @@ mod targets;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use super::evaluation::introduce;
@@ -50,6 +51,8 @@ pub struct PlanRequest {
     pub engines: Vec<String>,
     /// Programs of others that are engines, too.
     pub externals: Vec<ExternalProgram>,
+    /// Ends the questions to them.
+    pub stop: Arc<AtomicBool>,
     /// Batch sizes.
     pub batch_sizes: Vec<u32>,
     /// Precisions; where there is none, fp32 for networks of the zoo and the arithmetic of an ONNX file for it.
@@ -95,6 +98,7 @@ impl Default for PlanRequest {
             hardware: vec![HardwareChoice::Auto],
             engines: Vec::new(),
             externals: Vec::new(),
+            stop: Arc::default(),
             batch_sizes: vec![1],
             precisions: Vec::new(),
             mode: Mode::Inference,
@@ -148,7 +152,7 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
     let given = request.input.as_deref().map(dataset::read_inputs).transpose()?.unwrap_or_default();
     let request = &request.with_shapes_of(&given);
     let mut chosen = request.engines.iter().map(|name| find_engine(name)).collect::<Result<Vec<_>, _>>()?;
-    let Programs { speaking, silent } = Programs::meet(&request.externals);
+    let Programs { speaking, silent } = Programs::meet(&request.externals, &request.stop);
     chosen.extend(speaking.iter().map(|engine| *engine as &dyn Engine));
     let models = resolve_models(request, &speaking)?;
     let mut plan = Plan::default();

@@ -1,6 +1,7 @@
 //! The programs of others that a plan runs on: each is asked once what it can do.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::HardwareChoice;
 use super::targets::Target;
@@ -26,11 +27,11 @@ pub(super) struct Silent {
 }
 
 impl Programs {
-    /// Asks them all.
-    pub fn meet(programs: &[ExternalProgram]) -> Self {
+    /// Asks them all; `stop` ends that.
+    pub fn meet(programs: &[ExternalProgram], stop: &Arc<AtomicBool>) -> Self {
         let (mut speaking, mut silent) = (Vec::new(), Vec::new());
         for program in programs {
-            match ExternalEngine::meet(program, Guard::none()) {
+            match ExternalEngine::meet(program, Guard::of(stop)) {
                 Ok(engine) => speaking.push(engine),
                 Err(reason) => silent.push(Silent { program: program.clone(), reason: Arc::new(reason) }),
             }
@@ -48,7 +49,7 @@ impl Silent {
         });
         processor.then(|| Target {
             platform: Platform::Cpu,
-            engine: ExternalEngine::planned(&self.program, &self.program.short_name(), Guard::none()),
+            engine: ExternalEngine::planned(&self.program, &self.program.short_name(), Guard::of(&Arc::default())),
             device_index: 0,
             probed: ProbedDevice { device: host_cpu(), precisions: vec![Precision::Fp32] },
         })
