@@ -168,7 +168,29 @@ pub enum EngineError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An engine says why it is not here.
+    /// A library does not take a file or its inputs.
+    #[error("{engine} cannot {doing}: {message}")]
+    Refused {
+        /// The engine.
+        engine: String,
+        /// What it was told to do.
+        doing: String,
+        /// What it says.
+        message: String,
+    },
+    /// A library computes in another arithmetic than it was asked for.
+    #[error("{engine} does not compute {model} in {asked}: its products are done in {real}")]
+    OtherPrecision {
+        /// The engine.
+        engine: &'static str,
+        /// The model.
+        model: String,
+        /// What was asked for.
+        asked: Precision,
+        /// What it does.
+        real: Precision,
+    },
+    /// What another process says of an engine that is not here, or of what it could not do.
     #[error("{message}")]
     NotHere {
         /// What it says.
@@ -275,6 +297,10 @@ impl EngineError {
                 "`--batch-sizes {fixed}`, or export it with a batch dimension that has a name instead of a size"
             )),
             Self::NotHere { hint, .. } => hint.clone(),
+            Self::OtherPrecision { .. } => Some("the nearest thing that works is a file in fp32".to_owned()),
+            Self::Refused { message, .. } if is_unknown_operator(message) => {
+                Some("another engine may have the operator: `benchdb hardware` lists those that are here".to_owned())
+            }
             Self::Input { .. } => Some("an .npz has one tensor for every input, by its name".to_owned()),
             Self::Zoo(error) => error.hint(),
             Self::Weights(error) => error.hint(),
@@ -295,12 +321,34 @@ impl EngineError {
             | Self::WrongForm { .. }
             | Self::FilePrecision { .. }
             | Self::FixedBatch { .. }
+            | Self::OtherPrecision { .. }
+            | Self::NotHere { .. }
             | Self::LossDiverged { .. } => RunStatus::Unsupported,
             Self::Worker { out_of_memory: true, .. } => RunStatus::OutOfMemory,
-            Self::Device { message } if is_out_of_memory(message) => RunStatus::OutOfMemory,
+            Self::Device { message } | Self::Refused { message, .. } if is_out_of_memory(message) => {
+                RunStatus::OutOfMemory
+            }
+            Self::Refused { message, .. } if is_unknown_operator(message) => RunStatus::Unsupported,
             _ => RunStatus::Failed,
         }
     }
+}
+
+/// Whether a library says that it lacks an operator, or one of its versions.
+fn is_unknown_operator(message: &str) -> bool {
+    let message = message.to_lowercase();
+    [
+        "unimplementedop",
+        "unimplemented",
+        "not a registered function/op",
+        "could not find an implementation",
+        "not_implemented",
+        "does not support the following onnx operations",
+        "no op registered",
+        "is under development and support for this is limited",
+    ]
+    .iter()
+    .any(|sign| message.contains(sign))
 }
 
 impl From<GraphError> for EngineError {

@@ -8,6 +8,7 @@ mod error;
 pub mod evaluation;
 pub mod fidelity;
 mod inputs;
+mod onnx;
 pub mod plan;
 mod protocol;
 mod record;
@@ -24,6 +25,7 @@ use crate::measure::{Clock, MonotonicClock};
 pub use burn::{Learning, network_on_host};
 pub use error::EngineError;
 pub use evaluation::open_set;
+pub use onnx::Surroundings;
 pub use record::record;
 pub use registry::{engines, find_engine};
 pub use runner::{Progress, Runner};
@@ -55,6 +57,15 @@ pub struct ProbedDevice {
     pub precisions: Vec<Precision>,
 }
 
+/// What an engine finds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Probed {
+    /// The devices, in its order.
+    pub devices: Vec<ProbedDevice>,
+    /// Its versions, those of a library that had to be loaded included.
+    pub versions: Versions,
+}
+
 /// Software that executes networks.
 pub trait Engine: Sync {
     /// Its name: `burn-flex`, `onnxruntime-cuda`, ...
@@ -76,8 +87,19 @@ pub trait Engine: Sync {
         false
     }
 
-    /// Its versions.
+    /// Its versions; empty where they are the versions of a library that this process has not loaded.
     fn versions(&self) -> Versions;
+
+    /// What its worker processes need around them.
+    fn surroundings(&self) -> Surroundings {
+        Surroundings::default()
+    }
+
+    /// The device that it would run on even where its library is missing, so that a run which was asked for by name has
+    /// a record; `None` where that is not known.
+    fn home(&self) -> Option<Device> {
+        None
+    }
 
     /// The devices that it finds. Drivers may crash here, so only a worker process asks.
     ///

@@ -11,7 +11,8 @@ pub fn record(plan: &PlannedRun, environment: &Environment, measurement: Measure
     // A run that broke says nothing; the versions are known all the same.
     let versions = super::find_engine(&plan.configuration.engine).ok().map(super::Engine::versions);
     let known = |said: &Option<String>, version: fn(super::Versions) -> String| {
-        said.clone().or_else(|| versions.clone().map(version))
+        // A library that this process has not loaded has no version here.
+        said.clone().or_else(|| versions.clone().map(version).filter(|version| !version.is_empty()))
     };
     environment.engine_version = known(&measurement.engine_version, |versions| versions.engine);
     environment.framework_version = known(&measurement.framework_version, |versions| versions.framework);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::evaluation::Evaluation;
 use super::fidelity::{self, Fidelity};
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT, Words};
-use super::{Engine, EngineError, GenerationShape, Loaded, RunClock, Workload, find_engine};
+use super::{Engine, EngineError, GenerationShape, Loaded, Probed, RunClock, Workload, find_engine};
 use crate::domain::metric::Better;
 use crate::domain::run::ExtraMetric;
 use crate::domain::text::one_line;
@@ -76,18 +76,22 @@ fn send(answer: &Answer) -> std::io::Result<()> {
     out.flush()
 }
 
-fn probe(engine: &str) -> Result<Vec<super::ProbedDevice>, Words> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| find_engine(engine)?.probe()));
+fn probe(engine: &str) -> Result<Probed, Words> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let engine = find_engine(engine)?;
+        let devices = engine.probe()?;
+        Ok::<_, EngineError>(Probed { devices, versions: engine.versions() })
+    }));
     match outcome {
-        Ok(devices) => devices.map_err(|error| Words::of(&error)),
+        Ok(probed) => probed.map_err(|error| Words::of(&error)),
         Err(panic) => Err(Words { message: panic_text(&*panic), hint: None }),
     }
 }
 
-fn refer(plan: &PlannedRun, path: &Path) -> Result<(), String> {
+fn refer(plan: &PlannedRun, path: &Path) -> Result<(), Words> {
     match catch_unwind(AssertUnwindSafe(|| fidelity::write_reference(plan, path))) {
-        Ok(written) => written.map_err(|error| one_line(&error)),
-        Err(panic) => Err(panic_text(&*panic)),
+        Ok(written) => written.map_err(|error| Words::of(&error)),
+        Err(panic) => Err(Words { message: panic_text(&*panic), hint: None }),
     }
 }
 
@@ -151,16 +155,6 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
         let samples = end.iterations.len() as u64 * workload.samples_per_iteration();
         monitor.stop().finish(end.window, samples)
     };
-    if let (Some(real), asked) = (workload.result_precision(), plan.configuration.precision)
-        && real != asked
-    {
-        return Err(EngineError::Unsupported {
-            engine: engine.name(),
-            what: format!("{asked} for {}", plan.configuration.model),
-            reason: "its results came out in another precision",
-            nearest: Some("`--precision fp32`"),
-        });
-    }
     let losses = workload.losses();
     let finite = losses.is_none_or(|(first, last)| first.is_finite() && last.is_finite());
     // In single precision it is the optimizer that went astray, and the times are those of any step.
@@ -193,6 +187,12 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
         metrics.set("memory_device_reserved_mb", memory.reserved as f64 / MB);
     }
     // Memory was read; what is computed from here on counts no more.
+    if let (Some(real), asked) = (workload.result_precision(), plan.configuration.precision)
+        && real != asked
+    {
+        let model = plan.configuration.model.clone();
+        return Err(EngineError::OtherPrecision { engine: engine.name(), model, asked, real });
+    }
     if measurement.status == RunStatus::Ok {
         workload.verify()?;
     }
