@@ -343,9 +343,9 @@ fn is_unknown_operator(message: &str) -> bool {
         "not a registered function/op",
         "could not find an implementation",
         "not_implemented",
-        "does not support the following onnx operations",
-        "no op registered",
+        "no conversion rule found",
         "is under development and support for this is limited",
+        "is the newest that it knows",
     ]
     .iter()
     .any(|sign| message.contains(sign))

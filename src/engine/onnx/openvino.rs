@@ -190,16 +190,30 @@ mod calls {
 
     /// The library, loaded. Its crate panics where the library lacks a function that it calls.
     fn core() -> Result<Core, EngineError> {
-        let core = Core::new().map_err(|error| EngineError::NotHere {
-            message: format!("OpenVINO's library cannot be used: {error}"),
-            hint: Some(INSTALL.to_owned()),
+        let core = Core::new().map_err(|error| {
+            let message = match error.to_string() {
+                said if said.contains("Unable to find") => {
+                    let looked =
+                        "neither in a Python environment, nor where a variable says, nor among the system's libraries";
+                    format!("OpenVINO's library was not found: {looked}")
+                }
+                said => format!("OpenVINO's library cannot be used: {}", plain(&said)),
+            };
+            EngineError::NotHere { message, hint: Some(INSTALL.to_owned()) }
         })?;
         BUILD.get_or_init(|| openvino::version().build_number);
         Ok(core)
     }
 
     fn failed(doing: &str, error: &openvino::InferenceError) -> EngineError {
-        refused(NAME, doing, error.message.as_deref().unwrap_or(&error.to_string()))
+        refused(NAME, doing, &plain(error.message.as_deref().unwrap_or(&error.to_string())))
+    }
+
+    /// What an error says, without the places in the library's sources where it was found.
+    fn plain(message: &str) -> String {
+        let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        let is_place = |part: &&str| part.starts_with("Exception from") || part.starts_with("Check '");
+        line.split(": ").skip_while(is_place).collect::<Vec<_>>().join(": ")
     }
 
     /// The devices in the library's order, by its names.

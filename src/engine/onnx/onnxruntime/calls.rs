@@ -12,6 +12,7 @@ use ort::value::{DynValue, Tensor, TensorElementType};
 use super::super::session::{Open, Session, floats, integers, narrowed};
 use super::super::{file_of, refused};
 use super::{OnnxRuntimeEngine, PATH_VARIABLE, Versions, find};
+use crate::domain::text::one_line;
 use crate::domain::{ElementType, HostData, HostTensor, PlannedRun, Precision};
 use crate::engine::{Engine as _, EngineError, ProbedDevice};
 use crate::onnx::OnnxFile;
@@ -62,7 +63,7 @@ fn load(path: &Path) -> Result<Environment, EngineError> {
             format!("it is version {version_str}, and 1.{} is the oldest that fits", ort::MINOR_VERSION),
             "`pip install --upgrade onnxruntime`",
         ),
-        ort::LoadDynamicError::Dlopen { error, .. } => unusable(error.to_string(), INSTALL),
+        ort::LoadDynamicError::Dlopen { error, .. } => unusable(one_line(&error), INSTALL),
         ort::LoadDynamicError::MissingApi { .. } => unusable("it is another library".to_owned(), INSTALL),
         other => unusable(other.to_string(), INSTALL),
     })?;
@@ -118,7 +119,7 @@ fn offered(engine: OnnxRuntimeEngine) -> Result<bool, EngineError> {
         OnnxRuntimeEngine::CoreMl => ep::CoreML::is_available(),
         OnnxRuntimeEngine::OpenVino => ep::OpenVINO::is_available(),
     };
-    available.map_err(|error| refused(engine.name(), "list its providers", &error.to_string()))
+    available.map_err(|error| refused(engine.name(), "list its providers", &plain(&error.to_string())))
 }
 
 /// The provider of an engine on the device of this index; `None` for the processor, which needs none.
@@ -135,6 +136,21 @@ fn provider(engine: OnnxRuntimeEngine, index: i32) -> Option<ExecutionProviderDi
     })
 }
 
+/// What an error says, without the file that the caller names and the place in the library's sources.
+fn plain(message: &str) -> String {
+    let mut words = match message.strip_prefix("Load model from ").and_then(|rest| rest.split_once(" failed:")) {
+        Some((_, reason)) => reason,
+        None => message,
+    };
+    if words.contains("onnxruntime_src/") {
+        // A signature ends in a bracket; what follows is a sentence.
+        let sentence = |at: &usize| words[at + 2..].starts_with(char::is_uppercase);
+        let end = words.match_indices(") ").map(|(at, _)| at).find(sentence);
+        words = end.map_or(words, |at| &words[at + 2..]);
+    }
+    words.trim_start_matches("Fatal error: ").to_owned()
+}
+
 /// Loads files.
 pub(super) fn opener(engine: OnnxRuntimeEngine) -> Open {
     Box::new(move |plan, _| open(engine, plan))
@@ -146,16 +162,11 @@ fn open(engine: OnnxRuntimeEngine, plan: &PlannedRun) -> Result<Box<dyn Session>
     let loading = format!("load `{}`", path.display());
     let failed = |message: String| refused(engine.name(), &loading, &message);
     let index = i32::try_from(plan.device_index).unwrap_or(0);
-    let session = session(engine, environment, plan, path, None).map_err(failed)?;
-    let on_device = match engine {
-        OnnxRuntimeEngine::Cuda | OnnxRuntimeEngine::TensorRt => Some(AllocationDevice::CUDA),
-        _ => None,
-    };
+    let session = session(engine, environment, plan, path, None).map_err(|error| failed(plain(&error)))?;
     Ok(Box::new(RuntimeSession {
         plan: plan.clone(),
         engine,
         index,
-        on_device,
         elements: graph.inputs.iter().map(|input| (input.name.clone(), input.element)).collect(),
         inputs: Vec::new(),
         binding: None,
@@ -208,8 +219,6 @@ struct RuntimeSession {
     plan: PlannedRun,
     engine: OnnxRuntimeEngine,
     index: i32,
-    /// Where the outputs stay; on the host without.
-    on_device: Option<AllocationDevice>,
     elements: Vec<(String, ElementType)>,
     inputs: Vec<(String, DynValue)>,
     binding: Option<IoBinding>,
@@ -220,7 +229,7 @@ struct RuntimeSession {
 impl Session for RuntimeSession {
     fn feed(&mut self, inputs: &[HostTensor]) -> Result<(), EngineError> {
         let name = self.engine.name();
-        let taken = |error: ort::Error| refused(name, "take its inputs", &error.to_string());
+        let taken = |error: ort::Error| refused(name, "take its inputs", &plain(&error.to_string()));
         let mut values = Vec::new();
         for ((name, element), input) in self.elements.iter().zip(inputs) {
             values.push((name.clone(), value(input, *element).map_err(taken)?));
@@ -230,10 +239,12 @@ impl Session for RuntimeSession {
             // Copied to the device here, once.
             binding.bind_input(name, value).map_err(taken)?;
         }
-        let memory = match self.on_device {
-            Some(device) => MemoryInfo::new(device, self.index, AllocatorType::Device, MemoryType::Default),
-            None => MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default),
+        // Outputs stay where they were made: reading them back is no part of the work.
+        let (device, index) = match self.engine {
+            OnnxRuntimeEngine::Cuda | OnnxRuntimeEngine::TensorRt => (AllocationDevice::CUDA, self.index),
+            _ => (AllocationDevice::CPU, 0),
         };
+        let memory = MemoryInfo::new(device, index, AllocatorType::Device, MemoryType::Default);
         let memory = memory.map_err(taken)?;
         for output in self.session.outputs() {
             binding.bind_output_to_device(output.name(), &memory).map_err(taken)?;
@@ -247,18 +258,19 @@ impl Session for RuntimeSession {
         let Some(binding) = &self.binding else { return Ok(()) };
         match self.session.run_binding(binding) {
             Ok(_) => Ok(()),
-            Err(error) => Err(refused(self.engine.name(), "run the file", &error.to_string())),
+            Err(error) => Err(refused(self.engine.name(), "run the file", &plain(&error.to_string()))),
         }
     }
 
     fn outputs(&mut self) -> Result<Vec<HostTensor>, EngineError> {
         let name = self.engine.name();
         let views: Vec<(&str, &DynValue)> = self.inputs.iter().map(|(name, value)| (name.as_str(), value)).collect();
-        let outputs = self.session.run(views).map_err(|error| refused(name, "run the file", &error.to_string()))?;
+        let outputs =
+            self.session.run(views).map_err(|error| refused(name, "run the file", &plain(&error.to_string())))?;
         outputs
             .iter()
             .map(|(output, value)| {
-                host(output, &value).map_err(|error| refused(name, "hand over its outputs", &error.to_string()))
+                host(output, &value).map_err(|error| refused(name, "hand over its outputs", &plain(&error.to_string())))
             })
             .collect()
     }
@@ -331,4 +343,20 @@ fn host(name: &str, value: &DynValue) -> ort::Result<HostTensor> {
         _ => float(read(value, |element: f32| element)?),
     };
     Ok(HostTensor { name: name.to_owned(), shape, data })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_what_is_wrong_and_not_where_it_was_found() {
+        let of_version = "Load model from /x/future.onnx failed:/onnxruntime_src/core/load.h:46 void \
+                          f(const std::map<std::string, int>&, int) ONNX Runtime takes versions up to 26 (and no more).";
+        assert_eq!(plain(of_version), "ONNX Runtime takes versions up to 26 (and no more).");
+        let of_operator =
+            "Load model from /x/custom.onnx failed:Fatal error: example.org:Mystery(-1) is not registered";
+        assert_eq!(plain(of_operator), "example.org:Mystery(-1) is not registered");
+        assert_eq!(plain("no memory"), "no memory");
+    }
 }
