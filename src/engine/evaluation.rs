@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{EngineError, Workload};
 use crate::dataset::{self, Accuracy, Dataset, Requirements, Split};
-use crate::domain::{HostTensor, MetricSet, PlannedRun};
+use crate::domain::{MetricSet, PlannedRun};
 use crate::zoo::{self, ModelEntry};
 
 /// Pictures that are looked at together: enough to keep a device busy, few enough for any memory.

@@ -17,6 +17,8 @@ pub mod runner;
 pub mod scripted;
 pub mod worker;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{Device, HostTensor, Mode, PlannedRun, Platform, Precision};
@@ -142,6 +144,8 @@ pub struct Loaded {
     pub clock: RunClock,
     /// Parameters and buffers at their precision.
     pub model_size_bytes: Option<u64>,
+    /// What compiling or optimising the network took, where the engine does that at once and apart from reading it.
+    pub compile: Option<Duration>,
 }
 
 /// What is repeated and timed.

@@ -144,6 +144,7 @@ impl Engine for ScriptedEngine {
             }),
             clock: RunClock::Scripted(clock),
             model_size_bytes: Some(1_000_000),
+            compile: None,
         })
     }
 

@@ -141,7 +141,7 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
     // A set that does not fit is no reason to measure first.
     let evaluation = Evaluation::open(plan)?;
     let start = Instant::now();
-    let Loaded { mut workload, mut clock, model_size_bytes } = engine.load(plan)?;
+    let Loaded { mut workload, mut clock, model_size_bytes, compile } = engine.load(plan)?;
     let startup = start.elapsed();
     let end = sample(&mut Sampling(&mut *workload), &mut clock, &plan.sampling, stop, &mut |progress| {
         // A parent that does not listen any more ends this process by other means.
@@ -180,6 +180,7 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, stop: &AtomicBool) -> Result
     add_telemetry(&mut measurement, telemetry);
     let metrics = &mut measurement.metrics;
     metrics.set("startup_ms", startup.as_secs_f64() * 1e3);
+    metrics.set_optional("compile_ms", compile.map(|time| time.as_secs_f64() * 1e3));
     metrics.set_optional("model_size_mb", model_size_bytes.map(|bytes| bytes as f64 / MB));
     metrics.set_optional("memory_host_peak_mb", procfs::peak_resident_bytes().map(|bytes| bytes as f64 / MB));
     if let Some(memory) = workload.device_memory() {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::{CommandError, Context, ExitStatus, OutputArgs, unreadable};
-use crate::domain::{Campaign, Category, DataChoice, Mode, Platform, Precision, Sampling, TrainingOptimizer};
+use crate::domain::{Campaign, Category, DataChoice, Mode, Precision, Sampling, TrainingOptimizer};
 use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, plan};
 use crate::engine::{EngineError, Runner};
 use crate::measure::DEFAULT_TELEMETRY_INTERVAL;

@@ -7,10 +7,8 @@ mod openvino;
 mod session;
 mod tract;
 
-use std::path::PathBuf;
-
 use super::EngineError;
-use crate::domain::{Mode, PlannedRun, Precision, WeightChoice};
+use crate::domain::{Mode, PlannedRun, Precision};
 
 pub use library::Surroundings;
 pub use onnxruntime::OnnxRuntimeEngine;
@@ -64,9 +62,9 @@ fn accepts(engine: &'static str, plan: &PlannedRun) -> Result<(), EngineError> {
 
 /// The ONNX file of a run.
 #[cfg(any(feature = "tract", feature = "onnxruntime", feature = "openvino"))]
-fn file_of(plan: &PlannedRun) -> Result<(&crate::domain::Graph, &PathBuf), EngineError> {
+fn file_of(plan: &PlannedRun) -> Result<(&crate::domain::Graph, &std::path::Path), EngineError> {
     match (&plan.graph, &plan.weights) {
-        (Some(graph), WeightChoice::File(path)) => Ok((graph, path)),
+        (Some(graph), crate::domain::WeightChoice::File(path)) => Ok((graph, path)),
         _ => Err(EngineError::WrongForm {
             engines: plan.configuration.engine.clone(),
             form: super::Form::Zoo,

@@ -9,8 +9,12 @@ use std::path::PathBuf;
 
 use super::super::{Engine, EngineError, Form, Loaded, ProbedDevice, Versions};
 use super::library::{self, Surroundings};
-use crate::domain::{Device, DeviceKind, HostTensor, Mode, PlannedRun, Platform, Precision};
-use crate::hardware::{host_cpu, nvml};
+#[cfg(feature = "onnxruntime")]
+use crate::domain::DeviceKind;
+use crate::domain::{Device, HostTensor, Mode, PlannedRun, Platform, Precision};
+use crate::hardware::host_cpu;
+#[cfg(feature = "onnxruntime")]
+use crate::hardware::nvml;
 
 /// The variable that says where the library is.
 const PATH_VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -139,6 +143,7 @@ impl OnnxRuntimeEngine {
     }
 
     /// The silicon that the provider drives, as the drivers tell of it.
+    #[cfg(feature = "onnxruntime")]
     fn devices(self) -> Vec<Device> {
         match self {
             // Core ML and OpenVINO share the work among the parts of the chip as they like.
@@ -160,6 +165,7 @@ impl OnnxRuntimeEngine {
 }
 
 /// The GPUs that AMD's compute driver lists.
+#[cfg(feature = "onnxruntime")]
 fn amd_gpus() -> Vec<Device> {
     let nodes = std::fs::read_dir("/sys/class/kfd/kfd/topology/nodes").into_iter().flatten().flatten();
     let mut found: Vec<(u64, Device)> = nodes

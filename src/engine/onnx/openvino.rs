@@ -156,6 +156,7 @@ fn link(from: &Path, to: &Path) -> std::io::Result<()> {
 #[cfg(feature = "openvino")]
 mod calls {
     use std::sync::OnceLock;
+    use std::time::{Duration, Instant};
 
     use openvino::{
         CompiledModel, Core, DeviceType, ElementType as OpenVinoType, InferRequest, PartialShape, PropertyKey,
@@ -262,6 +263,7 @@ mod calls {
         request: InferRequest,
         /// Its arithmetic, as the device says.
         precision: Option<Precision>,
+        compile: Duration,
         elements: Vec<ElementType>,
         outputs: Vec<String>,
         // Dropped after what belongs to it.
@@ -295,7 +297,9 @@ mod calls {
         for at in 0..model.get_outputs_len().map_err(wrong)? {
             outputs.push(model.get_output_by_index(at).and_then(|node| node.get_name()).map_err(wrong)?);
         }
+        let start = Instant::now();
         let mut compiled = core.compile_model(&model, device).map_err(wrong)?;
+        let compile = start.elapsed();
         let hint = compiled.get_property(&RwPropertyKey::HintInferencePrecision.into()).ok();
         let floats = match hint.as_deref() {
             Some("f32") => Some(Precision::Fp32),
@@ -310,6 +314,7 @@ mod calls {
         Ok(Box::new(OpenVinoSession {
             request,
             precision,
+            compile,
             elements: graph.inputs.iter().map(|input| input.element).collect(),
             outputs,
             _model: compiled,
@@ -377,6 +382,10 @@ mod calls {
                 });
             }
             Ok(outputs)
+        }
+
+        fn compile(&self) -> Option<Duration> {
+            Some(self.compile)
         }
 
         fn precision(&self) -> Option<Precision> {

@@ -1,5 +1,7 @@
 //! A file that is loaded and repeated: the same for every library.
 
+use std::time::Duration;
+
 use super::super::{EngineError, Loaded, RunClock, Workload};
 use super::file_of;
 use crate::domain::{ElementType, HostData, HostTensor, PlannedRun, Precision};
@@ -21,6 +23,11 @@ pub(super) trait Session {
     /// One forward pass, with its outputs copied to the host under the file's names.
     fn outputs(&mut self) -> Result<Vec<HostTensor>, EngineError>;
 
+    /// What optimising the graph and compiling it for the device took; `None` where that is not apart from reading it.
+    fn compile(&self) -> Option<Duration> {
+        None
+    }
+
     /// The arithmetic that the library says it chose; `None` where it does not say.
     fn precision(&self) -> Option<Precision> {
         None
@@ -39,11 +46,13 @@ pub(super) fn load(plan: &PlannedRun, open: Open) -> Result<Loaded, EngineError>
     let model_size_bytes = OnnxFile::read(path)?.weight_bytes();
     let mut session = open(plan, batch_size)?;
     session.feed(&in_order(plan, &given)?)?;
+    let compile = session.compile();
     let workload = GraphWorkload { plan: plan.clone(), session, open, other: None };
     Ok(Loaded {
         workload: Box::new(workload),
         clock: RunClock::Monotonic(MonotonicClock::default()),
         model_size_bytes: Some(model_size_bytes),
+        compile,
     })
 }
 

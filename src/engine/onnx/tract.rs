@@ -82,6 +82,7 @@ impl Engine for TractEngine {
 #[cfg(feature = "tract")]
 mod library {
     use std::sync::Arc;
+    use std::time::{Duration, Instant};
 
     use tract_onnx::prelude::{
         DatumType, Framework as _, InferenceFact, InferenceModelExt as _, IntoRunnable as _, TValue, TVec, Tensor,
@@ -102,6 +103,7 @@ mod library {
     /// A file, optimised for inputs of one shape.
     struct TractSession {
         model: Arc<TypedRunnableModel>,
+        compile: Duration,
         elements: Vec<ElementType>,
         names: Vec<String>,
         inputs: TVec<TValue>,
@@ -131,8 +133,11 @@ mod library {
             let labels = model.output_outlets()?.to_vec();
             let names =
                 labels.iter().map(|outlet| model.outlet_label(*outlet).unwrap_or_default().to_owned()).collect();
+            let start = Instant::now();
+            let model = model.into_optimized()?.into_runnable()?;
             Ok(TractSession {
-                model: model.into_optimized()?.into_runnable()?,
+                model,
+                compile: start.elapsed(),
                 elements: graph.inputs.iter().map(|input| input.element).collect(),
                 names,
                 inputs: TVec::new(),
@@ -211,6 +216,10 @@ mod library {
 
         fn release(&mut self) {
             self.outputs.clear();
+        }
+
+        fn compile(&self) -> Option<Duration> {
+            Some(self.compile)
         }
 
         fn outputs(&mut self) -> Result<Vec<HostTensor>, EngineError> {
