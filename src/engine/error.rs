@@ -7,7 +7,7 @@ use super::Form;
 use crate::dataset::DatasetError;
 use crate::domain::{Platform, Precision, RunStatus};
 use crate::onnx::GraphError;
-use crate::zoo::{WeightError, ZooError};
+use crate::zoo::{self, WeightError, ZooError};
 
 /// An error of the engines.
 #[derive(Debug, thiserror::Error)]
@@ -286,9 +286,10 @@ impl EngineError {
             Self::LossDiverged { .. } => Some("the nearest thing that works is `--precision fp32`".into()),
             Self::TooManyTokens { most, .. } => Some(format!("`--generate {most}` is the most after this prompt")),
             Self::Graph(error) => error.hint(),
-            Self::WrongForm { form: Form::Onnx, model, .. } => {
-                Some(format!("give it the network of benchdb: `--model {model} --weights {model}.safetensors`"))
-            }
+            Self::WrongForm { form: Form::Onnx, model, .. } => Some(match zoo::find(model) {
+                Some(_) => format!("give it the network of benchdb: `--model {model} --weights {model}.safetensors`"),
+                None => "`--engine tract`, onnxruntime and openvino run ONNX files".to_owned(),
+            }),
             Self::WrongForm { form: Form::Zoo, model, .. } => Some(format!(
                 "give the network as a file: `--model {model}=FILE.onnx`; tools/export_onnx.py writes one"
             )),

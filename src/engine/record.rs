@@ -2,6 +2,7 @@
 
 use crate::domain::run::{ModelRecord, ModelSource};
 use crate::domain::{Environment, Measurement, PlannedRun, RunRecord, WeightChoice};
+use crate::onnx::is_onnx;
 use crate::zoo;
 
 /// The record of a planned run, with a new UUID, the model's description and the engine's versions. It starts now and
@@ -49,7 +50,10 @@ fn model(plan: &PlannedRun) -> ModelRecord {
         family: None,
         category: None,
         task: None,
-        source: if plan.graph.is_some() { ModelSource::Onnx } else { ModelSource::Zoo },
+        source: match &plan.weights {
+            WeightChoice::File(path) if is_onnx(path) => ModelSource::Onnx,
+            _ => ModelSource::Zoo,
+        },
         parameter_count: None,
         multiply_adds: None,
         activation_count: None,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::{CommandError, Context, ExitStatus, OutputArgs, unreadable};
-use crate::domain::{Campaign, Category, DataChoice, Mode, Precision, Sampling, TrainingOptimizer};
+use crate::domain::{Campaign, Category, DataChoice, Mode, Precision, RunStatus, Sampling, TrainingOptimizer};
 use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, plan};
 use crate::engine::{EngineError, Runner};
 use crate::measure::DEFAULT_TELEMETRY_INTERVAL;
@@ -261,7 +261,9 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         return Ok(ExitStatus::Failed);
     }
     let left_out = plan.left_out.iter().map(|left_out| (left_out.what.clone(), &left_out.reason));
-    let unsupported = plan.unsupported.iter().map(|(planned, reason)| (describe(planned), reason));
+    // What failed already is told with the results.
+    let refused = plan.unsupported.iter().filter(|(_, reason)| reason.status() == RunStatus::Unsupported);
+    let unsupported = refused.map(|(planned, reason)| (describe(planned), reason));
     report_left_out(context, left_out.chain(unsupported));
     let campaign = Campaign {
         uuid: uuid::Uuid::now_v7().to_string(),

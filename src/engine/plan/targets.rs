@@ -216,6 +216,11 @@ fn first_that_works(wanted: &Wanted<'_>, probes: &mut Probes<'_>, plan: &mut Pla
         }
         reasons.extend(why_not);
     }
+    // That an engine does not serve a platform is news only where there is no other.
+    let others = |left_out: &LeftOut| !matches!(left_out.reason, EngineError::WrongPlatform { .. });
+    if reasons.iter().any(others) {
+        reasons.retain(others);
+    }
     plan.left_out.extend(reasons);
     Vec::new()
 }
