@@ -4,7 +4,7 @@ use clap::ValueEnum as _;
 
 use super::{Context, ExitStatus, OutputArgs};
 use crate::domain::{Cell, Mode, Platform, Precision, Table};
-use crate::engine::{Engine, EngineError, ProbedDevice, Runner, engines};
+use crate::engine::{Engine, EngineError, Probed, ProbedDevice, Runner, engines};
 use crate::report::bytes;
 
 /// Options of `benchdb hardware`.
@@ -29,6 +29,8 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     for engine in engines().into_iter().filter(|engine| !engine.hidden()) {
         for &platform in engine.platforms() {
             let devices = devices(engine, platform, &runner);
+            let version = devices.as_ref().map(|found| found.versions.engine.clone()).unwrap_or_default();
+            let devices = devices.map(|found| found.devices);
             for (index, probed) in devices.iter().flatten().enumerate() {
                 let memory = probed.device.memory_bytes;
                 found.push([
@@ -40,7 +42,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
                     if people { memory.map(bytes).into() } else { memory.into() },
                     if probed.device.software { "yes" } else { "no" }.into(),
                     engine.name().into(),
-                    engine.versions().engine.into(),
+                    version.clone().into(),
                 ]);
             }
             support.extend(support_of(engine, platform, &devices));
@@ -67,16 +69,16 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Ok)
 }
 
-fn devices(engine: &dyn Engine, platform: Platform, runner: &Runner) -> Result<Vec<ProbedDevice>, EngineError> {
+fn devices(engine: &dyn Engine, platform: Platform, runner: &Runner) -> Result<Probed, EngineError> {
     let (feature, compiled) = engine.feature();
     if !compiled {
         return Err(EngineError::NotCompiled { engine: engine.name(), feature });
     }
-    let devices = runner.probe(engine.name())?;
-    if devices.is_empty() {
+    let found = runner.probe(engine.name())?;
+    if found.devices.is_empty() {
         return Err(EngineError::NoDevice { platform });
     }
-    Ok(devices)
+    Ok(found)
 }
 
 /// Why something cannot be run, and what closes the gap.

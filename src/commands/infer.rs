@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use super::options::ModelArgs;
+use super::run::named_model;
 use super::{CommandError, Context, ExitStatus, path_text};
-use crate::domain::{HostTensor, Precision};
-use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, find_model, plan};
+use crate::domain::{HostTensor, Platform, Precision};
+use crate::engine::plan::{HardwareChoice, ModelChoice, PlanRequest, find_model, plan};
 use crate::engine::{Runner, find_engine};
 use crate::exchange::tensors::{read_tensors, write_tensors};
 
@@ -19,12 +20,12 @@ pub struct Args {
     /// The engine (the default one of the platform without)
     #[arg(long, value_name = "ENGINE")]
     engine: Option<String>,
-    /// The platform: cpu, cuda, rocm, mps, vulkan
-    #[arg(long, value_enum, default_value = "cpu")]
-    hardware: crate::domain::Platform,
-    /// The precision
-    #[arg(long, value_enum, default_value = "fp32")]
-    precision: Precision,
+    /// The platform: cpu, cuda, rocm, mps, vulkan, openvino [default: that of the engine, or cpu]
+    #[arg(long, value_enum)]
+    hardware: Option<Platform>,
+    /// The precision [default: fp32; for an ONNX file its own]
+    #[arg(long, value_enum)]
+    precision: Option<Precision>,
     /// The input: .npy or .npz
     #[arg(long, short, value_name = "FILE")]
     input: PathBuf,
@@ -45,19 +46,37 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     if same.is_some_and(|(input, output)| input == output) {
         return Err(CommandError::new("the output would overwrite the input", "choose another `--output`").into());
     }
-    let entry = find_model(&args.model.model)?;
-    let first = entry.inputs().first().map(|input| input.name.clone()).unwrap_or_default();
+    let named = named_model(&args.model.model).map_err(|reason| {
+        CommandError::new(format!("`--model {}`: {reason}", args.model.model), "`resnet50`, or `FILE.onnx`")
+    })?;
+    let onnx = named.is_onnx() || args.model.weights.as_deref().is_some_and(crate::onnx::is_onnx);
+    let first = if onnx {
+        String::new()
+    } else {
+        let entry = find_model(&named.name)?;
+        entry.inputs().first().map(|input| input.name.clone()).unwrap_or_default()
+    };
     let inputs = read_tensors(&args.input, &first)?;
+    let samples = inputs.first().and_then(|input| input.shape.first()).copied().unwrap_or(1);
+    let hardware = match (args.hardware, &args.engine) {
+        (Some(platform), _) => HardwareChoice::Platform(platform),
+        (None, Some(_)) => HardwareChoice::Auto,
+        (None, None) => HardwareChoice::Platform(Platform::Cpu),
+    };
     let request = PlanRequest {
-        models: ModelChoice::Named(vec![NamedModel::plain(entry.name)]),
-        hardware: vec![HardwareChoice::Platform(args.hardware)],
+        models: ModelChoice::Named(vec![named]),
+        hardware: vec![hardware],
         engines: args.engine.iter().cloned().collect(),
-        precisions: vec![args.precision],
+        precisions: args.precision.into_iter().collect(),
         weights: args.model.weights.clone(),
+        // Networks of benchdb take the tensors themselves.
+        input: onnx.then(|| args.input.clone()),
+        batch_sizes: vec![if onnx { u32::try_from(samples).unwrap_or(u32::MAX) } else { 1 }],
         seed: args.model.seed,
         ..PlanRequest::default()
     };
-    let mut made = plan(&request, &Runner::for_this_program()?)?;
+    let runner = Runner::for_this_program()?;
+    let mut made = plan(&request, &runner)?;
     let Some(planned) = made.runs.pop() else {
         let refused = made.unsupported.pop().map(|(_, reason)| reason);
         let reason = refused.or_else(|| made.left_out.pop().map(|left_out| left_out.reason));
@@ -66,8 +85,13 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             None => CommandError::new("nothing here can run it", "`benchdb hardware` lists what can").into(),
         });
     };
-    let engine = find_engine(&planned.configuration.engine)?;
-    let outputs = chosen(engine.infer(&planned, &inputs)?, args.select.as_deref())?;
+    let outputs = if onnx {
+        // Its libraries are found by worker processes alone.
+        runner.infer(&planned)?
+    } else {
+        find_engine(&planned.configuration.engine)?.infer(&planned, &inputs)?
+    };
+    let outputs = chosen(outputs, args.select.as_deref())?;
     let archive = args.output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npz"));
     let path = path_text(&args.output);
     context.write(Some(&args.output), |out| Ok(write_tensors(out, &outputs, archive, &path)?))?;

@@ -9,7 +9,7 @@ use super::external::ExternalError;
 use crate::dataset::DatasetError;
 use crate::domain::{Platform, Precision, RunStatus};
 use crate::onnx::GraphError;
-use crate::zoo::{WeightError, ZooError};
+use crate::zoo::{self, WeightError, ZooError};
 
 /// An error of the engines.
 #[derive(Debug, thiserror::Error)]
@@ -176,7 +176,29 @@ pub enum EngineError {
         /// What is wrong with it.
         reason: String,
     },
-    /// An engine says why it is not here.
+    /// A library does not take a file or its inputs.
+    #[error("{engine} cannot {doing}: {message}")]
+    Refused {
+        /// The engine.
+        engine: String,
+        /// What it was told to do.
+        doing: String,
+        /// What it says.
+        message: String,
+    },
+    /// A library computes in another arithmetic than it was asked for.
+    #[error("{engine} does not compute {model} in {asked}: its products are done in {real}")]
+    OtherPrecision {
+        /// The engine.
+        engine: &'static str,
+        /// The model.
+        model: String,
+        /// What was asked for.
+        asked: Precision,
+        /// What it does.
+        real: Precision,
+    },
+    /// What another process says of an engine that is not here, or of what it could not do.
     #[error("{message}")]
     NotHere {
         /// What it says.
@@ -272,9 +294,10 @@ impl EngineError {
             Self::LossDiverged { .. } => Some("the nearest thing that works is `--precision fp32`".into()),
             Self::TooManyTokens { most, .. } => Some(format!("`--generate {most}` is the most after this prompt")),
             Self::Graph(error) => error.hint(),
-            Self::WrongForm { form: Form::Onnx, model, .. } => {
-                Some(format!("give it the network of benchdb: `--model {model} --weights {model}.safetensors`"))
-            }
+            Self::WrongForm { form: Form::Onnx, model, .. } => Some(match zoo::find(model) {
+                Some(_) => format!("give it the network of benchdb: `--model {model} --weights {model}.safetensors`"),
+                None => "`--engine tract`, onnxruntime and openvino run ONNX files".to_owned(),
+            }),
             Self::WrongForm { form: Form::Zoo, model, .. } => Some(format!(
                 "give the network as a file: `--model {model}=FILE.onnx`; tools/export_onnx.py writes one"
             )),
@@ -283,6 +306,10 @@ impl EngineError {
                 "`--batch-sizes {fixed}`, or export it with a batch dimension that has a name instead of a size"
             )),
             Self::NotHere { hint, .. } => hint.clone(),
+            Self::OtherPrecision { .. } => Some("the nearest thing that works is a file in fp32".to_owned()),
+            Self::Refused { message, .. } if is_unknown_operator(message) => {
+                Some("another engine may have the operator: `benchdb hardware` lists those that are here".to_owned())
+            }
             Self::Input { .. } => Some("an .npz has one tensor for every input, by its name".to_owned()),
             Self::Zoo(error) => error.hint(),
             Self::Weights(error) => error.hint(),
@@ -310,11 +337,16 @@ impl EngineError {
             | Self::WrongForm { .. }
             | Self::FilePrecision { .. }
             | Self::FixedBatch { .. }
+            | Self::OtherPrecision { .. }
+            | Self::NotHere { .. }
             | Self::LossDiverged { .. } => RunStatus::Unsupported,
             Self::External(error) => error.status(),
             Self::Execution(error) => error.status(),
             Self::Worker { out_of_memory: true, .. } => RunStatus::OutOfMemory,
-            Self::Device { message } if is_out_of_memory(message) => RunStatus::OutOfMemory,
+            Self::Device { message } | Self::Refused { message, .. } if is_out_of_memory(message) => {
+                RunStatus::OutOfMemory
+            }
+            Self::Refused { message, .. } if is_unknown_operator(message) => RunStatus::Unsupported,
             _ => RunStatus::Failed,
         }
     }
@@ -324,6 +356,23 @@ impl From<ExternalError> for EngineError {
     fn from(error: ExternalError) -> Self {
         Self::External(Arc::new(error))
     }
+}
+
+/// Whether a library says that it lacks an operator, or one of its versions.
+fn is_unknown_operator(message: &str) -> bool {
+    let message = message.to_lowercase();
+    [
+        "unimplementedop",
+        "unimplemented",
+        "not a registered function/op",
+        "could not find an implementation",
+        "not_implemented",
+        "no conversion rule found",
+        "is under development and support for this is limited",
+        "is the newest that it knows",
+    ]
+    .iter()
+    .any(|sign| message.contains(sign))
 }
 
 impl From<GraphError> for EngineError {

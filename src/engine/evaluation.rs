@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{EngineError, Workload};
 use crate::dataset::{self, Accuracy, Dataset, Requirements, Split};
-use crate::domain::{HostTensor, MetricSet, PlannedRun};
+use crate::domain::{MetricSet, PlannedRun};
 use crate::zoo::{self, ModelEntry};
 
 /// Pictures that are looked at together: enough to keep a device busy, few enough for any memory.
@@ -43,7 +43,9 @@ impl Evaluation {
         for batch in self.set.batches(BATCH) {
             let batch = batch?;
             let outputs = workload.outputs(std::slice::from_ref(&batch.image))?;
-            if let Some(logits) = outputs.iter().flatten().find(|output| output.name == "logits") {
+            // The outputs of files have names of their own.
+            let only = outputs.as_deref().and_then(|outputs| if let [only] = outputs { Some(only) } else { None });
+            if let Some(logits) = outputs.iter().flatten().find(|output| output.name == "logits").or(only) {
                 accuracy.add(logits, &batch.labels)?;
             }
             progress(accuracy.samples() as u64, self.set.samples() as u64);

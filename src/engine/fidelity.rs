@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors, View};
 
 use super::EngineError;
@@ -120,52 +121,56 @@ pub(super) fn inputs(plan: &PlannedRun) -> Result<Vec<HostTensor>, EngineError> 
 pub(super) fn write_reference(plan: &PlannedRun, path: &Path) -> Result<(), EngineError> {
     let inputs = super::inputs::inputs(plan, plan.configuration.batch_size as usize)?;
     let outputs = find_engine(&plan.configuration.engine)?.infer(plan, &inputs)?;
-    let views = outputs.iter().filter_map(|output| match &output.data {
-        HostData::F32(values) => Some((output.name.as_str(), Floats { shape: &output.shape, values })),
-        HostData::I64(_) => None,
-    });
+    let views = outputs.iter().map(|output| (output.name.as_str(), Elements(output)));
     safetensors::serialize_to_file(views, None, path)
         .map_err(|source| EngineError::Reference { path: path.to_owned(), source: Box::new(source) })
 }
 
 /// Reads what [`write_reference`] wrote.
-fn read_reference(path: &Path) -> Result<Vec<HostTensor>, EngineError> {
+pub(super) fn read_reference(path: &Path) -> Result<Vec<HostTensor>, EngineError> {
     let failed =
         |source: Box<dyn std::error::Error + Send + Sync>| EngineError::Reference { path: path.to_owned(), source };
     let bytes = std::fs::read(path).map_err(|source| failed(source.into()))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|source| failed(source.into()))?;
+    let data = |tensor: &TensorView<'_>| match tensor.dtype() {
+        Dtype::I64 => {
+            HostData::I64(tensor.data().as_chunks::<8>().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect())
+        }
+        _ => HostData::F32(tensor.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()),
+    };
     Ok(file
         .iter()
-        .map(|(name, tensor)| HostTensor {
-            name: name.to_owned(),
-            shape: tensor.shape().to_vec(),
-            data: HostData::F32(
-                tensor.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
-            ),
-        })
+        .map(|(name, tensor)| HostTensor { name: name.to_owned(), shape: tensor.shape().to_vec(), data: data(&tensor) })
         .collect())
 }
 
-struct Floats<'v> {
-    shape: &'v [usize],
-    values: &'v [f32],
-}
+/// A tensor in the form in which it is written.
+struct Elements<'v>(&'v HostTensor);
 
-impl View for Floats<'_> {
+impl View for Elements<'_> {
     fn dtype(&self) -> Dtype {
-        Dtype::F32
+        match self.0.data {
+            HostData::F32(_) => Dtype::F32,
+            HostData::I64(_) => Dtype::I64,
+        }
     }
 
     fn shape(&self) -> &[usize] {
-        self.shape
+        &self.0.shape
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        self.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+        match &self.0.data {
+            HostData::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            HostData::I64(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        }
     }
 
     fn data_len(&self) -> usize {
-        4 * self.values.len()
+        match &self.0.data {
+            HostData::F32(values) => 4 * values.len(),
+            HostData::I64(values) => 8 * values.len(),
+        }
     }
 }
 
@@ -196,19 +201,21 @@ pub(super) fn against_file(outputs: &[HostTensor], path: &Path) -> Result<Fideli
     Ok(compare(outputs, &read_reference(path)?))
 }
 
-/// What the outputs lack of those of the reference file, in one line: every one must be there, in its shape.
+/// What is wrong with outputs beside those of the reference file, in one line: one that both have in different shapes, or
+/// none that both have.
 pub(super) fn unlike(outputs: &[HostTensor], path: &Path) -> Result<Option<String>, EngineError> {
-    let named = |tensors: &[HostTensor]| {
+    let listed = |tensors: &[HostTensor]| {
         let named = tensors.iter().map(|tensor| format!("{} {}", tensor.name, shape_text(&tensor.shape)));
         named.collect::<Vec<_>>().join(", ")
     };
     let reference = read_reference(path)?;
-    let there = |expected: &HostTensor| {
-        let mut same = outputs.iter().filter(|output| output.name == expected.name);
-        same.any(|output| output.shape == expected.shape && matches!(output.data, HostData::F32(_)))
+    let expected = |output: &HostTensor| reference.iter().find(|expected| expected.name == output.name);
+    let alike = |output: &HostTensor| {
+        expected(output)
+            .is_none_or(|expected| output.shape == expected.shape && matches!(output.data, HostData::F32(_)))
     };
-    Ok((!reference.iter().all(there))
-        .then(|| format!("its outputs are [{}], the model has [{}]", named(outputs), named(&reference))))
+    let fits = outputs.iter().all(alike) && outputs.iter().any(|output| expected(output).is_some());
+    Ok((!fits).then(|| format!("its outputs are [{}], the model has [{}]", listed(outputs), listed(&reference))))
 }
 
 /// Compares the outputs that both have, all of them taken as one vector: the cosine of the angle between the two, and
@@ -334,12 +341,12 @@ mod tests {
     fn a_reference_survives_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("reference.safetensors");
-        let outputs = [tensor("logits", &[1, 3], &[0.5, -0.0, f32::MAX])];
-        let views = outputs.iter().map(|output| match &output.data {
-            HostData::F32(values) => (output.name.as_str(), Floats { shape: &output.shape, values }),
-            HostData::I64(_) => panic!("floats"),
-        });
+        let ids = HostTensor { name: "ids".into(), shape: vec![2], data: HostData::I64(vec![-1, i64::MAX]) };
+        let outputs = [ids, tensor("logits", &[1, 3], &[0.5, -0.0, f32::MAX])];
+        let views = outputs.iter().map(|output| (output.name.as_str(), Elements(output)));
         safetensors::serialize_to_file(views, None, &path).unwrap();
-        assert_eq!(read_reference(&path).unwrap(), outputs);
+        let mut found = read_reference(&path).unwrap();
+        found.sort_by(|left, right| left.name.cmp(&right.name));
+        assert_eq!(found, outputs);
     }
 }

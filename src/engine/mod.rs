@@ -10,6 +10,7 @@ pub mod evaluation;
 pub mod external;
 pub mod fidelity;
 mod inputs;
+mod onnx;
 pub mod plan;
 mod process;
 mod protocol;
@@ -31,6 +32,7 @@ pub use burn::{Learning, network_on_host};
 pub use error::EngineError;
 pub use evaluation::open_set;
 pub use external::{ExternalEngine, ExternalError};
+pub use onnx::Surroundings;
 pub use record::record;
 pub use registry::{engines, find_engine, is_hidden};
 pub use runner::{Progress, Runner};
@@ -62,6 +64,15 @@ pub struct ProbedDevice {
     pub precisions: Vec<Precision>,
 }
 
+/// What an engine finds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Probed {
+    /// The devices, in its order.
+    pub devices: Vec<ProbedDevice>,
+    /// Its versions, those of a library that had to be loaded included.
+    pub versions: Versions,
+}
+
 /// Software that executes networks.
 pub trait Engine: Sync {
     /// Its name: `burn-flex`, `onnxruntime-cuda`, ...
@@ -83,8 +94,19 @@ pub trait Engine: Sync {
         false
     }
 
-    /// Its versions.
+    /// Its versions; empty where they are the versions of a library that this process has not loaded.
     fn versions(&self) -> Versions;
+
+    /// What its worker processes need around them.
+    fn surroundings(&self) -> Surroundings {
+        Surroundings::default()
+    }
+
+    /// The device that it would run on even where its library is missing, so that a run which was asked for by name has
+    /// a record; `None` where that is not known.
+    fn home(&self) -> Option<Device> {
+        None
+    }
 
     /// The devices that it finds. Drivers may crash here, so only a worker process asks.
     ///
@@ -137,6 +159,8 @@ pub struct Loaded {
     pub clock: RunClock,
     /// Parameters and buffers at their precision.
     pub model_size_bytes: Option<u64>,
+    /// What compiling or optimising the network took, where the engine does that at once and apart from reading it.
+    pub compile: Option<Duration>,
 }
 
 /// What is repeated and timed.
@@ -223,8 +247,6 @@ pub struct OwnReport {
     pub host_peak_bytes: Option<u64>,
     /// The most that it held on the device, in bytes.
     pub device_peak_bytes: Option<u64>,
-    /// What compiling took, where it was apart from the first iteration.
-    pub compile: Option<Duration>,
     /// The share of what was tried that succeeded, where a failure does not end the run.
     pub success_rate: Option<f64>,
     /// Metrics of its own.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EngineError, ProbedDevice};
+use super::{EngineError, Probed};
 use crate::domain::text::one_line;
 use crate::domain::{Measurement, PlannedRun};
 
@@ -61,7 +61,7 @@ impl Words {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Answer {
     /// The devices, or why there are none.
-    Devices(Result<Vec<ProbedDevice>, Words>),
+    Devices(Result<Probed, Words>),
     /// How far it is.
     Progress {
         /// Samples taken.
@@ -88,5 +88,5 @@ pub(super) enum Answer {
     /// The result.
     Measured(Box<Measurement>),
     /// The reference is written, or why not.
-    Referred(Result<(), String>),
+    Referred(Result<(), Words>),
 }

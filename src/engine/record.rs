@@ -2,6 +2,7 @@
 
 use crate::domain::run::{ModelRecord, ModelSource};
 use crate::domain::{Environment, Measurement, PlannedRun, RunRecord, WeightChoice};
+use crate::onnx::is_onnx;
 use crate::zoo;
 
 /// The record of a planned run, with a new UUID, the model's description and the engine's versions. It starts now and
@@ -16,7 +17,8 @@ pub fn record(plan: &PlannedRun, environment: &Environment, measurement: Measure
         None => super::registry::engine_of(plan).ok().map(super::Engine::versions),
     };
     let known = |said: &Option<String>, version: fn(super::Versions) -> String| {
-        said.clone().or_else(|| versions.clone().map(version))
+        // A library that this process has not loaded has no version here.
+        said.clone().or_else(|| versions.clone().map(version).filter(|version| !version.is_empty()))
     };
     environment.engine_version = known(&measurement.engine_version, |versions| versions.engine);
     environment.framework_version = known(&measurement.framework_version, |versions| versions.framework);
@@ -54,10 +56,10 @@ fn model(plan: &PlannedRun) -> ModelRecord {
         family: None,
         category: None,
         task: None,
-        source: match (&plan.graph, plan.external.is_some() || plan.command.is_some()) {
-            (Some(_), _) => ModelSource::Onnx,
-            (None, true) => ModelSource::External,
-            (None, false) => ModelSource::Zoo,
+        source: match &plan.weights {
+            WeightChoice::File(path) if is_onnx(path) => ModelSource::Onnx,
+            _ if plan.external.is_some() || plan.command.is_some() => ModelSource::External,
+            _ => ModelSource::Zoo,
         },
         parameter_count: None,
         multiply_adds: None,

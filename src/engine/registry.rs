@@ -3,14 +3,20 @@
 use super::burn::BurnEngine;
 use super::command::CommandEngine;
 use super::external::ExternalEngine;
+use super::onnx::{OnnxRuntimeEngine, OpenVinoEngine, TractEngine};
 use super::process::Guard;
 use super::scripted::ScriptedEngine;
 use super::{Engine, EngineError};
 use crate::domain::{PlannedRun, names};
 
 /// All engines of this program, compiled in or not; for a platform that several serve, the first is the default.
-pub fn engines() -> [&'static dyn Engine; 6] {
-    [&BurnEngine::Flex, &BurnEngine::Ndarray, &BurnEngine::Wgpu, &BurnEngine::Cuda, &BurnEngine::Rocm, &ScriptedEngine]
+pub fn engines() -> Vec<&'static dyn Engine> {
+    let burn: [&'static dyn Engine; 5] =
+        [&BurnEngine::Flex, &BurnEngine::Ndarray, &BurnEngine::Wgpu, &BurnEngine::Cuda, &BurnEngine::Rocm];
+    let runtimes = OnnxRuntimeEngine::ALL.iter().map(|engine| engine as &'static dyn Engine);
+    // The one that needs no library comes after those that are faster where they are.
+    let others: [&'static dyn Engine; 3] = [&OpenVinoEngine, &TractEngine, &ScriptedEngine];
+    burn.into_iter().chain(runtimes).chain(others).collect()
 }
 
 /// The engine of that name; forgiving of case and separators, and `flex` is `burn-flex`.

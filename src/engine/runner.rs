@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use super::error::is_out_of_memory;
 use super::process::{LastWords, describe_exit, end_group, own_group, signal_of, telling};
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT, Words};
-use super::{EngineError, ProbedDevice, worker};
-use crate::domain::{Measurement, PlannedRun, RunStatus};
+use super::{Engine, EngineError, Probed, Surroundings, fidelity, find_engine, worker};
+use crate::domain::{HostTensor, Measurement, PlannedRun, RunStatus};
 use crate::hardware::procfs;
 
 /// How often a waiting parent looks at its stop flag.
@@ -71,18 +71,18 @@ impl Runner {
         Ok(Self { program })
     }
 
-    /// The devices that an engine finds, asked in a process of its own: drivers may crash.
+    /// The devices that an engine finds, and its versions, asked in a process of its own: drivers may crash.
     ///
     /// # Errors
     /// The worker could not be started, crashed, or the engine refused.
-    pub fn probe(&self, engine: &str) -> Result<Vec<ProbedDevice>, EngineError> {
+    pub fn probe(&self, engine: &str) -> Result<Probed, EngineError> {
         let request = Request::Probe { engine: engine.to_owned() };
-        let mut talk = Talk::start(self, &request, 0)?;
+        let mut talk = Talk::start(self, &request, engine, 0)?;
         loop {
             match talk.answers.recv_timeout(SILENCE) {
-                Ok(Answer::Devices(devices)) => {
+                Ok(Answer::Devices(probed)) => {
                     talk.finish();
-                    return devices.map_err(|Words { message, hint }| EngineError::NotHere { message, hint });
+                    return probed.map_err(|Words { message, hint }| EngineError::NotHere { message, hint });
                 }
                 Ok(_) => {}
                 Err(_) => return Err(talk.obituary()),
@@ -96,13 +96,13 @@ impl Runner {
     /// The worker could not be started, crashed, ran out of memory, or the engine refused.
     pub fn write_reference(&self, plan: &PlannedRun, path: &Path, stop: &AtomicBool) -> Result<(), EngineError> {
         let request = Request::Reference { plan: Box::new(plan.clone()), path: path.to_owned() };
-        let mut talk = Talk::start(self, &request, plan.configuration.threads)?;
+        let mut talk = Talk::start(self, &request, &plan.configuration.engine, plan.configuration.threads)?;
         let started = Instant::now();
         loop {
             match talk.answers.recv_timeout(LOOK) {
                 Ok(Answer::Referred(done)) => {
                     talk.finish();
-                    return done.map_err(|message| EngineError::Device { message });
+                    return done.map_err(|Words { message, hint }| EngineError::NotHere { message, hint });
                 }
                 Ok(_) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(talk.obituary()),
@@ -115,6 +115,18 @@ impl Runner {
         }
     }
 
+    /// The outputs of one forward pass over the inputs of a plan, computed in a process of its own.
+    ///
+    /// # Errors
+    /// As [`Self::write_reference`].
+    pub fn infer(&self, plan: &PlannedRun) -> Result<Vec<HostTensor>, EngineError> {
+        let failed =
+            |source: std::io::Error| EngineError::Reference { path: std::env::temp_dir(), source: source.into() };
+        let file = tempfile::NamedTempFile::new().map_err(failed)?;
+        self.write_reference(plan, file.path(), &AtomicBool::new(false))?;
+        fidelity::read_reference(file.path())
+    }
+
     /// Measures one run, and compares its outputs with those of a file where there is one. However it ends, the answer
     /// is a measurement: `stop` makes it an interrupted one.
     pub fn measure(
@@ -125,7 +137,8 @@ impl Runner {
         progress: &mut dyn FnMut(Progress),
     ) -> Measurement {
         let request = Request::Measure { plan: Box::new(plan.clone()), reference: reference.map(Path::to_path_buf) };
-        let mut talk = match Talk::start(self, &request, plan.configuration.threads) {
+        let configuration = &plan.configuration;
+        let mut talk = match Talk::start(self, &request, &configuration.engine, configuration.threads) {
             Ok(talk) => talk,
             Err(error) => return worker::failure(&error),
         };
@@ -202,10 +215,12 @@ struct Talk {
     /// Groups of processes that the worker started; a worker that crashed could not end them.
     groups: Arc<Mutex<Vec<u32>>>,
     kills_before: Option<u64>,
+    /// What the worker needs around it for as long as it lives.
+    _surroundings: Surroundings,
 }
 
 impl Talk {
-    fn start(runner: &Runner, request: &Request, threads: u32) -> Result<Self, EngineError> {
+    fn start(runner: &Runner, request: &Request, engine: &str, threads: u32) -> Result<Self, EngineError> {
         let failed = |source| EngineError::Start { program: runner.program.clone(), source };
         let mut command = Command::new(&runner.program);
         command.arg(WORKER_ARGUMENT).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -219,6 +234,8 @@ impl Talk {
                 command.env(variable, threads.to_string());
             }
         }
+        let surroundings = find_engine(engine).map(Engine::surroundings).unwrap_or_default();
+        command.envs(surroundings.variables.iter().map(|(name, value)| (name, value)));
         // Ctrl-C reaches the whole foreground group; the parent decides what becomes of a worker.
         own_group(&mut command);
         let kills_before = procfs::out_of_memory_kills();
@@ -236,7 +253,7 @@ impl Talk {
             // A worker that is already gone shows by its silence.
             let _ = stdin.write_all(&line);
         }
-        Ok(Self { child, answers, words, groups, kills_before })
+        Ok(Self { child, answers, words, groups, kills_before, _surroundings: surroundings })
     }
 
     /// Tells the worker to stop: it ends when its parent's pipe closes.

@@ -132,6 +132,7 @@ impl Engine for ScriptedEngine {
             }),
             clock: RunClock::Reported(clock),
             model_size_bytes: Some(1_000_000),
+            compile: None,
         })
     }
 

@@ -14,7 +14,8 @@ use super::process::Guard;
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT, Words};
 use super::registry::executing_engine;
 use super::{
-    Engine, EngineError, ExternalError, GenerationShape, Loaded, OwnReport, RunClock, Versions, Workload, find_engine,
+    Engine, EngineError, ExternalError, GenerationShape, Loaded, OwnReport, Probed, RunClock, Versions, Workload,
+    find_engine,
 };
 use crate::domain::metric::Better;
 use crate::domain::run::ExtraMetric;
@@ -94,18 +95,22 @@ fn send(answer: &Answer) -> std::io::Result<()> {
     out.flush()
 }
 
-fn probe(engine: &str) -> Result<Vec<super::ProbedDevice>, Words> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| find_engine(engine)?.probe()));
+fn probe(engine: &str) -> Result<Probed, Words> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let engine = find_engine(engine)?;
+        let devices = engine.probe()?;
+        Ok::<_, EngineError>(Probed { devices, versions: engine.versions() })
+    }));
     match outcome {
-        Ok(devices) => devices.map_err(|error| Words::of(&error)),
+        Ok(probed) => probed.map_err(|error| Words::of(&error)),
         Err(panic) => Err(Words { message: panic_text(&*panic), hint: None }),
     }
 }
 
-fn refer(plan: &PlannedRun, path: &Path) -> Result<(), String> {
+fn refer(plan: &PlannedRun, path: &Path) -> Result<(), Words> {
     match catch_unwind(AssertUnwindSafe(|| fidelity::write_reference(plan, path))) {
-        Ok(written) => written.map_err(|error| one_line(&error)),
-        Err(panic) => Err(panic_text(&*panic)),
+        Ok(written) => written.map_err(|error| Words::of(&error)),
+        Err(panic) => Err(Words { message: panic_text(&*panic), hint: None }),
     }
 }
 
@@ -159,7 +164,7 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Result<Mea
     // A set that does not fit is no reason to measure first.
     let evaluation = Evaluation::open(plan)?;
     let start = Instant::now();
-    let Loaded { mut workload, mut clock, model_size_bytes } = engine.load(plan)?;
+    let Loaded { mut workload, mut clock, model_size_bytes, compile } = engine.load(plan)?;
     let startup = start.elapsed();
     let end = sample(&mut Sampling(&mut *workload), &mut clock, &plan.sampling, &guard.stop, &mut |progress| {
         // A parent that does not listen any more ends this process by other means.
@@ -173,16 +178,6 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Result<Mea
         let samples = end.iterations.len() as u64 * workload.samples_per_iteration();
         monitor.stop().finish(end.window, samples)
     };
-    if let (Some(real), asked) = (workload.result_precision(), plan.configuration.precision)
-        && real != asked
-    {
-        return Err(EngineError::Unsupported {
-            engine: engine.name(),
-            what: format!("{asked} for {}", plan.configuration.model),
-            reason: "its results came out in another precision",
-            nearest: Some("`--precision fp32`"),
-        });
-    }
     let losses = workload.losses();
     let finite = losses.is_none_or(|(first, last)| first.is_finite() && last.is_finite());
     // In single precision it is the optimizer that went astray, and the times are those of any step.
@@ -208,6 +203,7 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Result<Mea
     add_telemetry(&mut measurement, telemetry);
     let metrics = &mut measurement.metrics;
     metrics.set("startup_ms", startup.as_secs_f64() * 1e3);
+    metrics.set_optional("compile_ms", compile.map(|time| time.as_secs_f64() * 1e3));
     metrics.set_optional("model_size_mb", model_size_bytes.map(|bytes| bytes as f64 / MB));
     let own_report = workload.report(measurement.iterations as usize);
     // Work of another process takes that one's memory.
@@ -219,6 +215,12 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Result<Mea
     }
     let reported_versions = own_report.and_then(|report| add_report(&mut measurement, report));
     // Memory was read; what is computed from here on counts no more.
+    if let (Some(real), asked) = (workload.result_precision(), plan.configuration.precision)
+        && real != asked
+    {
+        let model = plan.configuration.model.clone();
+        return Err(EngineError::OtherPrecision { engine: engine.name(), model, asked, real });
+    }
     if measurement.status == RunStatus::Ok {
         workload.verify()?;
     }
@@ -259,7 +261,6 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Result<Mea
 fn add_report(measurement: &mut Measurement, report: OwnReport) -> Option<Versions> {
     let metrics = &mut measurement.metrics;
     metrics.set_optional("memory_device_peak_mb", report.device_peak_bytes.map(|bytes| bytes as f64 / MB));
-    metrics.set_optional("compile_ms", report.compile.map(|compile| compile.as_secs_f64() * 1e3));
     metrics.set_optional("success_rate", report.success_rate);
     measurement.extra_metrics.extend(report.extra_metrics.into_iter().filter(|metric| metric.value.is_finite()));
     measurement.samples.extend(report.samples.into_iter().filter(|series| !series.nanoseconds.is_empty()));

@@ -55,6 +55,12 @@ pub enum GraphError {
         /// What it is.
         kind: String,
     },
+    /// Numbers of a kind that no precision stands for.
+    #[error("`{}` computes in a type that benchdb has no precision for", path.display())]
+    Arithmetic {
+        /// The file.
+        path: PathBuf,
+    },
     /// Extents that nobody named.
     #[error("`{}` leaves the shape of `{input}` open: {shape}", path.display())]
     OpenShape {
@@ -108,6 +114,7 @@ impl GraphError {
             Self::Truncated { .. } | Self::Broken { .. } => "copy or export it again".to_owned(),
             Self::ExternalData { .. } => "keep the files of the export together, under their own names".to_owned(),
             Self::InputType { .. } => "inputs of numbers and truth values can be made".to_owned(),
+            Self::Arithmetic { .. } => "export it in fp32, fp16 or bf16, or quantise it to 8 bits".to_owned(),
             Self::OpenShape { example, .. } => format!("name its extents: `{example}`"),
             Self::WrongShape { .. } => {
                 "`--shape NAME=1,3,224,224` names all extents; that of the batch comes from `--batch-sizes`".to_owned()

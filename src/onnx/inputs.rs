@@ -289,3 +289,100 @@ fn fixed_batch(inputs: &mut [GraphInput], graph: &GraphMessage) -> Option<usize>
         _ => Some(1),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLOAT: i64 = 1;
+    const INT64: i64 = 7;
+
+    /// `batch x 3 x ?`, a number or a name each.
+    fn value(name: &str, element: i64, shape: &str) -> ValueInfo {
+        let dimension = |word: &str| match word.parse() {
+            Ok(extent) => Dimension::Fixed(extent),
+            Err(_) if word == "?" => Dimension::Unknown,
+            Err(_) => Dimension::Named(word.to_owned()),
+        };
+        let dimensions = Some(shape.split_whitespace().map(dimension).collect());
+        ValueInfo { name: name.to_owned(), element, dimensions }
+    }
+
+    fn resolved(
+        inputs: &[(&str, i64, &str)],
+        output: &str,
+        shapes: &[(&str, &[usize])],
+        like: Option<(&str, &[InputSpec])>,
+    ) -> Result<Inputs, GraphError> {
+        let inputs = inputs.iter().map(|(name, element, shape)| value(name, *element, shape)).collect();
+        let graph = GraphMessage { inputs, outputs: vec![value("y", FLOAT, output)], ..GraphMessage::default() };
+        let choice = |(name, extents): &(&str, &[usize])| ShapeChoice {
+            input: Some((*name).to_owned()),
+            extents: extents.to_vec(),
+        };
+        let shapes: Vec<ShapeChoice> = shapes.iter().map(choice).collect();
+        resolve(Path::new("x.onnx"), &graph, &shapes, like, &HashMap::from([("ids".to_owned(), 30)]))
+    }
+
+    fn shapes(inputs: &Inputs, batch: usize) -> Vec<Vec<usize>> {
+        inputs.of_file.iter().map(|input| input.shape(batch)).collect()
+    }
+
+    #[test]
+    fn the_batch_is_what_is_open_in_front_or_says_so() {
+        let found = resolved(&[("x", FLOAT, "N 3 8 8")], "N 5", &[], None).unwrap();
+        assert_eq!((shapes(&found, 4), found.fixed_batch), (vec![vec![4, 3, 8, 8]], None));
+        let unnamed = resolved(&[("x", FLOAT, "? 3 8 8")], "? 5", &[], None).unwrap();
+        assert_eq!(shapes(&unnamed, 2), [[2, 3, 8, 8]]);
+        let second = resolved(&[("x", FLOAT, "7 batch 5")], "7 batch 5", &[], None).unwrap();
+        assert_eq!((shapes(&second, 2), &second.made[0].shape), (vec![vec![7, 2, 5]], &vec![7, 5]));
+        // Height and width are open here, the batch is not.
+        let open = resolved(&[("x", FLOAT, "1 3 height width")], "1 5", &[], None).unwrap_err();
+        assert!(open.to_string().ends_with("open: 1 x 3 x height x width"), "{open}");
+        let closed = resolved(&[("x", FLOAT, "1 3 height width")], "1 5", &[("x", &[1, 3, 6, 9])], None).unwrap();
+        assert_eq!((shapes(&closed, 1), closed.fixed_batch), (vec![vec![1, 3, 6, 9]], Some(1)));
+    }
+
+    #[test]
+    fn a_fixed_batch_is_shared_by_all_that_goes_in_and_out() {
+        let four = resolved(&[("x", FLOAT, "4 3 8 8")], "4 5", &[], None).unwrap();
+        assert_eq!((four.fixed_batch, &four.made[0].shape), (Some(4), &vec![3, 8, 8]));
+        let whole = resolved(&[("x", FLOAT, "3 8 8")], "5", &[], None).unwrap();
+        assert_eq!((whole.fixed_batch, &whole.made[0].shape), (Some(1), &vec![3, 8, 8]));
+    }
+
+    #[test]
+    fn one_name_is_one_extent_in_all_inputs() {
+        let inputs = [("ids", INT64, "batch length"), ("attention_mask", INT64, "batch length")];
+        let found = resolved(&inputs, "batch 4", &[("ids", &[1, 9])], None).unwrap();
+        assert_eq!(shapes(&found, 2), [[2, 9], [2, 9]]);
+        let kinds: Vec<InputKind> = found.made.iter().map(|spec| spec.kind).collect();
+        assert_eq!(kinds, [InputKind::Tokens { vocabulary: 30 }, InputKind::Constant(1)]);
+    }
+
+    #[test]
+    fn a_model_of_the_zoo_lends_its_extents_and_names() {
+        let ids = InputSpec { name: "ids".to_owned(), kind: InputKind::Tokens { vocabulary: 100 }, shape: vec![128] };
+        let like = Some(("bert", std::slice::from_ref(&ids)));
+        let inputs = [("input_ids", INT64, "b s"), ("attention_mask", INT64, "b s"), ("token_type_ids", INT64, "b s")];
+        let found = resolved(&inputs, "b s 8", &[], like).unwrap();
+        assert_eq!(shapes(&found, 1), [[1, 128], [1, 128], [1, 128]]);
+        let made: Vec<(&str, InputKind)> = found.made.iter().map(|spec| (spec.name.as_str(), spec.kind)).collect();
+        assert_eq!(
+            made,
+            [("ids", ids.kind), ("attention_mask", InputKind::Constant(1)), ("token_type_ids", InputKind::Constant(0))]
+        );
+        let other = resolved(&[("x", FLOAT, "b 3 8 8")], "b 5", &[], like).unwrap_err();
+        assert!(matches!(other, GraphError::OtherInputs { .. }), "{other}");
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_refused() {
+        for asked in [&[1, 3, 8][..], &[1, 4, 8, 8], &[1, 3, 8, 8, 8]] {
+            let refused = resolved(&[("x", FLOAT, "N 3 8 8")], "N 5", &[("x", asked)], None).unwrap_err();
+            assert!(matches!(refused, GraphError::WrongShape { .. }), "{refused}");
+        }
+        let texts = resolved(&[("x", 8, "N")], "N", &[], None).unwrap_err();
+        assert_eq!(texts.to_string(), "`x.onnx` has the input `x` of texts, which cannot be made");
+    }
+}

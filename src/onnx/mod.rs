@@ -4,17 +4,24 @@
 //! protocol buffers keeps it independent of the libraries that execute: a build without tract describes files, too, and a
 //! description takes no memory, however many gigabytes of weights there are.
 
+mod constants;
 mod error;
 mod file;
+mod infer;
 mod inputs;
+mod operators;
+mod shapes;
 mod wire;
+mod work;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::domain::run::{ModelRecord, ModelSource};
-use crate::domain::{Graph, InputSpec, Precision};
-use file::ModelFile;
+use crate::domain::{ElementType, Graph, GraphInput, InputSpec, Precision};
+use file::{Dimension, ModelFile};
+use infer::Known;
+use work::{Products, Sources, Work};
 
 pub use error::GraphError;
 pub use inputs::ShapeChoice;
@@ -69,6 +76,16 @@ impl OnnxFile {
         file::external_paths(&self.path, &self.model)
     }
 
+    /// The bytes of its weights, wherever they lie.
+    pub fn weight_bytes(&self) -> u64 {
+        work::weight_bytes(&self.model)
+    }
+
+    /// The arithmetic in which most of its products are done, each counting alike; `None` where there are none.
+    pub fn arithmetic(&self) -> Option<Precision> {
+        self.work(None, 1).precision
+    }
+
     /// What it is with these shapes, under the name `name`. What they leave open is taken from `like`, the inputs of the
     /// zoo's model of that name, where it is said to be one.
     ///
@@ -81,10 +98,16 @@ impl OnnxFile {
         like: Option<&[InputSpec]>,
     ) -> Result<Described, GraphError> {
         let graph = &self.model.graph;
-        let tables = HashMap::new();
-        let found = inputs::resolve(&self.path, graph, shapes, like.map(|specs| (name, specs)), &tables)?;
+        let found = inputs::resolve(&self.path, graph, shapes, like.map(|specs| (name, specs)), &self.tables())?;
+        let batch = found.fixed_batch.unwrap_or(1).max(1);
+        let work = self.work(Some(&found.of_file), batch);
+        let each = |of_batch: u64| of_batch / batch as u64;
+        let precision = match work.precision {
+            Some(precision) => precision,
+            None => self.precision_of_inputs().ok_or_else(|| GraphError::Arithmetic { path: self.path.clone() })?,
+        };
         Ok(Described {
-            graph: Graph { inputs: found.of_file, precision: Precision::Fp32, fixed_batch: found.fixed_batch },
+            graph: Graph { inputs: found.of_file, precision, fixed_batch: found.fixed_batch },
             inputs: found.made,
             record: ModelRecord {
                 name: name.to_owned(),
@@ -92,10 +115,82 @@ impl OnnxFile {
                 category: None,
                 task: None,
                 source: ModelSource::Onnx,
-                parameter_count: None,
-                multiply_adds: None,
-                activation_count: None,
+                parameter_count: Some(work::parameter_count(&self.model)),
+                multiply_adds: work.multiply_adds.map(each),
+                activation_count: work.activation_count.map(each),
             },
         })
+    }
+
+    /// What the graph computes over a batch of this size; with inputs of any shape where none are given.
+    fn work(&self, given: Option<&[GraphInput]>, batch: usize) -> Work {
+        let mut extents = HashMap::new();
+        let mut inputs = Vec::new();
+        for (at, info) in inputs::given(&self.model.graph).into_iter().enumerate() {
+            let input = given.and_then(|given| given.get(at));
+            let shape: Option<Vec<i64>> =
+                input.map(|input| input.shape(batch).into_iter().map(|extent| extent as i64).collect());
+            for (dimension, extent) in info.dimensions.iter().flatten().zip(shape.iter().flatten()) {
+                if let Dimension::Named(name) = dimension {
+                    extents.insert(name.clone(), *extent);
+                }
+            }
+            inputs.push((info.name.clone(), Known { element: Some(info.element), shape, ..Known::default() }));
+        }
+        let (mut products, mut sources) = (Products::default(), Sources::default());
+        infer::walk(&self.model, &inputs, &extents, &mut |node, operands, results| {
+            sources.visit(node, operands);
+            products.visit(node, operands, results, &sources);
+        });
+        products.total()
+    }
+
+    /// The arithmetic of a graph without products: that of its first input of floats.
+    fn precision_of_inputs(&self) -> Option<Precision> {
+        let elements = inputs::given(&self.model.graph).into_iter().map(|input| file::element_type(input.element));
+        match elements.flatten().find(|element| element.is_float()) {
+            Some(ElementType::F64) => None,
+            Some(ElementType::F16) => Some(Precision::Fp16),
+            Some(ElementType::Bf16) => Some(Precision::Bf16),
+            _ => Some(Precision::Fp32),
+        }
+    }
+
+    /// The rows of the table that an input of integers looks up.
+    fn tables(&self) -> HashMap<String, usize> {
+        let tensors: HashMap<&str, &[i64]> =
+            self.model.graph.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+        // The input behind a value that holds its elements unchanged.
+        let mut origins: HashMap<&str, &str> =
+            self.model.graph.inputs.iter().map(|input| (input.name.as_str(), input.name.as_str())).collect();
+        // The tensor behind a table that is restored from integers.
+        let mut restored: HashMap<&str, &str> = HashMap::new();
+        let mut tables: HashMap<String, usize> = HashMap::new();
+        for node in &self.model.graph.nodes {
+            let mut look_up = |table: usize, places: usize| {
+                let (Some(table), Some(places)) = (node.input(table), node.input(places)) else { return };
+                let shape = tensors.get(restored.get(table).unwrap_or(&table));
+                let rows = shape.filter(|shape| shape.len() == 2).and_then(|shape| usize::try_from(shape[0]).ok());
+                if let (Some(rows), Some(input)) = (rows, origins.get(places)) {
+                    let known = tables.entry((*input).to_owned()).or_insert(rows);
+                    *known = rows.min(*known);
+                }
+            };
+            match (node.operator.as_str(), node.input(0), node.outputs.first()) {
+                ("Gather", ..) if node.integer("axis").unwrap_or(0) == 0 => look_up(0, 1),
+                ("EmbedLayerNormalization", ..) => {
+                    look_up(2, 0);
+                    look_up(4, 1);
+                }
+                ("Identity" | "Cast" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten", Some(from), Some(to)) => {
+                    if let Some(input) = origins.get(from).copied() {
+                        origins.insert(to, input);
+                    }
+                }
+                ("DequantizeLinear", Some(from), Some(to)) => drop(restored.insert(to, from)),
+                _ => {}
+            }
+        }
+        tables
     }
 }

@@ -31,8 +31,8 @@ pub(super) enum Value {
     Integer(u64),
     /// Four bytes, little-endian.
     Four([u8; 4]),
-    /// Eight bytes, little-endian.
-    Eight([u8; 8]),
+    /// Eight bytes, which nothing that is read here needs.
+    Eight,
     /// A text, a message, packed numbers: where its bytes are.
     Bytes(Span),
 }
@@ -84,7 +84,10 @@ impl<R: Read + Seek> Wire<R> {
             let key = self.varint()?;
             let value = match key & 7 {
                 0 => Value::Integer(self.varint()?),
-                1 => Value::Eight(self.array()?),
+                1 => {
+                    self.array::<8>()?;
+                    Value::Eight
+                }
                 5 => Value::Four(self.array()?),
                 2 => {
                     let length = self.varint()?;
@@ -133,7 +136,7 @@ impl<R: Read + Seek> Wire<R> {
                     list.push(self.varint()?.cast_signed());
                 }
             }
-            Value::Four(_) | Value::Eight(_) => return Err(WireError::Malformed),
+            Value::Four(_) | Value::Eight => return Err(WireError::Malformed),
         }
         Ok(())
     }

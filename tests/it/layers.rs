@@ -40,11 +40,14 @@ const BOTTOM: [&str; 4] = ["store", "hardware", "stats", "domain"];
 const GENERATED: [&str; 2] = ["commands/completions.rs", "commands/man.rs"];
 
 /// Crates that one layer keeps to itself.
-const OWNED: [(&str, &[&str]); 4] = [
+const OWNED: [(&str, &[&str]); 7] = [
     ("rusqlite", &["store"]),
     ("refinery", &["store"]),
     ("burn", &["engine", "zoo", "explain"]),
     ("linfa", &["predict"]),
+    ("tract_onnx", &["engine"]),
+    ("ort", &["engine"]),
+    ("openvino", &["engine"]),
 ];
 
 struct Source {

@@ -22,6 +22,7 @@ mod history;
 mod infer;
 mod layers;
 mod maintain;
+mod onnx;
 mod optimize;
 mod precision;
 mod predict;

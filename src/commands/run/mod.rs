@@ -5,6 +5,7 @@ mod references;
 mod search;
 mod session;
 mod tables;
+mod values;
 mod variants;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::{CommandError, Context, ExitStatus, OutputArgs, unreadable};
-use crate::domain::{Campaign, Category, DataChoice, Mode, Platform, Precision, Sampling, TrainingOptimizer};
+use crate::domain::{Campaign, Category, DataChoice, Mode, Precision, RunStatus, Sampling, TrainingOptimizer};
 use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, plan};
 use crate::engine::{EngineError, Runner};
 use crate::measure::DEFAULT_TELEMETRY_INTERVAL;
@@ -24,6 +25,9 @@ use external::ExternalArgs;
 pub(super) use session::{RunTable, Session, stop_on_signals};
 pub(super) use tables::result_table;
 use tables::{describe, plan_tables};
+pub(super) use values::{duration, telemetry_interval};
+use values::{hardware_choice, shape, share};
+pub(super) use variants::named_model;
 
 /// Batches in flight that `--throughput-mode` keeps, if nobody says how many.
 const BATCHES_IN_FLIGHT: u32 = 4;
@@ -228,64 +232,6 @@ struct SamplingArgs {
     batches_in_flight: u32,
 }
 
-fn hardware_choice(text: &str) -> Result<HardwareChoice, String> {
-    use clap::ValueEnum as _;
-    match text.to_lowercase().as_str() {
-        "auto" => Ok(HardwareChoice::Auto),
-        "all" => Ok(HardwareChoice::All),
-        name => Platform::from_str(name, true).map(HardwareChoice::Platform).map_err(|_| {
-            let known: Vec<String> = Platform::value_variants().iter().map(Platform::to_string).collect();
-            let near = crate::domain::names::nearest(name, known.iter().map(String::as_str));
-            match near {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("it is one of auto, all, {}", known.join(", ")),
-            }
-        }),
-    }
-}
-
-/// `NAME=1,3,224,224`, or the extents alone; `x` separates them, too.
-fn shape(text: &str) -> Result<ShapeChoice, String> {
-    // Names in files hold all kinds of characters, extents do not.
-    let (input, extents) = match text.rsplit_once('=') {
-        Some((name, extents)) => (Some(name.trim().to_owned()), extents),
-        None => (None, text),
-    };
-    let extent = |word: &str| match word.trim().parse::<usize>() {
-        Ok(extent) if extent > 0 => Ok(extent),
-        _ => Err(format!("`{word}` is no extent; a shape is `NAME=1,3,224,224`")),
-    };
-    let extents = extents.split([',', 'x']).map(extent).collect::<Result<_, _>>()?;
-    Ok(ShapeChoice { input, extents })
-}
-
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    const MOST: Duration = Duration::from_secs(365 * 24 * 3600);
-    let parsed = match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string()),
-        Err(_) => text
-            .parse::<jiff::SignedDuration>()
-            .map_err(|_| "it is a number of seconds, or has a unit: `500ms`, `30s`, `2m`".to_owned())
-            .and_then(|parsed| Duration::try_from(parsed).map_err(|_| "it is negative".to_owned())),
-    }?;
-    if parsed > MOST { Err("it is more than a year".to_owned()) } else { Ok(parsed) }
-}
-
-pub(super) fn telemetry_interval(text: &str) -> Result<Duration, String> {
-    const SHORTEST: Duration = Duration::from_millis(10);
-    match duration(text)? {
-        interval if interval.is_zero() || interval >= SHORTEST => Ok(interval),
-        _ => Err("it is below 10ms, where reading would disturb what is measured; 0 reads nothing".to_owned()),
-    }
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
-        _ => Err("it is a share between 0 and 1: 0.01 is one per cent".to_owned()),
-    }
-}
-
 /// Runs the command.
 ///
 /// # Errors
@@ -331,7 +277,9 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         return Ok(ExitStatus::Failed);
     }
     let left_out = plan.left_out.iter().map(|left_out| (left_out.what.clone(), &left_out.reason));
-    let unsupported = plan.unsupported.iter().map(|(planned, reason)| (describe(planned), reason));
+    // What failed already is told with the results.
+    let refused = plan.unsupported.iter().filter(|(_, reason)| reason.status() == RunStatus::Unsupported);
+    let unsupported = refused.map(|(planned, reason)| (describe(planned), reason));
     report_left_out(context, left_out.chain(unsupported));
     let campaign = Campaign {
         uuid: uuid::Uuid::now_v7().to_string(),

@@ -25,7 +25,7 @@ use crate::engine::plan::Plan;
 use crate::engine::{EngineError, Progress, Runner, is_hidden, record};
 use crate::exchange::{Exporter, OwnJson};
 use crate::hardware::{capture_environment, telemetry};
-use crate::onnx::is_onnx;
+use crate::onnx::{OnnxFile, is_onnx};
 use crate::report::{Format, human_duration};
 use crate::store::campaigns::{Lease, OpenRun};
 use crate::store::list::{Detail, Selection};
@@ -259,10 +259,14 @@ impl<'s> Session<'s> {
         if let Some(known) = self.artifacts.get(path) {
             return Ok(Some(known.clone()));
         }
-        let failed = || unreadable(path);
-        let mut file = std::fs::File::open(path).with_context(failed)?;
         let mut digest = Sha256::new();
-        let size_bytes = std::io::copy(&mut file, &mut digest).with_context(failed)?;
+        let mut size_bytes = 0;
+        // The weights of an ONNX file may lie in others; without them it is another network.
+        for part in std::iter::once(path.clone()).chain(external_files(path)) {
+            let failed = || unreadable(&part);
+            let mut file = std::fs::File::open(&part).with_context(failed)?;
+            size_bytes += std::io::copy(&mut file, &mut digest).with_context(failed)?;
+        }
         let artifact = Artifact {
             sha256: hex(&digest.finalize()),
             format: file_format(path).to_owned(),
@@ -351,6 +355,14 @@ impl<'s> Session<'s> {
         let count = |status| runs.iter().filter(|(_, run)| run.measurement.status == status).count();
         let broken = count(RunStatus::Failed) + count(RunStatus::OutOfMemory);
         Ok(if broken > 0 || count(RunStatus::Ok) == 0 { ExitStatus::Failed } else { ExitStatus::Ok })
+    }
+}
+
+/// The files besides this one that hold weights of it; none where it cannot be read, which its run says.
+fn external_files(path: &Path) -> Vec<PathBuf> {
+    match is_onnx(path).then(|| OnnxFile::read(path)) {
+        Some(Ok(file)) => file.external_files(),
+        _ => Vec::new(),
     }
 }
 

@@ -19,7 +19,7 @@ const NONZERO_SHARE: &str = "nonzero_share";
 
 /// A model as it is named on the command line: `resnet50`, `resnet50:FILE`, `VARIANT=resnet50:FILE`, `FILE.onnx`,
 /// `NAME=FILE.onnx`.
-pub(super) fn named_model(text: &str) -> Result<NamedModel, String> {
+pub(in crate::commands) fn named_model(text: &str) -> Result<NamedModel, String> {
     let (variant, model) = match text.split_once('=') {
         Some((variant, model)) => (variant.trim(), model),
         None => ("", text),

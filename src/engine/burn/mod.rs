@@ -187,7 +187,8 @@ impl Engine for BurnEngine {
             }),
         };
         wait(&device)?;
-        Ok(Loaded { workload, clock: RunClock::Monotonic(MonotonicClock::default()), model_size_bytes })
+        let clock = RunClock::Monotonic(MonotonicClock::default());
+        Ok(Loaded { workload, clock, model_size_bytes, compile: None })
     }
 
     fn infer(&self, plan: &PlannedRun, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {

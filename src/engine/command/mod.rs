@@ -181,6 +181,7 @@ impl Engine for CommandEngine {
             clock: RunClock::Reported(workload.clock.clone()),
             workload: Box::new(workload),
             model_size_bytes: None,
+            compile: None,
         })
     }
 

@@ -251,6 +251,7 @@ impl Engine for ExternalEngine {
         Ok(Loaded {
             clock: RunClock::Reported(workload.clock()),
             model_size_bytes: workload.model_size_bytes(),
+            compile: workload.compile(),
             workload: Box::new(workload),
         })
     }

@@ -119,6 +119,11 @@ impl ExternalWorkload {
         self.clock.clone()
     }
 
+    /// What compiling took, by the program's word.
+    pub fn compile(&self) -> Option<Duration> {
+        self.compile
+    }
+
     /// Parameters and buffers at their precision, by the program's word.
     pub fn model_size_bytes(&self) -> Option<u64> {
         self.model_size_bytes
@@ -320,7 +325,6 @@ impl Workload for ExternalWorkload {
         Some(OwnReport {
             host_peak_bytes: self.talk.peak_memory(),
             device_peak_bytes: self.memory.device_peak_bytes,
-            compile: self.compile,
             extra_metrics: metrics.collect(),
             versions: Some(self.versions.clone()),
             ..OwnReport::default()

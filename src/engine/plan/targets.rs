@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use clap::ValueEnum as _;
+
 use super::{HardwareChoice, LeftOut, Plan, PlanRequest};
 use crate::domain::{PlannedRun, Platform};
 use crate::engine::protocol::Words;
@@ -14,11 +16,16 @@ pub(super) struct Target {
     pub engine: &'static dyn Engine,
     pub device_index: u32,
     pub probed: ProbedDevice,
+    /// Why the engine cannot run, where it was named and is known to belong here.
+    missing: Option<Words>,
 }
 
 impl Target {
     /// Whether the engine can do this, and the device too.
     pub fn supports(&self, planned: &PlannedRun) -> Result<(), EngineError> {
+        if let Some(Words { message, hint }) = self.missing.clone() {
+            return Err(EngineError::NotHere { message, hint });
+        }
         let precision = planned.configuration.precision;
         self.engine.supports(planned.configuration.mode, precision)?;
         self.engine.accepts(planned)?;
@@ -52,7 +59,10 @@ impl<'r> Probes<'r> {
         }
         self.known
             .entry(engine.name())
-            .or_insert_with(|| self.runner.probe(engine.name()).map_err(|error| Words::of(&error)))
+            .or_insert_with(|| {
+                let probed = self.runner.probe(engine.name());
+                probed.map(|probed| probed.devices).map_err(|error| Words::of(&error))
+            })
             .clone()
             .map_err(|Words { message, hint }| EngineError::NotHere { message, hint })
     }
@@ -90,7 +100,8 @@ impl<'r> Probes<'r> {
         if probed.device.software && !software {
             return Err(EngineError::OnlySoftware { platform, device: probed.device.name });
         }
-        Ok(Target { platform, engine, device_index: u32::try_from(index).unwrap_or(u32::MAX), probed })
+        let device_index = u32::try_from(index).unwrap_or(u32::MAX);
+        Ok(Target { platform, engine, device_index, probed, missing: None })
     }
 }
 
@@ -113,7 +124,7 @@ pub(super) fn resolve_targets(
             }
             HardwareChoice::All => {
                 let mut all = Vec::new();
-                for platform in Platform::AUTO_ORDER {
+                for platform in wanted.all_platforms() {
                     let (found, reasons) = on_platform(platform, &wanted, probes, request.include_software);
                     all.extend(found);
                     plan.left_out.extend(reasons);
@@ -146,7 +157,52 @@ struct Wanted<'w> {
     chosen: &'w [&'static dyn Engine],
 }
 
+impl Wanted<'_> {
+    /// Every platform that is looked at where all are meant.
+    fn all_platforms(&self) -> Vec<Platform> {
+        let more = self.other_platforms();
+        Platform::AUTO_ORDER.into_iter().chain(more).collect()
+    }
+
+    /// Platforms that no order names and some engine for the form serves.
+    fn other_platforms(&self) -> Vec<Platform> {
+        let serves = |platform: &Platform| {
+            let engines = engines().into_iter().filter(|engine| !engine.hidden() && engine.takes(self.form));
+            engines.flat_map(|engine| engine.platforms()).any(|served| served == platform)
+        };
+        let all = Platform::value_variants().iter().filter(|platform| !Platform::AUTO_ORDER.contains(platform));
+        all.filter(|platform| serves(platform)).copied().collect()
+    }
+
+    /// The same for those of the named engines that serve a platform of the usual order, and for the others.
+    fn by_order(&self) -> (Vec<&'static dyn Engine>, Vec<&'static dyn Engine>) {
+        let usual = |engine: &&'static dyn Engine| {
+            engine.platforms().iter().any(|platform| Platform::AUTO_ORDER.contains(platform))
+        };
+        self.chosen.iter().copied().partition(usual)
+    }
+}
+
+/// The first platform that works; an engine that was named and serves none of them runs on its own.
 fn auto(wanted: &Wanted<'_>, probes: &mut Probes<'_>, plan: &mut Plan) -> Vec<Target> {
+    let (usual, others) = wanted.by_order();
+    let mut found = Vec::new();
+    if !usual.is_empty() || others.is_empty() {
+        found.extend(first_that_works(&Wanted { chosen: &usual, ..*wanted }, probes, plan));
+    }
+    for engine in others {
+        let own = [engine];
+        let alone = Wanted { chosen: &own, ..*wanted };
+        for &platform in engine.platforms() {
+            let (targets, reasons) = on_platform(platform, &alone, probes, wanted.request.include_software);
+            found.extend(targets);
+            plan.left_out.extend(reasons);
+        }
+    }
+    found
+}
+
+fn first_that_works(wanted: &Wanted<'_>, probes: &mut Probes<'_>, plan: &mut Plan) -> Vec<Target> {
     let Wanted { request, chosen, .. } = *wanted;
     let mut reasons = Vec::new();
     for platform in Platform::AUTO_ORDER {
@@ -164,6 +220,11 @@ fn auto(wanted: &Wanted<'_>, probes: &mut Probes<'_>, plan: &mut Plan) -> Vec<Ta
             return found;
         }
         reasons.extend(why_not);
+    }
+    // That an engine does not serve a platform is news only where there is no other.
+    let others = |left_out: &LeftOut| !matches!(left_out.reason, EngineError::WrongPlatform { .. });
+    if reasons.iter().any(others) {
+        reasons.retain(others);
     }
     plan.left_out.extend(reasons);
     Vec::new()
@@ -200,6 +261,15 @@ fn on_platform(
         // The test engine pretends on purpose.
         match probes.choose(platform, engine, request.device_index, software || engine.hidden()) {
             Ok(target) => targets.push(target),
+            Err(EngineError::NotHere { message, hint }) if engine.home().is_some() => {
+                targets.extend(engine.home().map(|device| Target {
+                    platform,
+                    engine,
+                    device_index: 0,
+                    probed: ProbedDevice { device, precisions: Vec::new() },
+                    missing: Some(Words { message, hint }),
+                }));
+            }
             Err(reason) => reasons.push(left_out(format!("{platform} by {}", engine.name()), reason)),
         }
     }

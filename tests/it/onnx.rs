@@ -1,0 +1,421 @@
+//! ONNX files as models: read for what they are, run by every engine that is here, refused with one sentence.
+
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::support::{Expect as _, QUICK_RUN, Sandbox, json_of, number, planned, root, rows, same, skip, stderr_of};
+
+/// Set where skipping is no choice: the libraries were installed for these tests.
+const REQUIRED: &str = "BENCHDB_TESTS_NEED_ONNX_LIBRARIES";
+
+/// A file of the fixtures.
+fn fixture(name: &str) -> String {
+    root().join("fixtures/onnx").join(name).to_str().unwrap().to_owned()
+}
+
+/// The engines for ONNX files that work here, each with the platform that it serves.
+fn engines() -> &'static [(String, String)] {
+    static FOUND: OnceLock<Vec<(String, String)>> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        let document = Sandbox::new().benchdb().args(["hardware", "--format", "json"]).json();
+        let devices = document["devices"].as_array().unwrap().clone();
+        let word = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
+        devices.iter().map(|row| (word(row, "engine"), word(row, "platform"))).collect()
+    })
+}
+
+/// Whether an engine is here; if not, that is said aloud.
+fn is_here(engine: &str) -> bool {
+    let found = engines().iter().any(|(name, _)| name == engine);
+    if !found {
+        assert!(std::env::var_os(REQUIRED).is_none(), "{engine} was installed for these tests and is not found");
+        skip(&format!("{engine} is not on this machine: pip install onnxruntime openvino"));
+    }
+    found
+}
+
+/// Those of the engines that are here; tract always is.
+fn present() -> Vec<&'static str> {
+    ["tract", "onnxruntime", "openvino"].into_iter().filter(|engine| *engine == "tract" || is_here(engine)).collect()
+}
+
+/// A short run of a model on engines.
+fn run(sandbox: &Sandbox, engines: &str, model: &str) -> Command {
+    let mut command = sandbox.benchdb();
+    command.arg("run").args(&QUICK_RUN[3..]).args(["--engine", engines, "--model", model]);
+    command
+}
+
+/// All runs with what went wrong.
+fn stored(sandbox: &Sandbox) -> Vec<Value> {
+    sandbox.sql("SELECT results.*, run.error, run.hint FROM results JOIN run ON run.id = run_id ORDER BY run_id")
+}
+
+/// The only row whose columns are these.
+#[track_caller]
+fn only<'r>(rows: &'r [Value], columns: &[(&str, &str)]) -> &'r Value {
+    let found: Vec<&Value> =
+        rows.iter().filter(|row| columns.iter().all(|(name, value)| row[*name] == *value)).collect();
+    assert_eq!(found.len(), 1, "{columns:?} in {rows:?}");
+    found[0]
+}
+
+/// One clear sentence: it holds these words, and no line break.
+#[track_caller]
+fn says(row: &Value, status: &str, words: &[&str]) {
+    assert_eq!(row["status"], status, "{row}");
+    let sentence = row["error"].as_str().unwrap_or_else(|| panic!("no error in {row}"));
+    for word in words {
+        assert!(sentence.contains(word), "`{word}` in {sentence}");
+    }
+    assert!(!sentence.contains('\n') && sentence.len() < 500, "{sentence}");
+    assert!(row["hint"].is_string(), "{row}");
+    assert!(row["latency_p50_ms"].is_null() && row["validity"] == "not_measured", "{row}");
+}
+
+#[test]
+fn a_file_is_a_model_of_its_own() {
+    let sandbox = Sandbox::new();
+    let output =
+        run(&sandbox, "tract", &fixture("cnn.onnx")).args(["--batch-sizes", "1,4", "--format", "json"]).succeeds();
+    assert_eq!(rows(&json_of(&output)).len(), 2);
+    for (row, batch) in stored(&sandbox).iter().zip([1.0, 4.0]) {
+        assert_eq!((&row["model"], &row["status"], &row["precision"]), (&"cnn".into(), &"ok".into(), &"fp32".into()));
+        assert_eq!((&row["engine"], &row["input_shape"]), (&"tract".into(), &"3x8x8".into()));
+        assert_eq!(number(row, "batch_size"), batch);
+        for metric in ["latency_p50_ms", "first_inference_ms", "startup_ms", "memory_host_peak_mb"] {
+            assert!(number(row, metric) > 0.0, "{metric}: {row}");
+        }
+        // 137 floats, as its script writes them.
+        assert!((number(row, "model_size_mb") - 137.0 * 4.0 / 1e6).abs() < 1e-4, "{row}");
+        same(number(row, "throughput_samples_per_second") * number(row, "latency_mean_ms"), 1e3 * batch);
+        assert!(row["engine_version"].as_str().is_some_and(|version| version.starts_with("0.")), "{row}");
+    }
+    let model = &sandbox.sql("SELECT * FROM model")[0];
+    assert_eq!(model["source"], "onnx");
+    // A kernel of 4 x 3 x 3 x 3 at 64 places, and 4 x 5 in the linear layer.
+    assert_eq!(number(model, "multiply_adds"), 64.0 * 108.0 + 20.0);
+    assert_eq!(number(model, "parameter_count"), 108.0 + 4.0 + 20.0 + 5.0);
+    assert_eq!(number(model, "activation_count"), 64.0 * 4.0 + 5.0);
+    let artifact = &sandbox.sql("SELECT * FROM artifact")[0];
+    let bytes = std::fs::metadata(fixture("cnn.onnx")).unwrap().len();
+    assert_eq!((&artifact["format"], number(artifact, "size_bytes")), (&"onnx".into(), bytes as f64));
+    assert_eq!(sandbox.count("SELECT count(*) FROM artifact"), 1);
+}
+
+#[test]
+fn all_engines_answer_alike() {
+    let sandbox = Sandbox::new();
+    let engines = present();
+    let cnn = fixture("cnn.onnx");
+    let embedding = fixture("embedding.onnx");
+    run(&sandbox, &engines.join(","), &format!("{cnn},{embedding}"))
+        .args(["--shape", "tokens=1,7", "--shape", "attention_mask=1,7", "--batch-sizes", "3"])
+        .succeeds();
+    let rows = stored(&sandbox);
+    assert_eq!(rows.len(), 2 * engines.len());
+    for model in ["cnn", "embedding"] {
+        for engine in &engines {
+            let row = only(&rows, &[("model", model), ("engine", engine)]);
+            assert_eq!(row["status"], "ok", "{row}");
+            if *engine == "tract" {
+                assert!(row["fidelity_cosine"].is_null(), "it is the reference: {row}");
+                continue;
+            }
+            assert!(number(row, "fidelity_relative_error") < 1e-4, "{row}");
+            assert!(number(row, "fidelity_cosine") > 0.9999, "{row}");
+            assert!(row["engine_version"].as_str().is_some_and(|version| !version.is_empty()), "{row}");
+        }
+    }
+    let shape = &only(&rows, &[("model", "embedding"), ("engine", "tract")])["input_shape"];
+    assert_eq!(shape, "tokens=7,attention_mask=7");
+}
+
+#[test]
+fn a_pass_over_given_tensors_is_the_same_everywhere() {
+    let sandbox = Sandbox::new();
+    let values: Vec<f32> = benchdb::zoo::rule::floats("input.image", 2 * 3 * 8 * 8, 0);
+    sandbox.write("x.npy", npy("<f4", &[2, 3, 8, 8], &values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>()));
+    let mut answers = Vec::new();
+    for engine in present() {
+        sandbox
+            .benchdb()
+            .args(["infer", "--model", &fixture("cnn.onnx"), "--engine", engine])
+            .args(["--input", "x.npy", "--output", "y.npy"])
+            .succeeds();
+        let bytes = std::fs::read(sandbox.path("y.npy")).unwrap();
+        let floats = &bytes[bytes.len() - 2 * 5 * 4..];
+        let answer: Vec<f32> = floats.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        assert!(answer.iter().all(|value| value.is_finite()) && answer.iter().any(|value| *value != 0.0));
+        answers.push((engine, answer));
+    }
+    let (_, first) = &answers[0];
+    for (engine, answer) in &answers[1..] {
+        let far = answer.iter().zip(first).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(far < 1e-5, "{engine}: {far}");
+    }
+}
+
+/// A .npy of version 1.0.
+fn npy(kind: &str, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
+    let shape: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
+    let mut header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}");
+    while !(10 + header.len() + 1).is_multiple_of(64) {
+        header.push(' ');
+    }
+    header.push('\n');
+    let length = u16::try_from(header.len()).unwrap();
+    [&b"\x93NUMPY\x01\x00"[..], &length.to_le_bytes(), header.as_bytes(), bytes].concat()
+}
+
+#[test]
+fn files_are_recognised_for_their_arithmetic() {
+    let sandbox = Sandbox::new();
+    let files = ["cnn", "cnn-fp16", "cnn-int8", "cnn-int8w"].map(|name| fixture(&format!("{name}.onnx")));
+    run(&sandbox, "tract", &files.join(",")).args(["--reference", &files[0]]).outcome();
+    let rows = stored(&sandbox);
+    for (model, precision) in [("cnn", "fp32"), ("cnn-fp16", "fp16"), ("cnn-int8", "int8"), ("cnn-int8w", "int8w")] {
+        let row = only(&rows, &[("model", model)]);
+        assert_eq!((&row["precision"], &row["status"]), (&precision.into(), &"ok".into()), "{row}");
+        if precision != "fp32" {
+            let error = number(row, "fidelity_relative_error");
+            assert!(error > 1e-5 && error < 0.1, "{model}: {error}");
+        }
+    }
+    assert!(number(only(&rows, &[("model", "cnn-int8")]), "model_size_mb") < number(&rows[0], "model_size_mb"));
+    let other = Sandbox::new();
+    run(&other, "tract", &files[2]).args(["--precision", "fp32,int8"]).succeeds();
+    let rows = stored(&other);
+    assert_eq!(only(&rows, &[("precision", "int8")])["status"], "ok");
+    says(only(&rows, &[("precision", "fp32")]), "unsupported", &["cnn-int8", "computes in int8"]);
+}
+
+#[test]
+fn integers_are_really_multiplied() {
+    if !is_here("onnxruntime") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let (int8, half) = (fixture("cnn-int8.onnx"), fixture("cnn-fp16.onnx"));
+    run(&sandbox, "onnxruntime", &format!("{int8},{half}")).outcome();
+    let rows = stored(&sandbox);
+    assert_eq!(only(&rows, &[("model", "cnn-int8")])["status"], "ok");
+    // Where the processor has no products of half precision the library converts, and that is no fp16.
+    let half = only(&rows, &[("model", "cnn-fp16")]);
+    if half["status"] != "ok" {
+        says(half, "unsupported", &["onnxruntime", "fp16", "fp32"]);
+    }
+}
+
+#[test]
+fn a_bad_file_has_a_status_and_the_others_go_on() {
+    let sandbox = Sandbox::new();
+    let whole = std::fs::read(fixture("cnn.onnx")).unwrap();
+    sandbox.write("cut.onnx", &whole[..whole.len() / 2]);
+    sandbox.write("text.onnx", "this is no network\n");
+    sandbox.write("empty.onnx", "");
+    sandbox.write("alone.onnx", std::fs::read(fixture("external.onnx")).unwrap());
+    let models = [
+        fixture("cnn.onnx"),
+        "cut.onnx".to_owned(),
+        "text.onnx".to_owned(),
+        "empty.onnx".to_owned(),
+        "alone.onnx".to_owned(),
+        fixture("custom.onnx"),
+        fixture("future.onnx"),
+        fixture("embedding.onnx"),
+        fixture("external.onnx"),
+    ];
+    for engine in present() {
+        let one = Sandbox::new();
+        for name in ["cut.onnx", "text.onnx", "empty.onnx", "alone.onnx"] {
+            std::fs::copy(sandbox.path(name), one.path(name)).unwrap();
+        }
+        let output = run(&one, engine, &models.join(",")).args(["--format", "json"]).ends_with(1);
+        let rows = stored(&one);
+        assert_eq!(rows.len(), models.len(), "{engine}");
+        for model in ["cnn", "external"] {
+            assert_eq!(only(&rows, &[("model", model)])["status"], "ok", "{engine}");
+        }
+        for (model, status, words) in [
+            ("cut", "failed", "cut off"),
+            ("text", "failed", "is no ONNX file"),
+            ("empty", "failed", "is no ONNX file"),
+            ("alone", "failed", "external.bin"),
+            ("embedding", "failed", "leaves the shape of `tokens` open: batch x length"),
+            ("custom", "unsupported", "Mystery"),
+        ] {
+            says(only(&rows, &[("model", model)]), status, &[words]);
+        }
+        let future = only(&rows, &[("model", "future")]);
+        assert_ne!(future["status"], "ok", "{engine}");
+        assert!(future["error"].as_str().unwrap().contains("99"), "{future}");
+        assert_eq!(one.count("SELECT count(*) FROM planned_run WHERE state <> 'done'"), 0);
+        assert!(stderr_of(&output).contains("is no ONNX file"), "{}", stderr_of(&output));
+    }
+}
+
+#[test]
+fn shapes_must_fit() {
+    let sandbox = Sandbox::new();
+    let cnn = fixture("cnn.onnx");
+    for shape in ["image=1,3,8", "image=1,4,8,8"] {
+        let one = Sandbox::new();
+        run(&one, "tract", &cnn).args(["--shape", shape]).ends_with(1);
+        says(&stored(&one)[0], "failed", &["does not take the shape", "batch x 3 x 8 x 8"]);
+    }
+    run(&sandbox, "tract", &cnn).args(["--shape", "picture=1,3,8,8"]).refuses(&["`picture`"], &["`image`"]);
+    run(&sandbox, "burn-flex", "cifar_cnn").args(["--shape", "image=1,3,8,8"]).refuses(&["`image`"], &["ONNX"]);
+    let output = run(&sandbox, "tract", &cnn).args(["--shape", "image=1,three"]).ends_with(2);
+    assert!(stderr_of(&output).contains("`three` is no extent"), "{}", stderr_of(&output));
+    run(&sandbox, "tract", &cnn).args(["--shape", "1,3,8,8", "--batch-sizes", "5"]).succeeds();
+    assert_eq!(number(&stored(&sandbox)[0], "batch_size"), 5.0);
+    let fixed = Sandbox::new();
+    run(&fixed, "tract", &fixture("fixed.onnx")).args(["--batch-sizes", "1,2"]).succeeds();
+    let rows = stored(&fixed);
+    let row = |batch: f64| rows.iter().find(|row| number(row, "batch_size") == batch).unwrap();
+    says(row(1.0), "unsupported", &["fixes its batch at 2"]);
+    assert_eq!((&row(2.0)["status"], &row(2.0)["input_shape"]), (&"ok".into(), &"3x8x8".into()));
+    assert_eq!(number(&fixed.sql("SELECT * FROM model")[0], "multiply_adds"), 6932.0, "of one sample");
+}
+
+#[test]
+fn tensors_that_were_given_are_measured() {
+    let sandbox = Sandbox::new();
+    let bytes: Vec<u8> = (0..2 * 3 * 8 * 8).flat_map(|at| (at as f32 / 400.0).to_le_bytes()).collect();
+    sandbox.write("x.npy", npy("<f4", &[2, 3, 8, 8], &bytes));
+    run(&sandbox, "tract", &fixture("cnn.onnx")).args(["--input", "x.npy", "--batch-sizes", "3"]).succeeds();
+    let row = &stored(&sandbox)[0];
+    assert!(row["parameters"].as_str().unwrap().contains("\"input\":\"x.npy@"), "{row}");
+    sandbox.write("x.npy", npy("<f4", &[2, 3, 7, 8], &bytes[..2 * 3 * 7 * 8 * 4]));
+    run(&sandbox, "tract", &fixture("cnn.onnx")).args(["--input", "x.npy"]).ends_with(1);
+    says(&stored(&sandbox)[1], "failed", &["2x3x7x8", "batch x 3 x 8 x 8"]);
+    run(&sandbox, "tract", &fixture("cnn.onnx")).args(["--input", "y.npy"]).refuses(&["y.npy"], &[]);
+    // Length and batch of texts come from the tensors, too.
+    let ids: Vec<u8> = (0..2 * 4_i64).flat_map(|at| at.to_le_bytes()).collect();
+    sandbox
+        .write("ids.npz", npz(&[("tokens", npy("<i8", &[2, 4], &ids)), ("attention_mask", npy("<i8", &[2, 4], &ids))]));
+    run(&sandbox, "tract", &fixture("embedding.onnx")).args(["--input", "ids.npz", "--batch-sizes", "2"]).succeeds();
+    let row = &stored(&sandbox)[2];
+    assert_eq!((&row["status"], &row["input_shape"]), (&"ok".into(), &"tokens=4,attention_mask=4".into()));
+}
+
+/// An archive of arrays.
+fn npz(arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, bytes) in arrays {
+        archive.start_file(format!("{name}.npy"), zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(bytes).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+#[test]
+fn a_library_that_cannot_be_used_is_told_and_the_others_go_on() {
+    let sandbox = Sandbox::new();
+    sandbox.write("libonnxruntime.so", "no library");
+    for path in ["/does/not/exist.so", sandbox.path("libonnxruntime.so").to_str().unwrap()] {
+        let one = Sandbox::new();
+        let output = run(&one, "onnxruntime,tract", &fixture("cnn.onnx")).env("ORT_DYLIB_PATH", path).succeeds();
+        let rows = stored(&one);
+        assert_eq!(only(&rows, &[("engine", "tract")])["status"], "ok");
+        let missing = only(&rows, &[("engine", "onnxruntime")]);
+        says(missing, "unsupported", &["ONNX Runtime's library", path]);
+        assert!(missing["hint"].as_str().unwrap().contains("pip install onnxruntime"), "{missing}");
+        assert!(stderr_of(&output).contains("left out: cnn on cpu by onnxruntime"), "{}", stderr_of(&output));
+    }
+    let one = Sandbox::new();
+    run(&one, "openvino,tract", &fixture("cnn.onnx")).env("OPENVINO_INSTALL_DIR", one.folder()).outcome();
+    let rows = stored(&one);
+    assert_eq!(only(&rows, &[("engine", "tract")])["status"], "ok");
+}
+
+#[test]
+fn the_default_engine_is_one_that_reads_files() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.benchdb();
+    command
+        .args(QUICK_RUN)
+        .args(["--model", &fixture("cnn.onnx")])
+        .env("ORT_DYLIB_PATH", "/does/not/exist.so")
+        .succeeds();
+    assert_eq!(stored(&sandbox)[0]["engine"], "tract");
+    if is_here("onnxruntime") {
+        sandbox.quick(&fixture("cnn.onnx")).succeeds();
+        assert_eq!(stored(&sandbox)[1]["engine"], "onnxruntime");
+    }
+}
+
+/// What a plan leaves out, one line each.
+fn left_out(output: &Output) -> Vec<String> {
+    let text = stderr_of(output);
+    text.lines().filter(|line| line.contains("left out")).map(str::to_owned).collect()
+}
+
+#[test]
+fn engines_are_paired_with_what_they_read() {
+    let sandbox = Sandbox::new();
+    let cnn = fixture("cnn.onnx");
+    let output = run(&sandbox, "burn-flex,burn-ndarray,tract", &format!("cifar_cnn,{cnn}")).succeeds();
+    let lines = left_out(&output);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("cifar_cnn: tract cannot run networks that are no ONNX files")));
+    assert!(lines.iter().any(|line| line.contains("cnn (cnn.onnx): burn-flex, burn-ndarray cannot run ONNX files")));
+    let pairs: Vec<Value> = sandbox
+        .sql("SELECT model, engine FROM results ORDER BY model, engine")
+        .iter()
+        .map(|row| serde_json::json!([row["model"], row["engine"]]))
+        .collect();
+    let expected = [["cifar_cnn", "burn-flex"], ["cifar_cnn", "burn-ndarray"], ["cnn", "tract"]];
+    assert_eq!(pairs, expected.map(|pair| serde_json::json!(pair)));
+    let nothing = run(&sandbox, "burn-flex", &cnn).ends_with(1);
+    assert!(stderr_of(&nothing).contains("burn-flex cannot run ONNX files"), "{}", stderr_of(&nothing));
+    let nothing = run(&sandbox, "tract", "cifar_cnn").ends_with(1);
+    assert!(stderr_of(&nothing).contains("tools/export_onnx.py"), "{}", stderr_of(&nothing));
+}
+
+#[test]
+fn a_file_may_be_that_of_a_model_of_benchdb() {
+    let sandbox = Sandbox::new();
+    // It reads pictures, and says so of another size: the zoo's network takes any.
+    let cnn = fixture("cnn.onnx");
+    let plan = run(&sandbox, "burn-flex,tract", "cifar_cnn")
+        .args(["--model", &format!("cifar_cnn={cnn}"), "--dry-run", "--format", "json"])
+        .json();
+    let pairs: Vec<Value> = planned(&plan).iter().map(|row| serde_json::json!([row["model"], row["engine"]])).collect();
+    assert_eq!(pairs, [["cifar_cnn", "burn-flex"], ["cifar_cnn", "tract"]].map(|pair| serde_json::json!(pair)));
+    run(&sandbox, "tract", &format!("bert={cnn}")).ends_with(1);
+    says(&stored(&sandbox)[0], "failed", &["does not read what bert-base-uncased reads", "ids"]);
+    let named = Sandbox::new();
+    run(&named, "tract", &format!("mine={cnn}")).args(["--model", &format!("small=mine:{cnn}")]).succeeds();
+    let names: Vec<Value> =
+        stored(&named).iter().map(|row| serde_json::json!([row["model"], row["variant"]])).collect();
+    assert_eq!(names, [["mine", ""], ["mine", "small"]].map(|pair| serde_json::json!(pair)));
+}
+
+#[test]
+fn what_an_engine_of_files_cannot_do_is_unsupported() {
+    let sandbox = Sandbox::new();
+    run(&sandbox, "tract", &fixture("cnn.onnx")).args(["--training-mode"]).ends_with(1);
+    says(&stored(&sandbox)[0], "unsupported", &["training", "forward pass"]);
+    run(&sandbox, "tract", &fixture("cnn.onnx")).args(["--precision", "tf32"]).ends_with(1);
+    says(&stored(&sandbox)[1], "unsupported", &["tf32"]);
+}
+
+#[test]
+fn hardware_lists_the_engines_of_files() {
+    let document = Sandbox::new().benchdb().args(["hardware", "--format", "json"]).json();
+    let support = document["support"].as_array().unwrap();
+    for engine in ["tract", "onnxruntime", "onnxruntime-cuda", "openvino"] {
+        let rows: Vec<&Value> = support.iter().filter(|row| row["engine"] == engine).collect();
+        assert!(!rows.is_empty(), "{engine}");
+        assert!(rows.iter().all(|row| row["supported"] == "yes" || row["reason"].is_string()), "{rows:?}");
+    }
+    assert!(engines().iter().any(|(engine, platform)| engine == "tract" && platform == "cpu"));
+    let without = Sandbox::new().benchdb().env("ORT_DYLIB_PATH", "/does/not/exist.so").args(["hardware"]).succeeds();
+    let text = String::from_utf8_lossy(&without.stdout).into_owned();
+    assert!(text.contains("pip install onnxruntime"), "{text}");
+}
