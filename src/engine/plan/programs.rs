@@ -52,6 +52,7 @@ impl Silent {
             engine: ExternalEngine::planned(&self.program, &self.program.short_name(), Guard::of(&Arc::default())),
             device_index: 0,
             probed: ProbedDevice { device: host_cpu(), precisions: vec![Precision::Fp32] },
+            missing: None,
         })
     }
 }
