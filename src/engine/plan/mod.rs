@@ -152,14 +152,14 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
     let given = request.input.as_deref().map(dataset::read_inputs).transpose()?.unwrap_or_default();
     let request = &request.with_shapes_of(&given);
     let mut chosen = request.engines.iter().map(|name| find_engine(name)).collect::<Result<Vec<_>, _>>()?;
-    let Programs { speaking, silent } = Programs::meet(&request.externals, &request.stop);
-    chosen.extend(speaking.iter().map(|engine| *engine as &dyn Engine));
-    let models = resolve_models(request, &speaking)?;
+    let programs = Programs::meet(&request.externals, &request.stop);
+    chosen.extend(programs.speaking.iter().map(|engine| *engine as &dyn Engine));
+    let models = resolve_models(request, &programs)?;
     let mut plan = Plan::default();
     let models = request.compatible(models, &mut plan);
     let mut probes = Probes::new(runner);
     // Whoever names programs alone does not mean our own engines where those say nothing.
-    let pairing = if chosen.is_empty() && !silent.is_empty() {
+    let pairing = if chosen.is_empty() && !programs.silent.is_empty() {
         Pairing::default()
     } else {
         Pairing::new(request, &models, &chosen, &mut probes, &mut plan)
@@ -175,7 +175,7 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
         let precisions = request.precisions_of(model);
         // Told once, not for every precision and batch size.
         let (first_precision, first_batch) = (precisions[0], request.batch_sizes.first().copied().unwrap_or(1));
-        for program in &silent {
+        for program in &programs.silent {
             let reason = EngineError::External(Arc::clone(&program.reason));
             match program.target(&request.hardware) {
                 Some(target) => {

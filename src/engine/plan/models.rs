@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::PlanRequest;
+use super::programs::Programs;
 use crate::domain::{Category, InputSpec, names};
-use crate::engine::{EngineError, ExternalEngine, Form};
+use crate::engine::{EngineError, Form};
 use crate::onnx::{Described, GraphError, OnnxFile, is_onnx};
 use crate::zoo::{self, ModelEntry};
 
@@ -93,10 +94,7 @@ impl Chosen {
 /// # Errors
 /// A name that means nothing or more than one thing; a shape for an input that no file has. What is wrong with a file is
 /// told by its runs.
-pub(super) fn resolve_models(
-    request: &PlanRequest,
-    programs: &[&'static ExternalEngine],
-) -> Result<Vec<Chosen>, EngineError> {
+pub(super) fn resolve_models(request: &PlanRequest, programs: &Programs) -> Result<Vec<Chosen>, EngineError> {
     let models = match &request.models {
         ModelChoice::All => zoo::models().iter().map(Chosen::of_zoo).collect(),
         ModelChoice::Category(category) => {
@@ -143,11 +141,7 @@ pub(super) fn resolve_models(
 }
 
 /// The model of a name or a file.
-fn chosen(
-    named: &NamedModel,
-    request: &PlanRequest,
-    programs: &[&'static ExternalEngine],
-) -> Result<Chosen, EngineError> {
+fn chosen(named: &NamedModel, request: &PlanRequest, programs: &Programs) -> Result<Chosen, EngineError> {
     let NamedModel { variant, name, weights } = named;
     let weights = weights.as_ref().or(request.weights.as_ref()).cloned();
     let file = weights.clone().filter(|path| is_onnx(path));
@@ -155,7 +149,7 @@ fn chosen(
         None => {
             // A program of others may have models that the zoo does not have.
             let entry = match find_model(name) {
-                Err(_) if programs.iter().any(|program| program.has_model(name)) => None,
+                Err(_) if programs.may_have(name) => None,
                 found => Some(found?),
             };
             (entry.map_or(name.clone(), |entry| entry.name.to_owned()), entry)

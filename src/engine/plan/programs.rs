@@ -38,6 +38,11 @@ impl Programs {
         }
         Self { speaking, silent }
     }
+
+    /// Whether one of them has a model of that name, or may have: of those that said nothing, nobody knows.
+    pub fn may_have(&self, model: &str) -> bool {
+        !self.silent.is_empty() || self.speaking.iter().any(|program| program.has_model(model))
+    }
 }
 
 impl Silent {

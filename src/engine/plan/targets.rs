@@ -17,7 +17,7 @@ pub(super) struct Target {
     pub device_index: u32,
     pub probed: ProbedDevice,
     /// Why the engine cannot run, where it was named and is known to belong here.
-    missing: Option<Words>,
+    pub missing: Option<Words>,
 }
 
 impl Target {
