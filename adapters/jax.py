@@ -139,11 +139,14 @@ def resnet_shapes(depths=(2, 2, 2, 2), bottleneck=False):
         width = 64 * 2 ** (stage - 1)
         for block in range(depth):
             name = f"layer{stage}.{block}"
-            kernels = [(narrow, width, 1), (width, width, 3), (width, 4 * width, 1)] if bottleneck else [(narrow, width, 3), (width, width, 3)]
+            kernels = [(narrow, width, 3), (width, width, 3)]
+            if bottleneck:
+                kernels = [(narrow, width, 1), (width, width, 3), (width, 4 * width, 1)]
             for layer, (into, out, size) in enumerate(kernels, 1):
                 shapes |= {f"{name}.conv{layer}.weight": (out, into, size, size)} | normed(f"{name}.bn{layer}", out)
             if block == 0 and (stage > 1 or bottleneck):
-                shapes |= {f"{name}.downsample.0.weight": (expansion * width, narrow, 1, 1)} | normed(f"{name}.downsample.1", expansion * width)
+                shapes |= {f"{name}.downsample.0.weight": (expansion * width, narrow, 1, 1)}
+                shapes |= normed(f"{name}.downsample.1", expansion * width)
             narrow = expansion * width
     return shapes | dense("fc", narrow, 1000)
 
@@ -298,7 +301,8 @@ class Jax:
         devices = []
         for where, device in self.devices:
             precisions = ["fp32", "fp16", "bf16"] + (["tf32"] if where == "cuda" else [])
-            devices.append({"platform": where, "name": device.device_kind, "precisions": precisions, "vendor": {"cuda": "NVIDIA", "rocm": "AMD", "tpu": "Google"}.get(where, "")})
+            vendor = {"cuda": "NVIDIA", "rocm": "AMD", "tpu": "Google"}.get(where, "")
+            devices.append({"platform": where, "name": device.device_kind, "vendor": vendor, "precisions": precisions})
         return {
             "engine": "jax",
             "version": jax.__version__,
@@ -399,7 +403,11 @@ class Jax:
 
     def memory(self):
         statistics = next(iter(self.inputs[0].devices())).memory_stats() or {}
-        known = {"device_peak_bytes": "peak_bytes_in_use", "device_allocated_bytes": "bytes_in_use", "device_reserved_bytes": "bytes_reserved"}
+        known = {
+            "device_peak_bytes": "peak_bytes_in_use",
+            "device_allocated_bytes": "bytes_in_use",
+            "device_reserved_bytes": "bytes_reserved",
+        }
         return {name: statistics[key] for name, key in known.items() if key in statistics}
 
     def outputs(self, source, target):

@@ -110,16 +110,38 @@ def detr():
     import transformers as tf
 
     backbone = tf.ResNetConfig(out_features=["stage4"])
-    return tf.DetrForObjectDetection(
-        tf.DetrConfig(use_timm_backbone=False, use_pretrained_backbone=False, backbone=None, backbone_config=backbone, num_labels=91, dropout=0.0)
-    )
+    own = {"use_timm_backbone": False, "use_pretrained_backbone": False, "backbone": None, "backbone_config": backbone}
+    return tf.DetrForObjectDetection(tf.DetrConfig(num_labels=91, dropout=0.0, **own))
 
 
 def detect(net, image):
-    return net(pixel_values=image, pixel_mask=torch.ones(image.shape[0], *image.shape[2:], dtype=torch.long, device=image.device))
+    mask = torch.ones(image.shape[0], *image.shape[2:], dtype=torch.long, device=image.device)
+    return net(pixel_values=image, pixel_mask=mask)
 
 
-ROPE = {"rope_type": "default", "rope_theta": 100000.0}
+T5 = {"vocab_size": 32128, "d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8}
+SMOLLM2 = {
+    "vocab_size": 49152,
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "max_position_embeddings": 8192,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": True,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 100000.0},
+}
+WHISPER = {
+    "vocab_size": 51865,
+    "d_model": 384,
+    "encoder_layers": 4,
+    "decoder_layers": 4,
+    "encoder_attention_heads": 6,
+    "decoder_attention_heads": 6,
+    "encoder_ffn_dim": 1536,
+    "decoder_ffn_dim": 1536,
+}
 MODELS = {
     "cifar_cnn": of_pictures(CifarCnn),
     "mobilenet_v2": of_pictures(vision("mobilenet_v2", dropout=0.0)),
@@ -128,7 +150,7 @@ MODELS = {
     "vit_b_16": of_pictures(vision("vit_b_16")),
     "detr-resnet-50": Model(detr, ["image"], detect, lambda answer: {"logits": answer.logits, "pred_boxes": answer.pred_boxes}),
     "t5-small": Model(
-        text("T5ForConditionalGeneration", "T5Config", vocab_size=32128, d_model=512, d_kv=64, d_ff=2048, num_layers=6, num_heads=8, decoder_start_token_id=0, dropout_rate=0.0, use_cache=False),
+        text("T5ForConditionalGeneration", "T5Config", decoder_start_token_id=0, dropout_rate=0.0, use_cache=False, **T5),
         ["ids", "decoder_ids"],
         lambda net, ids, decoder_ids: net(input_ids=ids, decoder_input_ids=decoder_ids),
         written,
@@ -159,14 +181,14 @@ MODELS = {
         "transformer.",
     ),
     "smollm2-135m": Model(
-        text("LlamaForCausalLM", "LlamaConfig", vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=8192, rms_norm_eps=1e-5, tie_word_embeddings=True, rope_parameters=ROPE, use_cache=False),
+        text("LlamaForCausalLM", "LlamaConfig", use_cache=False, **SMOLLM2),
         ["ids"],
         lambda net, ids: net(input_ids=ids),
         written,
         next_token_loss,
     ),
     "whisper-tiny": Model(
-        text("WhisperForConditionalGeneration", "WhisperConfig", vocab_size=51865, d_model=384, encoder_layers=4, decoder_layers=4, encoder_attention_heads=6, decoder_attention_heads=6, encoder_ffn_dim=1536, decoder_ffn_dim=1536, dropout=0.0, use_cache=False),
+        text("WhisperForConditionalGeneration", "WhisperConfig", dropout=0.0, use_cache=False, **WHISPER),
         ["mel", "decoder_ids"],
         lambda net, mel, decoder_ids: net(input_features=mel, decoder_input_ids=decoder_ids),
         written,
@@ -176,7 +198,7 @@ MODELS = {
         text("CLIPModel", "CLIPConfig"),
         ["image", "ids"],
         lambda net, image, ids: net(pixel_values=image, input_ids=ids),
-        lambda answer: {"image_embeds": answer.image_embeds, "text_embeds": answer.text_embeds, "logits_per_image": answer.logits_per_image},
+        lambda answer: {name: answer[name] for name in ("image_embeds", "text_embeds", "logits_per_image")},
         matching_loss,
     ),
 }
@@ -233,9 +255,9 @@ def devices():
         precisions += ["bf16"] if torch.cuda.is_bf16_supported() else []
         # TF32 came with Ampere.
         precisions += ["tf32"] if not torch.version.hip and (card.major, card.minor) >= (8, 0) else []
-        vendor = "AMD" if torch.version.hip else "NVIDIA"
-        units = {"compute_units": card.multi_processor_count}
-        found.append({"platform": accelerators(), "name": card.name, "vendor": vendor, "memory_bytes": card.total_memory, "precisions": precisions, **units})
+        about = {"name": card.name, "vendor": "AMD" if torch.version.hip else "NVIDIA"}
+        about |= {"compute_units": card.multi_processor_count, "memory_bytes": card.total_memory}
+        found.append({"platform": accelerators(), "precisions": precisions, **about})
     if torch.backends.mps.is_available():
         command = ["sysctl", "-n", "machdep.cpu.brand_string"]
         name = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or platform.machine()

@@ -88,7 +88,7 @@ impl ExternalArgs {
                 let message = format!("`--external {command}` is no command line: {reason}");
                 CommandError::new(message, "`--external 'python3 adapters/pytorch.py'`")
             })?;
-            Ok(ExternalProgram {
+            anyhow::Ok(ExternalProgram {
                 command: command.clone(),
                 words,
                 folder: folder.clone(),
