@@ -140,6 +140,11 @@ def networks():
         answer = network(pixel_values=pixels, input_ids=tokens)
         return answer.image_embeds, answer.text_embeds, answer.logits_per_image
 
+    def detr(network, pixels):
+        mask = torch.ones_like(pixels[:, 0], dtype=torch.long)
+        answer = network(pixel_values=pixels, pixel_mask=mask)
+        return answer.logits, answer.pred_boxes
+
     def of_pictures(build, size=224):
         return build, [image(size)], ["logits"], lambda network, pixels: network(pixels)
 
@@ -166,6 +171,78 @@ def networks():
             [ids(128, 50257)],
             ["logits"],
             lambda network, tokens: network(tokens).logits,
+        ),
+        "smollm2-135m": (
+            lambda: text.LlamaForCausalLM(
+                text.LlamaConfig(
+                    vocab_size=49152,
+                    hidden_size=576,
+                    intermediate_size=1536,
+                    num_hidden_layers=30,
+                    num_attention_heads=9,
+                    num_key_value_heads=3,
+                    max_position_embeddings=8192,
+                    rms_norm_eps=1e-5,
+                    tie_word_embeddings=True,
+                    rope_parameters={"rope_type": "default", "rope_theta": 100000.0},
+                    use_cache=False,
+                    **eager,
+                )
+            ),
+            [ids(128, 49152)],
+            ["logits"],
+            lambda network, tokens: network(tokens).logits,
+        ),
+        "t5-small": (
+            lambda: text.T5ForConditionalGeneration(
+                text.T5Config(
+                    vocab_size=32128,
+                    d_model=512,
+                    d_kv=64,
+                    d_ff=2048,
+                    num_layers=6,
+                    num_heads=8,
+                    decoder_start_token_id=0,
+                    use_cache=False,
+                )
+            ),
+            [ids(128, 32128), ids(32, 32128, "decoder_ids")],
+            ["logits"],
+            lambda network, tokens, written: network(input_ids=tokens, decoder_input_ids=written).logits,
+        ),
+        "whisper-tiny": (
+            lambda: text.WhisperForConditionalGeneration(
+                text.WhisperConfig(
+                    vocab_size=51865,
+                    d_model=384,
+                    encoder_layers=4,
+                    decoder_layers=4,
+                    encoder_attention_heads=6,
+                    decoder_attention_heads=6,
+                    encoder_ffn_dim=1536,
+                    decoder_ffn_dim=1536,
+                    use_cache=False,
+                    **eager,
+                )
+            ),
+            [("mel", (80, 3000), None), ids(8, 50257, "decoder_ids")],
+            ["logits"],
+            lambda network, sound, written: network(input_features=sound, decoder_input_ids=written).logits,
+        ),
+        "detr-resnet-50": (
+            lambda: text.DetrForObjectDetection(
+                text.DetrConfig(
+                    use_timm_backbone=False,
+                    use_pretrained_backbone=False,
+                    backbone=None,
+                    backbone_config=text.ResNetConfig(out_features=["stage4"]),
+                    num_labels=91,
+                    **eager,
+                )
+            ),
+            [image(320)],
+            ["logits", "pred_boxes"],
+            detr,
         ),
         "clip-vit-base-patch32": (
             lambda: text.CLIPModel(text.CLIPConfig(**eager)),

@@ -166,6 +166,16 @@ pub enum EngineError {
         /// What was asked for.
         asked: u32,
     },
+    /// A file that outputs cannot be compared with.
+    #[error("`{}` is no reference for {model}: {reason}", path.display())]
+    UnfitReference {
+        /// The file.
+        path: PathBuf,
+        /// The model.
+        model: String,
+        /// Why not.
+        reason: &'static str,
+    },
     /// Tensors of a file that do not fit the model.
     #[error("the input `{input}` in `{}` {reason}", path.display())]
     Input {
@@ -309,6 +319,9 @@ impl EngineError {
             Self::OtherPrecision { .. } => Some("the nearest thing that works is a file in fp32".to_owned()),
             Self::Refused { message, .. } if is_unknown_operator(message) => {
                 Some("another engine may have the operator: `benchdb hardware` lists those that are here".to_owned())
+            }
+            Self::UnfitReference { .. } => {
+                Some("`--reference` takes an ONNX file in fp32, or weights for a model of benchdb".to_owned())
             }
             Self::Input { .. } => Some("an .npz has one tensor for every input, by its name".to_owned()),
             Self::Zoo(error) => error.hint(),

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::error::GraphError;
+use super::shapes::MOST_EXTENT;
 use super::wire::{Span, Value, Wire, WireError};
 use crate::domain::ElementType;
 
@@ -342,7 +343,7 @@ fn attribute(
         match (number, value) {
             (1, Value::Bytes(span)) => name = wire.text(span)?,
             (2, Value::Four(bytes)) => found = Attribute::Float(f32::from_le_bytes(bytes)),
-            (3, Value::Integer(value)) => found = Attribute::Integer(value.cast_signed()),
+            (3, Value::Integer(value)) => found = Attribute::Integer(believed(value.cast_signed())),
             (4, Value::Bytes(span)) => found = Attribute::Text(wire.text(span)?),
             (5, Value::Bytes(span)) => found = Attribute::Tensor(tensor(wire, span, external)?),
             // The weights inside of a branch may lie in another file, too.
@@ -355,9 +356,14 @@ fn attribute(
     })?;
     const INTEGERS: u64 = 7;
     if kind == INTEGERS || !integers.is_empty() {
-        found = Attribute::Integers(integers);
+        found = Attribute::Integers(integers.into_iter().map(believed).collect());
     }
     Ok((name, found))
+}
+
+/// A number among attributes; those that mean no end are cut to the largest extent.
+fn believed(value: i64) -> i64 {
+    value.clamp(-MOST_EXTENT, MOST_EXTENT)
 }
 
 fn value_info(wire: &mut Wire<File>, span: Span) -> Parsed<ValueInfo> {

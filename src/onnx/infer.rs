@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::constants;
 use super::file::{Attribute, Dimension, GraphMessage, ModelFile, Node, Tensor, ValueInfo};
 use super::operators;
+use super::shapes::{MOST_EXTENT, Shape, is_possible};
 
 /// What is known of a value. What is not known is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,9 +26,10 @@ impl Known {
         self.shape.as_ref()?.iter().try_fold(1_u64, |all, &extent| all.checked_mul(u64::try_from(extent).ok()?))
     }
 
-    /// Its elements as integers.
+    /// Its elements as integers; what is beyond all extents is cut to the largest.
     pub fn integers(&self) -> Option<Vec<i64>> {
-        self.constant.as_ref().map(|list| list.iter().map(|value| *value as i64).collect())
+        let integer = |value: &f64| (*value as i64).clamp(-MOST_EXTENT, MOST_EXTENT);
+        self.constant.as_ref().map(|list| list.iter().map(integer).collect())
     }
 
     fn of(tensor: &Tensor) -> Self {
@@ -35,7 +37,7 @@ impl Known {
         let floats = tensor.floats.as_ref().map(|list| list.iter().map(|value| f64::from(*value)).collect());
         Self {
             element: Some(tensor.element),
-            shape: Some(tensor.shape.clone()),
+            shape: Some(tensor.shape.clone()).filter(|shape| is_possible(shape)),
             constant: integers.or(floats),
             fixed: true,
         }
@@ -55,7 +57,10 @@ pub(super) fn walk(
 ) -> Values {
     let graph = &model.graph;
     let mut values: Values = graph.tensors.iter().map(|tensor| (tensor.name.clone(), Known::of(tensor))).collect();
-    values.extend(inputs.iter().cloned());
+    values.extend(inputs.iter().cloned().map(|(name, known)| {
+        let shape = known.shape.filter(|shape| is_possible(shape));
+        (name, Known { shape, ..known })
+    }));
     let said = said(graph, extents);
     let scope = Scope { model, said: &said, depth: 0 };
     scope.run(&graph.nodes, &mut values, visit);
@@ -70,7 +75,8 @@ fn said<'g>(graph: &'g GraphMessage, extents: &HashMap<String, i64>) -> HashMap<
             Dimension::Named(name) => extents.get(name).copied(),
             Dimension::Unknown => None,
         };
-        let shape = info.dimensions.as_ref().and_then(|dimensions| dimensions.iter().map(extent).collect());
+        let shape: Option<Shape> = info.dimensions.as_ref().and_then(|known| known.iter().map(extent).collect());
+        let shape = shape.filter(|shape| is_possible(shape));
         Known { element: Some(info.element).filter(|element| *element > 0), shape, ..Known::default() }
     };
     graph.values.iter().chain(&graph.outputs).map(|info| (info.name.as_str(), known(info))).collect()
@@ -135,6 +141,7 @@ impl Scope<'_> {
         let fixed = operators::reads(node, operands).all(|operand| operand.fixed);
         for result in &mut results {
             result.fixed = fixed;
+            result.shape = result.shape.take().filter(|shape| is_possible(shape));
         }
         if let ([single], true) = (&mut results[..], operators::is_standard(node)) {
             single.constant = constants::fold(node, operands, single);

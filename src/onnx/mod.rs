@@ -194,3 +194,61 @@ impl OnnxFile {
         tables
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> OnnxFile {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/onnx").join(name);
+        OnnxFile::read(&path).unwrap()
+    }
+
+    #[test]
+    fn the_work_of_a_graph_is_counted_for_one_sample() {
+        for name in ["cnn.onnx", "cnn-int8.onnx", "cnn-fp16.onnx", "fixed.onnx", "external.onnx"] {
+            let record = fixture(name).describe("cnn", &[], None).unwrap().record;
+            assert_eq!(record.parameter_count, Some(108 + 4 + 20 + 5), "{name}");
+            assert_eq!(record.multiply_adds, Some(64 * 4 * 27 + 20), "{name}");
+            assert_eq!(record.activation_count, Some(64 * 4 + 5), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_operator_that_may_compute_anything_leaves_the_counts_open() {
+        let record = fixture("custom.onnx").describe("custom", &[], None).unwrap().record;
+        assert_eq!((record.multiply_adds, record.activation_count), (None, None));
+    }
+
+    #[test]
+    fn arithmetic_is_that_of_the_products() {
+        for (name, precision) in [
+            ("cnn.onnx", Precision::Fp32),
+            ("cnn-fp16.onnx", Precision::Fp16),
+            ("cnn-int8.onnx", Precision::Int8),
+            ("cnn-int8w.onnx", Precision::Int8w),
+        ] {
+            let file = fixture(name);
+            assert_eq!(file.describe("cnn", &[], None).unwrap().graph.precision, precision, "{name}");
+            assert_eq!(file.arithmetic(), Some(precision), "{name}, whatever its shapes");
+        }
+    }
+
+    #[test]
+    fn an_input_that_looks_up_a_table_stays_below_its_rows() {
+        let shape = ShapeChoice { input: Some("tokens".to_owned()), extents: vec![1, 7] };
+        let described = fixture("embedding.onnx").describe("embedding", &[shape], None).unwrap();
+        let kinds: Vec<_> = described.inputs.iter().map(|spec| spec.kind).collect();
+        assert_eq!(kinds[0], crate::domain::InputKind::Tokens { vocabulary: 11 });
+        // Seven tokens of six numbers, projected to four.
+        assert_eq!(described.record.multiply_adds, Some(7 * 6 * 4));
+    }
+
+    #[test]
+    fn weights_count_wherever_they_lie() {
+        assert_eq!(fixture("cnn.onnx").weight_bytes(), 137 * 4);
+        assert_eq!(fixture("external.onnx").weight_bytes(), 137 * 4);
+        assert_eq!(fixture("cnn-fp16.onnx").weight_bytes(), 137 * 2);
+        assert_eq!(fixture("external.onnx").external_files().len(), 1);
+    }
+}

@@ -334,12 +334,17 @@ impl Call<'_> {
             "DepthToSpace" => {
                 let (shape, block) = (self.shape(0)?, node.integer("blocksize")?);
                 let [batch, channels, height, width] = shape[..] else { return None };
-                one(Some(vec![batch, channels.checked_div(block * block)?, height * block, width * block]))
+                one(Some(vec![batch, channels.checked_div(block.checked_mul(block)?)?, height * block, width * block]))
             }
             "SpaceToDepth" => {
                 let (shape, block) = (self.shape(0)?, node.integer("blocksize")?);
                 let [batch, channels, height, width] = shape[..] else { return None };
-                one(Some(vec![batch, channels * block * block, height.checked_div(block)?, width.checked_div(block)?]))
+                one(Some(vec![
+                    batch,
+                    channels.checked_mul(block.checked_mul(block)?)?,
+                    height.checked_div(block)?,
+                    width.checked_div(block)?,
+                ]))
             }
             "TopK" => {
                 let mut shape = self.shape(0)?.clone();
@@ -382,7 +387,8 @@ impl Call<'_> {
         let all: i64 = data.iter().product();
         if let Some(open) = shape.iter().position(|extent| *extent == -1) {
             shape[open] = 1;
-            shape[open] = all.checked_div(shape.iter().product())?;
+            let named = shape.iter().try_fold(1_i64, |all, extent| all.checked_mul(*extent))?;
+            shape[open] = all.checked_div(named)?;
         }
         Some(shape)
     }

@@ -8,6 +8,19 @@ use super::infer::Known;
 /// All extents of a tensor.
 pub(super) type Shape = Vec<i64>;
 
+/// The largest extent, and the largest number among attributes, that a file is believed: products of two of them fit 64 bits.
+pub(super) const MOST_EXTENT: i64 = (1 << 31) - 1;
+
+/// More elements than this has no tensor that anybody could run.
+const MOST_ELEMENTS: i64 = 1 << 50;
+
+/// Whether a tensor may have this shape; the rules here count on it.
+pub(super) fn is_possible(shape: &[i64]) -> bool {
+    let in_range = shape.iter().all(|extent| (0..=MOST_EXTENT).contains(extent));
+    let elements = shape.iter().try_fold(1_i64, |all, extent| all.checked_mul((*extent).max(1)));
+    in_range && elements.is_some_and(|elements| elements <= MOST_ELEMENTS)
+}
+
 /// A window that slides over all axes behind the first two.
 pub(super) fn slide(node: &Node, data: &[i64], kernel: &[i64]) -> Option<Shape> {
     let axes = data.len().checked_sub(2).filter(|axes| *axes == kernel.len())?;

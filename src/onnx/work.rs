@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::file::{ModelFile, Node, element_type};
+use super::file::{Attribute, ModelFile, Node, Tensor, element_type};
 use super::infer::Known;
 use super::operators::is_standard;
 use super::shapes::einsum_extents;
@@ -127,7 +127,8 @@ fn counted(node: &Node, operands: &[Known], results: &[Known]) -> Option<(Count,
             let steps = extent(0, 0).zip(extent(0, 1)).map(|(length, batch)| length * batch);
             let of_input: Option<i64> = shape(1).map(|shape| shape.iter().product());
             let of_state: Option<i64> = shape(2).map(|shape| shape.iter().product());
-            let all = steps.zip(of_input.zip(of_state)).map(|(steps, (input, state))| steps * (input + state));
+            let all =
+                steps.zip(of_input.zip(of_state)).and_then(|(steps, (input, state))| steps.checked_mul(input + state));
             (all.and_then(|all| u64::try_from(all).ok()), written)
         }
         _ => return None,
@@ -157,7 +158,7 @@ fn fused_attention(input: Option<&[i64]>, weights: Option<&[i64]>) -> Count {
     let ([batch, length, width], [_, all]) = (input?, weights?) else { return None };
     let projection = batch.checked_mul(*length)?.checked_mul(*width)?.checked_mul(*all)?;
     let scores = batch.checked_mul(*length)?.checked_mul(*length)?.checked_mul(all / 3)?;
-    u64::try_from(projection.checked_add(2 * scores)?).ok()
+    u64::try_from(scores.checked_mul(2)?.checked_add(projection)?).ok()
 }
 
 /// Where values come from, as far as arithmetic cares.
@@ -221,11 +222,14 @@ fn precision(node: &Node, operands: &[Known], sources: &Sources) -> Option<Preci
 
 /// The bytes of all tensors in a file.
 pub(super) fn weight_bytes(model: &ModelFile) -> u64 {
-    let constants = model.graph.nodes.iter().flat_map(|node| node.attributes.values()).filter_map(|attribute| {
-        if let super::file::Attribute::Tensor(tensor) = attribute { Some(tensor) } else { None }
-    });
-    let all = model.graph.tensors.iter().chain(constants);
-    all.map(|tensor| tensor.len().saturating_mul(bits(tensor.element)).div_ceil(8)).sum()
+    let constants = model
+        .graph
+        .nodes
+        .iter()
+        .flat_map(|node| node.attributes.values())
+        .filter_map(|attribute| if let Attribute::Tensor(tensor) = attribute { Some(tensor) } else { None });
+    let bytes = |tensor: &Tensor| tensor.len().saturating_mul(bits(tensor.element)).div_ceil(8);
+    model.graph.tensors.iter().chain(constants).map(bytes).fold(0, u64::saturating_add)
 }
 
 /// The bits of one element of ONNX's type of this number.
@@ -253,7 +257,7 @@ pub(super) fn parameter_count(model: &ModelFile) -> u64 {
         model.graph.tensors.iter().map(|tensor| (tensor.name.as_str(), (tensor.element, tensor.len()))).collect();
     for node in &model.graph.nodes {
         for attribute in node.attributes.values() {
-            if let ("Constant", super::file::Attribute::Tensor(tensor), Some(name)) =
+            if let ("Constant", Attribute::Tensor(tensor), Some(name)) =
                 (node.operator.as_str(), attribute, node.outputs.first())
             {
                 kept.insert(name, (tensor.element, tensor.len()));
@@ -300,5 +304,5 @@ pub(super) fn parameter_count(model: &ModelFile) -> u64 {
             weights.insert(name, u64::try_from(columns.saturating_mul(rows)).unwrap_or(0));
         }
     }
-    weights.values().sum()
+    weights.values().copied().fold(0, u64::saturating_add)
 }

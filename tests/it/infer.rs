@@ -116,7 +116,7 @@ fn inputs_that_do_not_fit_say_what_would() {
     let integers = npy("<i8", &[1, 3, 32, 32], &[0; 3 * 32 * 32 * 8]);
     let stderr = stderr_of(&with(integers).ends_with(2));
     assert!(stderr.starts_with("error: ") && stderr.contains("`image` must hold floats"), "{stderr}");
-    with(npy("|b1", &[1, 3, 32, 32], &[0; 3 * 32 * 32])).refuses(&["elements of type"], &[".astype"]);
+    with(npy("<c8", &[1, 3, 32, 32], &[0; 3 * 32 * 32 * 8])).refuses(&["elements of type"], &[".astype"]);
     with(b"no tensors".to_vec()).refuses(&["`x.npy` is neither .npy nor .npz"], &["numpy.save"]);
     let stderr = stderr_of(&with(zeros(&[1, 3, 32, 32])[..200].to_vec()).ends_with(2));
     assert!(stderr.contains("cannot read the tensors in `x.npy`"), "{stderr}");

@@ -184,6 +184,12 @@ fn files_are_recognised_for_their_arithmetic() {
             assert!(error > 1e-5 && error < 0.1, "{model}: {error}");
         }
     }
+    run(&sandbox, "tract", &files[1]).args(["--reference", &files[2]]).refuses(&["no reference", "fp32"], &["ONNX"]);
+    sandbox.write("weights.safetensors", "");
+    run(&sandbox, "tract", &files[1])
+        .args(["--reference", "weights.safetensors"])
+        .refuses(&["no reference for cnn-fp16"], &["`--reference`"]);
+    run(&sandbox, "burn-flex", "cifar_cnn").args(["--reference", &files[0]]).refuses(&["`--reference`"], &["--model"]);
     assert!(number(only(&rows, &[("model", "cnn-int8")]), "model_size_mb") < number(&rows[0], "model_size_mb"));
     let other = Sandbox::new();
     run(&other, "tract", &files[2]).args(["--precision", "fp32,int8"]).succeeds();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::{EngineError, Loaded, RunClock, Workload};
 use super::file_of;
-use crate::domain::{ElementType, HostData, HostTensor, PlannedRun, Precision};
+use crate::domain::{ElementType, Extent, GraphInput, HostData, HostTensor, InputSpec, PlannedRun, Precision};
 use crate::engine::inputs;
 use crate::measure::MonotonicClock;
 use crate::onnx::OnnxFile;
@@ -115,7 +115,7 @@ impl Workload for GraphWorkload {
 
 /// Tensors by the plan's names, in the file's order.
 fn in_order(plan: &PlannedRun, tensors: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {
-    let found = |(spec, input): (&crate::domain::InputSpec, &crate::domain::GraphInput)| {
+    let found = |(spec, input): (&InputSpec, &GraphInput)| {
         let named = |tensor: &&HostTensor| tensor.name == spec.name || tensor.name == input.name;
         tensors.iter().find(named).cloned().ok_or_else(|| {
             let missing = crate::zoo::ZooError::MissingInput { name: spec.name.clone() };
@@ -132,10 +132,14 @@ fn batch_of(plan: &PlannedRun, tensors: &[HostTensor]) -> Result<usize, EngineEr
     let ordered = in_order(plan, tensors)?;
     let whole = plan.configuration.batch_size as usize;
     let batch = graph.inputs.iter().zip(&ordered).find_map(|(input, tensor)| {
-        let at = input.extents.iter().position(|extent| *extent == crate::domain::Extent::Batch)?;
+        let at = input.extents.iter().position(|extent| *extent == Extent::Batch)?;
         tensor.shape.get(at).copied()
     });
     let batch = batch.unwrap_or(whole);
+    if let Some(fixed) = graph.fixed_batch.filter(|fixed| *fixed != batch) {
+        let asked = u32::try_from(batch).unwrap_or(u32::MAX);
+        return Err(EngineError::FixedBatch { model: plan.configuration.model.clone(), fixed, asked });
+    }
     for (input, tensor) in graph.inputs.iter().zip(&ordered) {
         let expected = input.shape(batch);
         if tensor.shape != expected {

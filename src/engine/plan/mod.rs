@@ -354,10 +354,15 @@ impl PlanRequest {
             return Ok(None);
         }
         if let Some(path) = &self.reference {
-            let graph = match is_onnx(path) {
-                true => Some(describe(path, &model.name, model.entry, self)?.graph),
-                false => None,
+            let unfit = |reason| EngineError::UnfitReference { path: path.clone(), model: model.name.clone(), reason };
+            let graph = match (is_onnx(path), model.entry) {
+                (true, entry) => Some(describe(path, &model.name, entry, self)?.graph),
+                (false, Some(_)) => None,
+                (false, None) => return Err(unfit("weights alone are a network for models of benchdb only")),
             };
+            if graph.as_ref().is_some_and(|graph| graph.precision != Precision::Fp32) {
+                return Err(unfit("it does not compute in fp32"));
+            }
             return Ok(Some(ReferenceChoice { path: path.clone(), graph }));
         }
         let of_same = |other: &&Chosen| other.form() == Form::Zoo && other.name == model.name;
