@@ -343,8 +343,12 @@ fn listen(stdout: impl Read, answers: &Sender<Answer>, groups: &Mutex<Vec<u32>>)
                 let _ = std::io::stderr().write_all(text.as_bytes());
             }
             Ok(Answer::Started { group }) => groups.lock().unwrap_or_else(PoisonError::into_inner).push(group),
-            Ok(answer) if answers.send(answer).is_err() => return,
-            Ok(_) | Err(_) => {}
+            Ok(answer) => {
+                if answers.send(answer).is_err() {
+                    return;
+                }
+            }
+            Err(_) => {}
         }
     }
 }

@@ -9,6 +9,7 @@ mod values;
 mod variants;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -424,6 +425,7 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         hardware: what.hardware.clone(),
         engines: what.engines.clone(),
         externals: args.external.programs()?,
+        stop: Arc::default(),
         batch_sizes,
         precisions: without_repeats(&what.precisions),
         mode,
