@@ -5,6 +5,12 @@ pub fn peak_resident_bytes() -> Option<u64> {
     kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
+/// The resident memory of this process that is no file's, in bytes: what a copy of it made by `fork` starts with.
+pub fn private_resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    Some(kilobytes(&status, "RssAnon:")? + kilobytes(&status, "RssShmem:").unwrap_or(0))
+}
+
 /// The largest resident memory that a process of a group has had so far, in bytes: of the one that had most. The group
 /// is named by the process id of its leader.
 pub fn group_peak_resident_bytes(leader: u32) -> Option<u64> {
@@ -77,6 +83,12 @@ mod tests {
     fn this_process_has_started_and_no_other_has_its_start() {
         assert!(process_start(std::process::id()).is_some() || !cfg!(target_os = "linux"));
         assert_eq!(process_start(u32::MAX), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_private_is_a_part_of_all() {
+        assert!(private_resident_bytes() <= peak_resident_bytes() && private_resident_bytes() > Some(0));
     }
 
     #[cfg(target_os = "linux")]

@@ -8,8 +8,12 @@ use crate::support::{Expect as _, Sandbox, has_program, json_of, number, rows, s
 
 /// A short measurement without sensors.
 fn exec(sandbox: &Sandbox) -> Command {
+    exec_times(sandbox, 3)
+}
+
+fn exec_times(sandbox: &Sandbox, runs: u32) -> Command {
     let mut command = sandbox.benchdb();
-    command.args(["exec", "--runs", "3", "--telemetry-interval", "0"]);
+    command.args(["exec", "--telemetry-interval", "0", "--runs", &runs.to_string()]);
     command
 }
 
@@ -99,7 +103,7 @@ fn peak_memory_is_that_of_the_largest_process() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_peak_below_that_of_whoever_started_it_is_not_known() {
+fn a_peak_below_what_the_kernel_begins_with_is_not_known() {
     let sandbox = Sandbox::new();
     let output = exec(&sandbox).args(["--", "true"]).succeeds();
     assert_eq!(only(&sandbox)["memory_host_peak_mb"], Value::Null);
@@ -121,7 +125,7 @@ fn failures_may_be_ignored_and_are_counted() {
     let sandbox = Sandbox::new();
     // Every other execution fails.
     let script = "if [ -e flag ]; then rm flag; exit 4; else touch flag; fi";
-    exec(&sandbox).args(["--runs", "4", "--ignore-failure", "--", "sh", "-c", script]).succeeds();
+    exec_times(&sandbox, 4).args(["--ignore-failure", "--", "sh", "-c", script]).succeeds();
     let row = only(&sandbox);
     assert_eq!(row["status"], "ok");
     assert_eq!(row["success_rate"], 0.5);
@@ -199,10 +203,10 @@ fn a_shell_is_measured_and_taken_off() {
 #[test]
 fn output_is_shown_where_it_is_wanted() {
     let sandbox = Sandbox::new();
-    let command = ["--runs", "1", "--", "sh", "-c", "echo to-out; echo to-err >&2"];
-    let silent = exec(&sandbox).args(command).succeeds();
+    let command = ["--", "sh", "-c", "echo to-out; echo to-err >&2"];
+    let silent = exec_times(&sandbox, 1).args(command).succeeds();
     assert!(!said(&silent).contains("to-out\n") && !said(&silent).contains("to-err\n"), "{}", said(&silent));
-    let shown = stderr_of(&exec(&sandbox).arg("--show-output").args(command).succeeds());
+    let shown = stderr_of(&exec_times(&sandbox, 1).arg("--show-output").args(command).succeeds());
     assert_eq!(shown.matches("to-out\n").count(), 2, "{shown}");
     assert_eq!(shown.matches("to-err\n").count(), 2, "{shown}");
 }
@@ -211,8 +215,8 @@ fn output_is_shown_where_it_is_wanted() {
 fn a_flood_of_output_is_no_matter() {
     let sandbox = Sandbox::new();
     let flood = "head -c 60000000 /dev/zero; echo; echo n=7";
-    let mut command = exec(&sandbox);
-    command.args(["--runs", "1", "--parse", "n=([0-9])=n", "--", "sh", "-c", flood]).succeeds();
+    let mut command = exec_times(&sandbox, 1);
+    command.args(["--parse", "n=([0-9])=n", "--", "sh", "-c", flood]).succeeds();
     assert_eq!(sandbox.extra_metric(&only(&sandbox)["run_id"], "n"), Some(7.0));
 }
 
@@ -238,7 +242,7 @@ fn who_takes_too_long_is_ended_with_all_that_it_started() {
 #[test]
 fn what_stays_behind_is_ended() {
     let sandbox = Sandbox::new();
-    exec(&sandbox).args(["--runs", "1", "--", "sh", "-c", "sleep 1000 & echo $! > grandchild"]).succeeds();
+    exec_times(&sandbox, 1).args(["--", "sh", "-c", "sleep 1000 & echo $! > grandchild"]).succeeds();
     let process_id = sandbox.read("grandchild");
     wait_for("the grandchild's end", || (!lives(&process_id)).then_some(()));
 }
