@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Does PyTorch take longer through benchdb than by itself? Interleaved pairs, with the interval of their ratio.
 
-    python3 tools/adapter_overhead.py --benchdb target/release/benchdb --python /path/to/venv/bin/python --model resnet18
+    python3 tools/adapter_overhead.py --benchdb target/release/benchdb --python venv/bin/python --model resnet18
 
 One half of a pair is `benchdb run` with adapters/pytorch.py, the other a bare timing loop in a process of its own: the same
 network, random input, as many threads, 200 ms to warm up, then at least 50 iterations and a second. Which half comes first
 alternates. The ratio is that of the medians (benchdb / bare); the interval is Student's over the logarithms of the pairs' ratios.
 
-Needs a quiet machine; Python without packages to run it, and a Python with torch and torchvision to measure.
+Needs a quiet machine (with --quiet it waits before each half until nobody else has used the processors for two seconds, on
+Linux); Python without packages to run it, and a Python with torch and torchvision to measure.
 """
 import argparse
 import json
@@ -17,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 BARE = """
 import sys, time, statistics, torch, torchvision
@@ -42,6 +44,22 @@ print(statistics.median(times) / 1e6)
 STUDENT = {4: 2.776, 9: 2.262, 14: 2.145, 19: 2.093, 24: 2.064, 29: 2.045, 39: 2.023, 59: 2.001}
 
 
+def wait_for_quiet():
+    """Until the processors were idle for 98 % of two seconds."""
+
+    def counters():
+        with open("/proc/stat") as file:
+            times = [int(word) for word in file.readline().split()[1:9]]
+        return times[3] + times[4], sum(times)
+
+    while True:
+        idle, total = counters()
+        time.sleep(2)
+        idle_then, total_then = counters()
+        if idle_then - idle >= 0.98 * (total_then - total):
+            return
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchdb", default="benchdb", help="the program")
@@ -50,30 +68,36 @@ def main():
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--pairs", type=int, default=20, choices=[count + 1 for count in STUDENT])
+    parser.add_argument("--quiet", action="store_true", help="wait for idle processors before each half")
     options = parser.parse_args()
     adapter = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "adapters", "pytorch.py")
-    benchdb = os.path.abspath(options.benchdb) if os.sep in options.benchdb else options.benchdb
+    benchdb, python = [os.path.abspath(path) if os.sep in path else path for path in (options.benchdb, options.python)]
 
     def through_benchdb():
         with tempfile.TemporaryDirectory() as folder:
             command = [benchdb, "run", "--hardware", "cpu", "--model", options.model, "--threads", str(options.threads)]
-            command += ["--batch-sizes", str(options.batch_size), "--external", f"'{options.python}' '{adapter}'", "--format", "json"]
+            command += ["--batch-sizes", str(options.batch_size), "--external", f"'{python}' '{adapter}'", "--format", "json"]
             run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
             return json.loads(run.stdout)["rows"][0]["latency_p50_ms"]
 
     def bare():
-        words = [options.python, "-c", BARE, options.model, str(options.batch_size), str(options.threads)]
+        words = [python, "-c", BARE, options.model, str(options.batch_size), str(options.threads)]
         environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
         return float(subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout)
 
     ratios, ours, theirs = [], [], []
     for pair in range(options.pairs):
         first, second = (through_benchdb, bare) if pair % 2 else (bare, through_benchdb)
-        times = {half: half() for half in (first, second)}
+        times = {}
+        for half in (first, second):
+            if options.quiet:
+                wait_for_quiet()
+            times[half] = half()
         ours.append(times[through_benchdb])
         theirs.append(times[bare])
         ratios.append(math.log(ours[-1] / theirs[-1]))
-        print(f"{pair + 1:3}  benchdb {ours[-1]:9.3f} ms   bare {theirs[-1]:9.3f} ms   ratio {math.exp(ratios[-1]):.4f}", flush=True)
+        told = f"benchdb {ours[-1]:9.3f} ms   bare {theirs[-1]:9.3f} ms   ratio {math.exp(ratios[-1]):.4f}"
+        print(f"{pair + 1:3}  {told}", flush=True)
     mean = statistics.mean(ratios)
     half = STUDENT[len(ratios) - 1] * statistics.stdev(ratios) / math.sqrt(len(ratios))
     low, high = math.exp(mean - half), math.exp(mean + half)
