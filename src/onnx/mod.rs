@@ -11,6 +11,7 @@ mod infer;
 mod inputs;
 mod operators;
 mod shapes;
+mod types;
 mod wire;
 mod work;
 

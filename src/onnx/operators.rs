@@ -4,15 +4,10 @@
 //! `com.microsoft` that of ONNX Runtime (docs/ContribOperators.md there).
 
 use super::constants::part;
-use super::file::{Attribute, Node};
+use super::file::Node;
 use super::infer::Known;
 use super::shapes::{Shape, broadcast, einsum_extents, matrix, product, slide, transposed_convolution};
-
-const FLOAT: i64 = 1;
-const UINT8: i64 = 2;
-const INT32: i64 = 6;
-const INT64: i64 = 7;
-const BOOL: i64 = 9;
+use super::types::elements;
 
 /// Whether an operator is ONNX's own.
 pub(super) fn is_standard(node: &Node) -> bool {
@@ -29,7 +24,7 @@ pub(super) fn results(node: &Node, operands: &[Known], version: i64) -> Vec<Know
     let call = Call { node, operands, version };
     let mut shapes = call.shapes().unwrap_or_default();
     shapes.resize(node.outputs.len(), None);
-    let elements = call.elements();
+    let elements = elements(node, operands);
     let element = |at: usize| elements.get(at).copied().flatten();
     shapes
         .into_iter()
@@ -58,10 +53,6 @@ impl Call<'_> {
         self.operand(at)?.integers()
     }
 
-    fn element(&self, at: usize) -> Option<i64> {
-        self.operand(at)?.element
-    }
-
     /// Integers that were an attribute in old versions and are an operand since.
     fn given(&self, name: &str, at: usize) -> Option<Vec<i64>> {
         match self.node.integers(name) {
@@ -74,36 +65,6 @@ impl Call<'_> {
     fn axis(&self, axis: i64, rank: usize) -> Option<usize> {
         let rank = rank as i64;
         usize::try_from(if axis < 0 { axis + rank } else { axis }).ok().filter(|axis| (*axis as i64) < rank)
-    }
-
-    /// The element types of the results.
-    fn elements(&self) -> Vec<Option<i64>> {
-        let first = self.element(0);
-        match self.node.operator.as_str() {
-            "Cast" => vec![self.node.integer("to")],
-            "Shape" | "Size" | "ArgMax" | "ArgMin" | "NonZero" => vec![Some(INT64)],
-            "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" | "Not"
-            | "IsNaN" | "IsInf" => vec![Some(BOOL)],
-            "ConstantOfShape" => match self.node.attributes.get("value") {
-                Some(Attribute::Tensor(tensor)) => vec![Some(tensor.element)],
-                _ => vec![Some(FLOAT)],
-            },
-            "DequantizeLinear" | "CastLike" | "Where" => vec![self.element(1)],
-            "QuantizeLinear" => {
-                let named = self.node.integer("output_dtype").filter(|element| *element > 0);
-                vec![self.element(2).or(named).or(Some(UINT8))]
-            }
-            "DynamicQuantizeLinear" => vec![Some(UINT8), Some(FLOAT), Some(UINT8)],
-            "ConvInteger" | "MatMulInteger" => vec![Some(INT32)],
-            "MatMulIntegerToFloat" | "DynamicQuantizeMatMul" => vec![self.element(2)],
-            "QLinearConv" => vec![self.element(7).or(first)],
-            "QLinearMatMul" => vec![self.element(7).or(first)],
-            "OneHot" => vec![self.element(2)],
-            "TopK" => vec![first, Some(INT64)],
-            "Dropout" => vec![first, Some(BOOL)],
-            "EmbedLayerNormalization" => vec![self.element(2), Some(INT32)],
-            _ => vec![first; self.node.outputs.len()],
-        }
     }
 
     /// The shapes of the results.

@@ -86,12 +86,12 @@ mod library {
 
     use tract_onnx::prelude::{
         DatumType, Framework as _, InferenceFact, InferenceModelExt as _, IntoRunnable as _, TValue, TVec, Tensor,
-        TractResult, TypedRunnableModel, multithread,
+        TractResult, TypedModel, TypedRunnableModel, multithread,
     };
 
     use super::super::session::{Session, bytes, from_bytes};
     use super::super::{file_of, refused};
-    use crate::domain::{ElementType, HostTensor, PlannedRun};
+    use crate::domain::{ElementType, HostTensor, PlannedRun, Precision};
     use crate::engine::EngineError;
     use crate::onnx::OnnxFile;
 
@@ -104,6 +104,7 @@ mod library {
     struct TractSession {
         model: Arc<TypedRunnableModel>,
         compile: Duration,
+        precision: Option<Precision>,
         elements: Vec<ElementType>,
         names: Vec<String>,
         inputs: TVec<TValue>,
@@ -134,10 +135,13 @@ mod library {
             let names =
                 labels.iter().map(|outlet| model.outlet_label(*outlet).unwrap_or_default().to_owned()).collect();
             let start = Instant::now();
+            let model = model.into_typed()?.into_decluttered()?;
+            let precision = arithmetic(&model)?;
             let model = model.into_optimized()?.into_runnable()?;
             Ok(TractSession {
                 model,
                 compile: start.elapsed(),
+                precision,
                 elements: graph.inputs.iter().map(|input| input.element).collect(),
                 names,
                 inputs: TVec::new(),
@@ -146,6 +150,30 @@ mod library {
         };
         let session = load().map_err(|error| refused(NAME, &format!("load `{}`", path.display()), &words(&error)))?;
         Ok(Box::new(session))
+    }
+
+    /// The arithmetic in which most products of a model are done. Those of a quantised file are often in floats: what restores
+    /// weights from integers is done once, while the file is loaded.
+    fn arithmetic(model: &TypedModel) -> TractResult<Option<Precision>> {
+        let mut found: Vec<(Option<Precision>, usize)> = Vec::new();
+        for node in model.nodes() {
+            if !matches!(&*node.op().name(), "Conv" | "EinSum" | "Deconv" | "Scan") {
+                continue;
+            }
+            let facts = model.node_input_facts(node.id)?;
+            let factors: Vec<DatumType> = facts.iter().take(2).map(|fact| fact.datum_type.unquantized()).collect();
+            let precision = match factors[..] {
+                [DatumType::I8 | DatumType::U8, DatumType::I8 | DatumType::U8] => Some(Precision::Int8),
+                [DatumType::F32, DatumType::F32] => Some(Precision::Fp32),
+                [DatumType::F16, DatumType::F16] => Some(Precision::Fp16),
+                _ => None,
+            };
+            match found.iter_mut().find(|(known, _)| *known == precision) {
+                Some((_, count)) => *count += 1,
+                None => found.push((precision, 1)),
+            }
+        }
+        Ok(found.into_iter().max_by_key(|(_, count)| *count).and_then(|(precision, _)| precision))
     }
 
     fn datum_type(element: ElementType) -> DatumType {
@@ -220,6 +248,10 @@ mod library {
 
         fn compile(&self) -> Option<Duration> {
             Some(self.compile)
+        }
+
+        fn precision(&self) -> Option<Precision> {
+            self.precision
         }
 
         fn outputs(&mut self) -> Result<Vec<HostTensor>, EngineError> {

@@ -69,19 +69,18 @@ fn load(path: &Path) -> Result<Environment, EngineError> {
     })?;
     let built = builder.with_name("benchdb").with_telemetry(false).build();
     let environment = built.map_err(|error| unusable(error.to_string(), INSTALL))?;
-    let number = version_of(path);
     // Another thread says the same.
-    let _ = VERSION.set(number);
+    let _ = VERSION.set(version_of(path, ort::info()));
     Ok(environment)
 }
 
-/// The version of a library: its own word where the file name has it, as in `libonnxruntime.so.1.31.1`, else the
-/// package's beside it.
-fn version_of(path: &Path) -> String {
+/// The version of a library: by its file, as in `libonnxruntime.so.1.31.1`, else by the branch that it was built from.
+fn version_of(path: &Path, build: &str) -> String {
     let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let digits: Vec<&str> = name.split('.').filter(|word| word.parse::<u64>().is_ok()).collect();
-    digits.join(".")
+    let numbers: Vec<&str> = name.split('.').filter(|word| word.parse::<u64>().is_ok()).collect();
+    let branch = build.split("git-branch=rel-").nth(1).and_then(|rest| rest.split(',').next());
+    if numbers.is_empty() { branch.unwrap_or_default().trim().to_owned() } else { numbers.join(".") }
 }
 
 /// What the engine finds of silicon that its provider drives.
@@ -348,6 +347,14 @@ fn host(name: &str, value: &DynValue) -> ort::Result<HostTensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_library_has_its_version_in_its_name_or_its_branch() {
+        let build = "ORT Build Info: git-branch=rel-1.22.0, git-commit-id=26250ae, build type=Release";
+        assert_eq!(version_of(Path::new("/x/libonnxruntime.so.1.31.1"), build), "1.31.1");
+        assert_eq!(version_of(Path::new("/x/onnxruntime.dll"), build), "1.22.0");
+        assert_eq!(version_of(Path::new("/x/onnxruntime.dll"), ""), "");
+    }
 
     #[test]
     fn an_error_is_what_is_wrong_and_not_where_it_was_found() {
