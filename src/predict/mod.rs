@@ -20,6 +20,7 @@ mod ridge;
 mod roofline;
 pub mod time_model;
 mod transfer;
+mod words;
 
 pub use anchors::{Anchor, suggest_anchors};
 pub use baselines::Answerer;
