@@ -1,6 +1,6 @@
 //! The accuracy of forecasts on timm's public results, in full: the tables of docs/prediction.md, and how long it took.
 //!
-//! `cargo bench --bench prediction -- [PROTOCOL] [--seed N] [--export FOLDER]`: one protocol alone; other folds and draws;
+//! `cargo bench --bench prediction -- [PROTOCOL|times] [--seed N] [--export FOLDER]`: one protocol alone; other folds and draws;
 //! the rows, the splits and our forecasts as CSV for tools/prediction_baselines.py. Skips aloud where ../shared/data/timm
 //! is not there.
 
@@ -195,7 +195,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(file, "protocol,row,truth,learned,roofline,low_50,high_50,low_90,high_90")?;
         forecasts = Some(file);
     }
-    if wanted.is_none() {
+    if wanted.as_deref().is_none_or(|wanted| wanted == "times") {
         times(&examples, &devices, &mut out)?;
     }
     for protocol in PROTOCOLS {
