@@ -329,12 +329,15 @@ mod tests {
         let gap = Reached::Device { model_is_known: true };
         let reach = |calibration: &Calibration, kind, maker| calibration.reach(gap, "new", (kind, maker), None).ninety;
         assert!((reach(&calibration, DeviceKind::Gpu, true) - 0.118 * 10_f64.ln()).abs() < 1e-9);
-        assert!(reach(&calibration, DeviceKind::Gpu, false) >= 0.9 && reach(&calibration, DeviceKind::Cpu, true) >= 0.9);
+        assert!(
+            reach(&calibration, DeviceKind::Gpu, false) >= 0.9 && reach(&calibration, DeviceKind::Cpu, true) >= 0.9
+        );
         calibration.learn_kind(DeviceKind::Gpu, &[0.01; 100], 2);
         assert_eq!(reach(&calibration, DeviceKind::Gpu, true), PUBLISHED_CARDS.ninety);
         calibration.learn_kind(DeviceKind::Gpu, &[0.01; 100], 5);
         assert_eq!(reach(&calibration, DeviceKind::Gpu, true), 0.01);
-        let unknown = calibration.reach(Reached::Device { model_is_known: false }, "new", (DeviceKind::Gpu, true), None);
+        let unknown =
+            calibration.reach(Reached::Device { model_is_known: false }, "new", (DeviceKind::Gpu, true), None);
         assert!(unknown.ninety > 0.1);
     }
 

@@ -189,7 +189,10 @@ impl GaussianProcess {
                     let left_out = weights.iter().zip(&diagonal).map(|(weight, inverse)| weight / inverse);
                     left_out.map(f64::abs).sum::<f64>() / size as f64
                 };
-                if error.is_finite() && weights.iter().all(|weight| weight.is_finite()) && best.as_ref().is_none_or(|(least, ..)| error < *least) {
+                if error.is_finite()
+                    && weights.iter().all(|weight| weight.is_finite())
+                    && best.as_ref().is_none_or(|(least, ..)| error < *least)
+                {
                     best = Some((error, Self { mean, length, word_weight, points: points.clone(), weights }, noise));
                 }
             }
@@ -203,7 +206,8 @@ impl GaussianProcess {
     /// The residual that is to be expected of a row.
     pub fn predict(&self, point: &Point) -> f64 {
         let terms = self.points.iter().zip(&self.weights);
-        self.mean + terms.map(|(known, weight)| weight * kernel(known, point, self.length, self.word_weight)).sum::<f64>()
+        self.mean
+            + terms.map(|(known, weight)| weight * kernel(known, point, self.length, self.word_weight)).sum::<f64>()
     }
 }
 
