@@ -15,6 +15,8 @@ use super::options::parameter;
 use super::{CommandError, Context, ExitStatus, OutputArgs, hint_of};
 use crate::domain::text::{counted, one_line};
 use crate::domain::{Example, Forecast, Mode, Precision, Subject, Tier};
+use crate::engine::Runner;
+use crate::engine::plan::{HardwareChoice, devices_here};
 use crate::predict::evaluate::{Protocol, Score, score, try_protocol, verdict};
 use crate::predict::{Answerer, Forecaster, suggest_anchors};
 use crate::report::{Format, significant};
@@ -297,6 +299,31 @@ fn evaluate(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     Ok(if scores.is_empty() { ExitStatus::NotJudged } else { ExitStatus::Ok })
 }
 
+/// Where the configurations would be measured: on what this machine has of the platforms that were named (all without),
+/// or wherever a device was named that need not be here.
+fn to_be_measured(args: &Args, context: &Context) -> anyhow::Result<Vec<Question>> {
+    let platforms: Option<Vec<HardwareChoice>> =
+        args.hardware.iter().map(|name| questions::platform(name).map(HardwareChoice::Platform)).collect();
+    let choices = match platforms {
+        Some(platforms) if args.device.is_none() && platforms.is_empty() => vec![HardwareChoice::All],
+        Some(platforms) if args.device.is_none() => platforms,
+        _ => return Ok(vec![common(args)]),
+    };
+    let here = devices_here(&choices, &Runner::for_this_program()?);
+    if here.is_empty() {
+        context.note("this machine has no such device: the suggestions are for those that were measured");
+        return Ok(vec![common(args)]);
+    }
+    Ok(here
+        .into_iter()
+        .map(|(platform, engine, device)| Question {
+            engine: args.engine.clone().or_else(|| Some(engine.to_owned())),
+            target: Some((device, platform)),
+            ..common(args)
+        })
+        .collect())
+}
+
 /// Which configurations to measure next, so that the forecasts of all others tighten most.
 fn suggest(args: &Args, count: usize, forecaster: &Forecaster, context: &Context) -> anyhow::Result<ExitStatus> {
     let models: Vec<String> = if args.models.is_empty() {
@@ -305,8 +332,12 @@ fn suggest(args: &Args, count: usize, forecaster: &Forecaster, context: &Context
         args.models.clone()
     };
     let mut candidates: Vec<Subject> = Vec::new();
-    for question in combinations(&common(args), &wanted(args, &models)) {
-        candidates.extend(questions::subjects(&question, forecaster)?);
+    for open in to_be_measured(args, context)? {
+        let wanted =
+            Wanted { hardware: if open.target.is_some() { &[] } else { &args.hardware }, ..wanted(args, &models) };
+        for question in combinations(&open, &wanted) {
+            candidates.extend(questions::subjects(&question, forecaster)?);
+        }
     }
     let measured: Vec<Example> =
         if context.db().is_file() { fitting::examples(&context.open(Access::Read)?)? } else { Vec::new() };
