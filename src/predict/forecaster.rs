@@ -72,6 +72,9 @@ pub struct Forecaster {
     baselines: Option<Baselines>,
     /// One subject for each way in which something was run.
     ways: Vec<Subject>,
+    /// Measurements that came after the fit, by the device that they anchor.
+    #[serde(default, skip)]
+    own: BTreeMap<String, usize>,
 }
 
 /// An interval around the exponential of a logarithm.
@@ -125,7 +128,20 @@ impl Forecaster {
             ways: ways_of(&usable),
             baselines: (!plain.is_empty()).then(|| Baselines::new(&usable)),
             plain,
+            own: BTreeMap::new(),
         })
+    }
+
+    /// Takes measurements that came after the fit, for example the user's own beside a prior: those of devices that the
+    /// model does not know anchor its forecasts there, and memory is learned from all of them. Answers how many measurements
+    /// anchor.
+    pub fn anchor_by(&mut self, examples: &[&Example]) -> usize {
+        self.own = self.time.anchor_by(examples);
+        let new: Vec<&Example> =
+            examples.iter().copied().filter(|example| self.own.contains_key(&device_key(&example.subject))).collect();
+        self.memory.extend(MemoryModel::fit(examples, self.time.book()));
+        self.ways.extend(ways_of(&new));
+        self.own.values().sum()
     }
 
     /// The model of time.
@@ -206,7 +222,7 @@ impl Forecaster {
             host_memory_mb: self.memory.predict(subject, &facts, Memory::Host, MEMORY_SHARE * added),
             device_memory_mb: self.memory.predict(subject, &facts, Memory::Device, MEMORY_SHARE * added),
             tier: time.tier,
-            learned_from: self.learned_from(time.anchored),
+            learned_from: self.learned_from(subject, time.anchored),
             model_name: match plain {
                 Some((answerer, _)) => [answerer.name(), " (nothing learned beat it)"].concat(),
                 None => self.time.name(),
@@ -236,9 +252,13 @@ impl Forecaster {
         }
     }
 
-    fn learned_from(&self, anchored: bool) -> String {
+    fn learned_from(&self, subject: &Subject, anchored: bool) -> String {
         let provenance = &self.provenance;
-        let anchors = if anchored { ", a few of them of this device" } else { "" };
+        let anchors = match self.own.get(&device_key(subject)) {
+            Some(own) => format!("; anchored by {own} of your own on this device"),
+            None if anchored => ", a few of them of this device".to_owned(),
+            None => String::new(),
+        };
         let source = if provenance.source.is_empty() { String::new() } else { format!(" ({})", provenance.source) };
         format!(
             "{} measurements of {} models on {} devices{source}{anchors}",

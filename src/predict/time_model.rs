@@ -128,6 +128,12 @@ struct Row<'e> {
     log_seconds: f64,
 }
 
+/// Logarithm of the seconds a sample takes; `None` without a time, or with one that was not measured: less than a nanosecond,
+/// more than a day.
+fn log_seconds_of(example: &Example) -> Option<f64> {
+    Some(example.seconds_per_sample()?.ln()).filter(|log_seconds| (-20.8..11.4).contains(log_seconds))
+}
+
 fn matrix(rows: &[Vec<f64>]) -> Array2<f64> {
     let width = rows.first().map_or(0, Vec::len);
     Array2::from_shape_fn((rows.len(), width), |(row, column)| rows[row][column])
@@ -144,14 +150,12 @@ impl TimeModel {
         let rows: Vec<Row<'_>> = examples
             .iter()
             .filter_map(|example| {
-                let log_seconds = example.seconds_per_sample()?.ln();
-                // A sample in less than a nanosecond or more than a day was not measured.
                 let device = &example.subject.device;
-                (-20.8..11.4).contains(&log_seconds).then(|| Row {
+                Some(Row {
+                    log_seconds: log_seconds_of(example)?,
                     subject: &example.subject,
                     facts: book.facts(&example.subject),
                     spec: *specs.entry((device.kind, &device.name)).or_insert_with(|| devices.find(device)),
-                    log_seconds,
                 })
             })
             .collect();
@@ -178,14 +182,37 @@ impl TimeModel {
         let mut model = Self::fit_core(&core, book.clone(), devices, options)?;
         model.rows = rows.len();
         for (key, members) in few {
-            let missed = |at: usize| {
-                let forecast = model.on_new_device(rows[at].subject)?;
-                Some((rows[at].log_seconds - forecast, is_compiled(rows[at].subject)))
-            };
-            let missed: Vec<(f64, bool)> = members.iter().filter_map(|&at| missed(at)).collect();
-            model.anchored.insert(key, Anchors::fit(&missed));
+            model.anchor(key, members.into_iter().map(|at| (rows[at].subject, rows[at].log_seconds)));
         }
         Ok(model)
+    }
+
+    /// Corrects the forecasts of a device that is not among those that were fitted by rows of it; answers how many of them
+    /// could be used.
+    fn anchor<'r>(&mut self, device: String, rows: impl Iterator<Item = (&'r Subject, f64)>) -> usize {
+        let missed: Vec<(f64, bool)> = rows
+            .filter_map(|(subject, log_seconds)| {
+                Some((log_seconds - self.on_new_device(subject)?, is_compiled(subject)))
+            })
+            .collect();
+        if !missed.is_empty() {
+            self.anchored.insert(device, Anchors::fit(&missed));
+        }
+        missed.len()
+    }
+
+    /// Takes rows of devices that were not fitted as anchors; answers how many of each device could be used.
+    pub fn anchor_by(&mut self, examples: &[&Example]) -> BTreeMap<String, usize> {
+        self.book.extend(examples.iter().copied());
+        let mut by_device: BTreeMap<String, Vec<(&Subject, f64)>> = BTreeMap::new();
+        for example in examples.iter().filter(|example| !self.transfer.knows_device(&example.subject)) {
+            if let Some(log_seconds) = log_seconds_of(example) {
+                by_device.entry(device_key(&example.subject)).or_default().push((&example.subject, log_seconds));
+            }
+        }
+        let anchored =
+            by_device.into_iter().map(|(device, rows)| (device.clone(), self.anchor(device, rows.into_iter())));
+        anchored.filter(|(_, used)| *used > 0).collect()
     }
 
     fn fit_core<'r>(

@@ -21,6 +21,7 @@ mod infer;
 mod layers;
 mod maintain;
 mod optimize;
+mod plan;
 mod precision;
 mod predict;
 mod prediction;

@@ -246,3 +246,31 @@ fn recommendations_join_forecasts_and_never_put_them_before_what_they_overlap() 
         .json();
     assert_eq!(table(&not_mine, "recommendations")[0]["source"], "predicted (C)");
 }
+
+/// A model from elsewhere knows the data sheet of a card; what was measured on it here says by how much that is off.
+#[test]
+fn own_measurements_anchor_a_model_from_elsewhere() {
+    let elsewhere = two_cards();
+    predict(&elsewhere, &["--export", "model.json"]).succeeds();
+    let here = Sandbox::new();
+    here.write("model.json", elsewhere.read("model.json"));
+    let ask = || {
+        let mut command = predict(&here, &["--model-file", "model.json", "--model", "alpha5", "--device", "RTX 3080"]);
+        let row = table(&command.args(["--precision", "amp", "--format", "json"]).json(), "forecasts").remove(0);
+        assert_eq!(row["tier"], "C", "{row}");
+        row
+    };
+    let blind = ask();
+
+    // A card that does a third of what its data sheet would let one think.
+    let slow = number(&blind, RATE) / 3.0;
+    let made = Sandbox::new();
+    made.write(R3090, results(slow * 3.5, |model| model.ends_with('3') || model.ends_with('8')));
+    made.benchdb().args(["import", R3090]).succeeds();
+    made.benchdb().args(["export", "--output", "runs.csv"]).succeeds();
+    here.write("runs.csv", made.read("runs.csv").replace("RTX 3090", "RTX 3080"));
+    here.benchdb().args(["import", "runs.csv"]).succeeds();
+    let anchored = ask();
+    assert!((number(&anchored, RATE) / slow - 1.0).abs() < 0.3, "{anchored}");
+    assert!(anchored["learned_from"].as_str().unwrap().contains("12 of your own"), "{anchored}");
+}

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use super::super::{CommandError, Context, unreadable};
 use crate::domain::Example;
+use crate::domain::text::counted;
 use crate::predict::{DeviceTable, FitOptions, Forecaster};
 use crate::store::fitted::FittedModelRecord;
 use crate::store::list::Selection;
@@ -82,8 +83,18 @@ impl LearnArgs {
                 Forecaster::fit(&every, &table, &self.fit_options(context))?
             }
         };
-        // A file from elsewhere does not know the user's devices.
+        // A model from elsewhere does not know the user's devices, nor what was measured on them.
         forecaster.add_devices(&table);
+        if (self.model_file.is_some() || self.prior.is_some()) && context.db().is_file() {
+            let own = examples(&context.open(Access::Read)?)?;
+            let anchors = forecaster.anchor_by(&own.iter().collect::<Vec<_>>());
+            if anchors > 0 {
+                context.note(&format!(
+                    "{} of devices that the model does not know anchor it",
+                    counted(anchors, "own measurement", "own measurements")
+                ));
+            }
+        }
         Ok(forecaster)
     }
 }

@@ -18,7 +18,7 @@ use crate::domain::{Example, Forecast, Mode, Precision, Subject, Tier};
 use crate::engine::Runner;
 use crate::engine::plan::{HardwareChoice, devices_here};
 use crate::predict::evaluate::{Protocol, Score, score, try_protocol, verdict};
-use crate::predict::{Answerer, Forecaster, suggest_anchors};
+use crate::predict::{Answerer, Forecaster, score_memory, suggest_anchors};
 use crate::report::{Format, significant};
 use crate::store::Access;
 use fitting::LearnArgs;
@@ -280,7 +280,15 @@ fn evaluate(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         context.note(&format!("{name}: of what is left when a part is hidden, {error}"));
     }
     let people = args.output.is_for_people();
-    context.print("evaluation", &[tables::scores(&scores, people)], &args.output)?;
+    let mut tables = vec![tables::scores(&scores, people)];
+    // A CSV is one table.
+    if args.output.format() != Format::Csv {
+        tables.push(tables::memory_scores(&score_memory(&examples), people));
+    }
+    if people {
+        tables.retain(|table| !table.rows.is_empty());
+    }
+    context.print("evaluation", &tables, &args.output)?;
     if people {
         let errors: BTreeMap<(Protocol, Answerer), f64> =
             scores.iter().map(|score| ((score.protocol, score.answerer), score.median_error_percent)).collect();
