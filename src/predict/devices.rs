@@ -200,7 +200,16 @@ mod tests {
         assert_eq!(found("NVIDIA GeForce RTX 3090 Ti", DeviceKind::Gpu).as_deref(), Some("GeForce RTX 3090 Ti"));
         assert_eq!(found("NVIDIA A100-SXM4-80GB", DeviceKind::Gpu).as_deref(), Some("A100-SXM4-80GB"));
         assert_eq!(found("NVIDIA L40S", DeviceKind::Gpu).as_deref(), Some("L40S"));
-        assert_eq!(found("Intel(R) Core i9-10940X CPU @ 3.30GHz", DeviceKind::Cpu).as_deref(), Some("Core i9-10940X"));
+        assert_eq!(found("NVIDIA A100 80GB PCIe", DeviceKind::Gpu).as_deref(), Some("A100 80GB PCIe"));
+        assert_eq!(
+            found("NVIDIA GeForce RTX 4070 Ti SUPER", DeviceKind::Gpu).as_deref(),
+            Some("GeForce RTX 4070 Ti SUPER")
+        );
+        assert_eq!(found("Intel(R) Arc(TM) A770 Graphics", DeviceKind::Gpu).as_deref(), Some("A770"));
+        assert_eq!(found("Intel(R) Core(TM) i9-10940X CPU @ 3.30GHz", DeviceKind::Cpu).as_deref(), Some("i9-10940X"));
+        assert_eq!(found("Intel Core i9-10940X", DeviceKind::Cpu).as_deref(), Some("i9-10940X"));
+        assert_eq!(found("13th Gen Intel(R) Core(TM) i9-13900K", DeviceKind::Cpu).as_deref(), Some("i9-13900K"));
+        assert_eq!(found("Intel(R) Xeon(R) Platinum 8480+", DeviceKind::Cpu).as_deref(), Some("Platinum 8480+"));
         assert_eq!(found("Apple M1", DeviceKind::Cpu), None);
         assert_eq!(found("NVIDIA GeForce RTX 9999", DeviceKind::Gpu), None);
     }
