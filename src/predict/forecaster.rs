@@ -140,6 +140,7 @@ impl Forecaster {
         let new: Vec<&Example> =
             examples.iter().copied().filter(|example| self.own.contains_key(&device_key(&example.subject))).collect();
         self.memory.extend(MemoryModel::fit(examples, self.time.book()));
+        self.ranges.extend(&new);
         self.ways.extend(ways_of(&new));
         self.own.values().sum()
     }

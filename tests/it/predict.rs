@@ -274,3 +274,19 @@ fn own_measurements_anchor_a_model_from_elsewhere() {
     assert!((number(&anchored, RATE) / slow - 1.0).abs() < 0.3, "{anchored}");
     assert!(anchored["learned_from"].as_str().unwrap().contains("12 of your own"), "{anchored}");
 }
+
+#[test]
+fn a_fitted_model_travels_with_a_merge() {
+    let elsewhere = two_cards();
+    predict(&elsewhere, &["--fit", "cards"]).succeeds();
+    let here = Sandbox::new();
+    predict(&here, &["--prior", "cards", "--model", "alpha5"]).refuses(&["no database"], &[]);
+    let other = elsewhere.db();
+    let merge = || said(&here.benchdb().arg("merge").arg(&other).succeeds());
+    assert!(merge().contains("took 1 fitted model"));
+    assert!(merge().contains("left out 1 fitted model"), "a name that is taken stays");
+    let rows =
+        |arguments: &[&str]| forecasts(&here, &[&["--model", "alpha5", "--device", "RTX 4090"], arguments].concat());
+    assert_eq!(rows(&["--prior", "cards"])[0][RATE], rows(&[])[0][RATE], "the same rows, the same seed");
+    predict(&here, &["--prior", "other", "--model", "alpha5"]).refuses(&["no fitted model `other`"], &["`cards`"]);
+}

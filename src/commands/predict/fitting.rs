@@ -68,9 +68,13 @@ impl LearnArgs {
             (None, Some(name)) => {
                 let store = context.open(Access::Read)?;
                 let Some(record) = store.find_fitted_model(name, TARGET)? else {
+                    let names: Vec<String> =
+                        store.list_fitted_models()?.into_iter().map(|known| format!("`{}`", known.name)).collect();
+                    let others =
+                        if names.is_empty() { String::new() } else { format!("it holds {}; ", names.join(", ")) };
                     return Err(CommandError::new(
                         format!("the database holds no fitted model `{name}`"),
-                        format!("`benchdb predict --fit {name}` fits one"),
+                        format!("{others}`benchdb predict --fit {name}` fits one"),
                     )
                     .into());
                 };
