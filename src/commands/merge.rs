@@ -1,4 +1,4 @@
-//! `benchdb merge`: all runs of another database that are not here yet, and its baselines.
+//! `benchdb merge`: all runs of another database that are not here yet, its baselines, and its probes of devices.
 
 use std::path::PathBuf;
 
@@ -36,6 +36,9 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     context.note(&format!("took {} new runs of {} from `{}`", merged.new, merged.seen, args.other.display()));
     if merged.baselines > 0 {
         context.note(&format!("took {}", counted(merged.baselines, "baseline", "baselines")));
+    }
+    if merged.probes > 0 {
+        context.note(&format!("took {}", counted(merged.probes, "probe of a device", "probes of devices")));
     }
     if merged.baselines_known > 0 {
         let left = counted(merged.baselines_known, "baseline", "baselines");

@@ -24,6 +24,7 @@ mod optimize;
 mod precision;
 mod predict;
 mod prediction;
+mod probe;
 mod query;
 mod recommend;
 mod regress;
