@@ -276,7 +276,6 @@ impl<'t> RunWriter<'t> {
         Ok(id)
     }
 
-    /// The device's id; its memory is filled in where an earlier record did not know it.
     pub(super) fn device(&mut self, device: &Device) -> rusqlite::Result<i64> {
         if let Some(id) = self.devices.get(device) {
             return Ok(*id);
