@@ -76,7 +76,7 @@ impl Search<'_> {
             if !rate.is_finite() {
                 return Some(format!("{} took no time that the clock could tell", (self.called)(size)));
             }
-            flat = if rate < RISE * best.1 { flat + 1 } else { 0 };
+            flat = if size >= self.from && rate < RISE * best.1 { flat + 1 } else { 0 };
             if self.kept == Kept::Largest || rate > best.1 {
                 best = (size, rate);
             }
@@ -86,7 +86,7 @@ impl Search<'_> {
                 found(best.0, best.1);
             }
             before = rate;
-            if self.kept == Kept::Fastest && flat >= FLAT && size >= self.from {
+            if self.kept == Kept::Fastest && flat >= FLAT {
                 return None;
             }
             left = left.saturating_sub(took.calls);
@@ -157,7 +157,7 @@ mod tests {
     fn the_time_ends_it_before_a_call_that_would_be_too_long() {
         // A call of side 512 takes 1.3 s, one of side 1024 eight times as long.
         let (tried, answer, ended) = search(&products(10), 0, |_| 1e8);
-        assert_eq!((tried, answer), (vec![64, 128, 256, 512], Some((256, 1e8))));
+        assert_eq!((tried, answer), (vec![64, 128, 256, 512], Some((64, 1e8))));
         assert_eq!(ended, None, "two sizes brought nothing");
         let (tried, answer, ended) = search(&products(10), 0, |size| if size < 512 { 9e7 } else { 1e8 });
         assert_eq!((tried.last(), answer), (Some(&512), Some((512, 1e8))));
