@@ -186,7 +186,8 @@ impl DeviceTable {
         self.rows.push(spec);
     }
 
-    /// Adds the devices of probes, the newest of each engine and precision, of which the table has no data sheet. Software
+    /// Adds the devices of probes, the newest of each engine and precision, of which the table has no data sheet. A device
+    /// whose product in fp32 or whose copy was not measured stays unknown: a guess would stand in for the other. Software
     /// that pretends to be a device says nothing of devices, and is left out.
     pub fn add_probes(&mut self, probes: &[DeviceProbe]) {
         for probe in probes.iter().filter(|probe| !probe.device.software) {
@@ -200,6 +201,8 @@ impl DeviceTable {
                 }
             }
         }
+        let whole = |row: &DeviceSpec| row.fp32_tflops.is_some() && row.bandwidth_gb_per_second.is_some();
+        self.rows.retain(|row| !row.is_measured() || whole(row));
     }
 
     /// All rows.
@@ -349,6 +352,8 @@ mod tests {
         assert_eq!(table.find(&device("Some Processor Gold", DeviceKind::Cpu)), None);
         let large = Device { compute_units: Some(64), ..mine.clone() };
         table.add_probes(&[probe(large.clone(), Precision::Fp32, 4000.0, None)]);
+        assert_eq!(table.find(&large), None, "half a probe");
+        table.add_probes(&[probe(large.clone(), Precision::Fp32, 4000.0, Some(150.0))]);
         assert_eq!(table.find(&large).unwrap().fp32_tflops, Some(4.0));
         assert_eq!(table.find(&mine).unwrap().fp32_tflops, Some(0.15));
     }
@@ -367,7 +372,8 @@ mod tests {
         assert_eq!(table.find(&card), Some(&sheet));
         // A sheet that comes later, too.
         let new = device("NewCard 1", DeviceKind::Gpu);
-        table.add_probes(&[probe(new.clone(), Precision::Fp32, 1.0, None)]);
+        table.add_probes(&[probe(new.clone(), Precision::Fp32, 1.0, Some(1.0))]);
+        assert_eq!(table.find(&new).unwrap().fp32_tflops, Some(0.001));
         table.extend("name,kind,fp32_tflops\nNewCard,gpu,2\n").unwrap();
         assert_eq!(table.find(&new).unwrap().fp32_tflops, Some(2.0));
     }
