@@ -1,4 +1,5 @@
-//! `benchdb merge`: all runs of another database that are not here yet, its baselines and its fitted models.
+//! `benchdb merge`: all runs of another database that are not here yet, its baselines, fitted models and probes of
+//! devices.
 
 use std::path::PathBuf;
 
@@ -44,6 +45,9 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         if known > 0 {
             context.note(&format!("left out {} with names that are taken here", counted(known, one, several)));
         }
+    }
+    if merged.probes > 0 {
+        context.note(&format!("took {}", counted(merged.probes, "probe of a device", "probes of devices")));
     }
     Ok(ExitStatus::Ok)
 }

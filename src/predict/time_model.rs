@@ -146,7 +146,7 @@ impl TimeModel {
     /// Fewer than eight usable rows, or all with the same time.
     pub fn fit(examples: &[&Example], devices: &DeviceTable, options: &TimeOptions) -> Result<Self, PredictError> {
         let book = FactBook::new(examples.iter().copied());
-        let mut specs: BTreeMap<(DeviceKind, &str), Option<&DeviceSpec>> = BTreeMap::new();
+        let mut specs: BTreeMap<(DeviceKind, &str, Option<u32>), Option<&DeviceSpec>> = BTreeMap::new();
         let rows: Vec<Row<'_>> = examples
             .iter()
             .filter_map(|example| {
@@ -155,7 +155,9 @@ impl TimeModel {
                     log_seconds: log_seconds_of(example)?,
                     subject: &example.subject,
                     facts: book.facts(&example.subject),
-                    spec: *specs.entry((device.kind, &device.name)).or_insert_with(|| devices.find(device)),
+                    spec: *specs
+                        .entry((device.kind, &device.name, device.compute_units))
+                        .or_insert_with(|| devices.find(device)),
                 })
             })
             .collect();
@@ -422,14 +424,26 @@ impl TimeModel {
         self.book.facts(subject)
     }
 
-    /// Adds the rows of a table that are not known; those that it was fitted with stay.
-    pub fn add_devices(&mut self, table: &DeviceTable) {
-        for row in table.rows() {
-            let known = self.devices.rows().iter().any(|own| own.kind == row.kind && own.name == row.name);
+    /// Adds rows of devices; of those that it was fitted with, the rows stay.
+    pub fn add_devices<'s>(&mut self, rows: impl Iterator<Item = &'s DeviceSpec>) {
+        for row in rows {
+            let known = self.devices.rows().iter().any(|own| {
+                let same_units = !(own.is_measured() && row.is_measured()) || own.compute_units == row.compute_units;
+                own.kind == row.kind && own.name == row.name && same_units
+            });
             if !known {
-                self.devices.set(row.clone());
+                self.devices.add(row.clone());
             }
         }
+    }
+
+    /// Whether the subject's rates were measured, and those of a known device of its kind are from a data sheet, or the
+    /// reverse: peaks that are promised and peaks that are reached are on two scales.
+    pub fn mixes_scales(&self, subject: &Subject) -> bool {
+        let measured = |device: &Device| self.devices.find(device).map(DeviceSpec::is_measured);
+        let own = measured(&subject.device);
+        let others = self.known_devices.values().filter(|device| device.kind == subject.device.kind);
+        own.is_some() && others.filter_map(measured).any(|other| Some(other) != own)
     }
 
     /// What is known of models' work.

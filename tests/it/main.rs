@@ -25,6 +25,7 @@ mod plan;
 mod precision;
 mod predict;
 mod prediction;
+mod probe;
 mod query;
 mod recommend;
 mod regress;

@@ -34,7 +34,7 @@ fn results(speed: f64, keep: impl Fn(&str) -> bool) -> String {
 }
 
 /// Two cards; the faster one lacks the family `beta` and two models more.
-fn two_cards() -> Sandbox {
+pub fn two_cards() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write(R3090, results(4000.0, |_| true));
     sandbox.write(R4090, results(8000.0, |model| !model.starts_with("beta") && model != "alpha5" && model != "zeta7"));
@@ -42,18 +42,18 @@ fn two_cards() -> Sandbox {
     sandbox
 }
 
-fn predict(sandbox: &Sandbox, arguments: &[&str]) -> std::process::Command {
+pub fn predict(sandbox: &Sandbox, arguments: &[&str]) -> std::process::Command {
     let mut command = sandbox.benchdb();
     command.arg("predict").args(arguments);
     command
 }
 
-fn forecasts(sandbox: &Sandbox, arguments: &[&str]) -> Vec<Value> {
+pub fn forecasts(sandbox: &Sandbox, arguments: &[&str]) -> Vec<Value> {
     table(&predict(sandbox, arguments).args(["--format", "json"]).json(), "forecasts")
 }
 
 /// The rows of one of several tables.
-fn table(document: &Value, name: &str) -> Vec<Value> {
+pub fn table(document: &Value, name: &str) -> Vec<Value> {
     document[name].as_array().unwrap_or_else(|| panic!("no `{name}` in {document}")).clone()
 }
 
@@ -61,7 +61,7 @@ fn number(row: &Value, name: &str) -> f64 {
     row[name].as_f64().unwrap_or_else(|| panic!("{name} in {row}"))
 }
 
-const RATE: &str = "throughput_samples_per_second";
+pub const RATE: &str = "throughput_samples_per_second";
 
 #[test]
 fn a_model_that_was_measured_on_the_other_card_is_forecast_with_intervals() {

@@ -34,14 +34,17 @@ pub struct LearnArgs {
 }
 
 impl LearnArgs {
-    /// The table of devices: ours, and the user's rows.
+    /// The table of devices: ours, the user's rows, and the probes in the database of devices of which neither has one.
     ///
     /// # Errors
-    /// A file that is no such table.
-    pub fn device_table(&self) -> anyhow::Result<DeviceTable> {
+    /// A file that is no such table; what the database refuses.
+    pub fn device_table(&self, context: &Context) -> anyhow::Result<DeviceTable> {
         let mut table = DeviceTable::built_in();
         if let Some(path) = &self.devices {
             table.extend(&std::fs::read_to_string(path).with_context(|| unreadable(path))?)?;
+        }
+        if context.db().is_file() {
+            table.add_probes(&context.open(Access::Read)?.newest_device_probes()?);
         }
         Ok(table)
     }
@@ -62,7 +65,7 @@ impl LearnArgs {
     /// # Errors
     /// A file or a name that holds none; too little to learn from.
     pub fn forecaster(&self, context: &Context) -> anyhow::Result<Forecaster> {
-        let table = self.device_table()?;
+        let table = self.device_table(context)?;
         let mut forecaster = match (&self.model_file, &self.prior) {
             (Some(path), _) => read(path)?,
             (None, Some(name)) => {

@@ -18,7 +18,7 @@ use crate::domain::{Example, Forecast, Mode, Precision, Subject, Tier};
 use crate::engine::Runner;
 use crate::engine::plan::{HardwareChoice, devices_here};
 use crate::predict::evaluate::{Protocol, Score, score, try_protocol, verdict};
-use crate::predict::{Answerer, Forecaster, score_memory, suggest_anchors};
+use crate::predict::{Answerer, DeviceSpec, Forecaster, score_memory, suggest_anchors};
 use crate::report::{Format, significant};
 use crate::store::Access;
 use fitting::LearnArgs;
@@ -241,16 +241,24 @@ fn explain(answers: &[Forecast], forecaster: &Forecaster, context: &Context) {
     for (model, learned_from) in used {
         context.note(&format!("forecast by {model}; learned from {learned_from}"));
     }
-    let unknown = |answer: &&Forecast| forecaster.time().devices().find(&answer.subject.device).is_none();
-    let nameless: BTreeSet<&str> =
-        answers.iter().filter(unknown).map(|answer| answer.subject.device.name.as_str()).collect();
-    for device in nameless {
-        context.note(&format!("`{device}` is in no table of devices: `--devices FILE` takes its data sheet"));
+    let mut known_by: BTreeMap<&str, Option<bool>> = BTreeMap::new();
+    for Forecast { subject, .. } in answers {
+        let spec = forecaster.time().devices().find(&subject.device);
+        known_by.insert(&subject.device.name, spec.map(DeviceSpec::is_measured));
+    }
+    for (device, measured) in known_by {
+        match measured {
+            None => context.note(&format!(
+                "`{device}` is in no table of devices: `--devices FILE` takes its data sheet, `hardware --probe` measures it"
+            )),
+            Some(true) => context.note(&format!("`{device}` is known by the rates that `hardware --probe` measured")),
+            Some(false) => {}
+        }
     }
 }
 
 fn evaluate(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
-    let table = args.learn.device_table()?;
+    let table = args.learn.device_table(context)?;
     let store = context.open(Access::Read)?;
     let examples = fitting::examples(&store)?;
     let options = args.learn.fit_options(context);

@@ -159,7 +159,10 @@ fn targets(question: &Question, forecaster: &Forecaster) -> anyhow::Result<Vec<T
         software: false,
     };
     if let Some(row) = row {
-        return Ok(vec![(device(row.kind, &row.vendor, row.memory_gb, &row.name), platform)]);
+        let mut found = device(row.kind, &row.vendor, row.memory_gb, &row.name);
+        // What was measured was measured on a device of that size.
+        found.compute_units = row.compute_units.filter(|_| row.is_measured()).map(|units| units as u32);
+        return Ok(vec![(found, platform)]);
     }
     if !known.is_empty() {
         return Ok(known);

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::options::duration;
 use super::{CommandError, Context, ExitStatus, OutputArgs, unreadable};
 use crate::domain::{Campaign, Category, DataChoice, Mode, Platform, Precision, Sampling, TrainingOptimizer};
 use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, plan, plan_all};
@@ -242,18 +243,6 @@ fn hardware_choice(text: &str) -> Result<HardwareChoice, String> {
             }
         }),
     }
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    const MOST: Duration = Duration::from_secs(365 * 24 * 3600);
-    let parsed = match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string()),
-        Err(_) => text
-            .parse::<jiff::SignedDuration>()
-            .map_err(|_| "it is a number of seconds, or has a unit: `500ms`, `30s`, `2m`".to_owned())
-            .and_then(|parsed| Duration::try_from(parsed).map_err(|_| "it is negative".to_owned())),
-    }?;
-    if parsed > MOST { Err("it is more than a year".to_owned()) } else { Ok(parsed) }
 }
 
 fn telemetry_interval(text: &str) -> Result<Duration, String> {
