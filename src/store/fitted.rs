@@ -61,7 +61,7 @@ impl Store {
     pub fn list_fitted_models(&self) -> Result<Vec<FittedModelRecord>, StoreError> {
         let read = || {
             let mut statement = self.connection.prepare("SELECT * FROM fitted_model ORDER BY name, target")?;
-            statement.query_map([], FittedModelRecord::from_row)?.collect()
+            statement.query_map([], FittedModelRecord::from_row)?.collect::<rusqlite::Result<Vec<_>>>()
         };
         read().map_err(|source| self.fail(source))
     }
