@@ -1,7 +1,7 @@
 //! What to measure next: the rows that say most of all others, by the variance that a Gaussian process loses with each
 //! (Cohn 1996, "Neural network exploration using optimal experiment design"; greedy).
 
-use super::gaussian_process::{Point, kernel};
+use super::gaussian_process::{Point, WORDS, kernel};
 use super::time_model::TimeModel;
 use crate::domain::Subject;
 
@@ -30,7 +30,7 @@ pub fn suggest_anchors(model: &TimeModel, candidates: &[Subject], measured: &[&S
     let size = points.len();
     let mut covariance: Vec<f64> = Vec::with_capacity(size * size);
     for one in &points {
-        covariance.extend(points.iter().map(|other| kernel(one, other, LENGTH)));
+        covariance.extend(points.iter().map(|other| kernel(one, other, LENGTH, WORDS)));
     }
     let total = |covariance: &[f64]| (0..size).map(|at| covariance[at * size + at]).sum::<f64>();
     // What is known already takes its share first.
@@ -38,8 +38,8 @@ pub fn suggest_anchors(model: &TimeModel, candidates: &[Subject], measured: &[&S
     let mut known: Vec<(Vec<f64>, f64)> = Vec::new();
     for subject in measured.iter().step_by(step) {
         let seen = point(subject);
-        let mut own = kernel(&seen, &seen, LENGTH);
-        let mut column: Vec<f64> = points.iter().map(|one| kernel(one, &seen, LENGTH)).collect();
+        let mut own = kernel(&seen, &seen, LENGTH, WORDS);
+        let mut column: Vec<f64> = points.iter().map(|one| kernel(one, &seen, LENGTH, WORDS)).collect();
         // Only what the ones before do not say; the approximation takes them as independent of it.
         for (other, variance) in &known {
             let shared = column.iter().zip(other).map(|(one, other)| one * other).sum::<f64>()

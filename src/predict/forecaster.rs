@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::PredictError;
 use super::baselines::{Answerer, Baselines, setting_key};
 use super::calibrate::{Calibrated, Plain, calibrate};
-use super::conformal::{Calibration, Reach};
+use super::conformal::{Calibration, Reach, Reached};
 use super::devices::{DeviceSpec, DeviceTable};
 use super::facts::FactBook;
 use super::memory::{Memory, MemoryModel};
@@ -15,9 +15,6 @@ use super::outside::Ranges;
 use super::time_model::{TimeModel, TimeOptions};
 use super::transfer::{device_key, model_key};
 use crate::domain::{Example, Forecast, Prediction, Subject, Tier};
-
-/// Rows of a new device whose own errors count as much as those of devices without any row.
-const ANCHORS_ALIKE: f64 = 3.0;
 
 /// What is added to the 90 % reach of a new device whose rates were measured, where it is compared with devices that are
 /// known by their data sheets, or the reverse: a factor of two, our choice. A product reaches from half of a sheet's peak to
@@ -214,15 +211,13 @@ impl Forecaster {
         };
         // A few rows of a new device say more than a baseline that was chosen without any.
         let plain = if time.anchored { None } else { self.plain_answer(subject, time.tier) };
-        let mut reach = self.reach(subject, time.tier);
-        if let Some(own) = self.time.anchor_errors(subject).and_then(Reach::of) {
-            // The fewer rows, the more a device without any has a say.
-            let rows = self.time.anchor_errors(subject).map_or(0.0, |errors| errors.len() as f64);
-            reach = own.blended(reach, rows / (rows + ANCHORS_ALIKE));
-        }
+        let mut gap = self.time.reaches_over(subject);
         if !known && self.time.devices().find(&subject.device).is_none() {
-            reach = self.calibration.reach(Tier::D, "");
+            gap = Reached::Kind;
         }
+        let kind = (subject.device.kind, self.time.knows_maker(&subject.device));
+        let anchors = self.time.anchor_errors(subject);
+        let reach = self.calibration.reach(gap, &device_key(subject), kind, anchors);
         let (added, mut outside) = self.ranges.added(subject, facts.multiply_adds);
         let mut longer = added;
         if time.tier == Tier::C && !time.anchored && self.time.mixes_scales(subject) {
@@ -247,12 +242,6 @@ impl Forecaster {
             outside,
             subject: subject.clone(),
         })
-    }
-
-    /// A new device is judged by what others of its kind missed when they were left out.
-    fn reach(&self, subject: &Subject, tier: Tier) -> Reach {
-        let key = if tier == Tier::C { subject.device.kind.to_string() } else { device_key(subject) };
-        self.calibration.reach(tier, &key)
     }
 
     fn check(&self, subject: &Subject, multiply_adds: Option<f64>) -> Result<(), PredictError> {

@@ -21,6 +21,7 @@ mod roofline;
 mod stretch;
 pub mod time_model;
 mod transfer;
+mod words;
 
 pub use anchors::{Anchor, suggest_anchors};
 pub use baselines::Answerer;

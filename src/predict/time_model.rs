@@ -22,13 +22,15 @@ use serde::{Deserialize, Serialize};
 
 use super::PredictError;
 use super::boosting::{Boosting, BoostingParams};
+use super::conformal::Reached;
 use super::devices::{DeviceSpec, DeviceTable};
 use super::encoder::Encoder;
 use super::facts::{FactBook, Facts};
-use super::gaussian_process::{GaussianProcess, Point};
+use super::gaussian_process::{GaussianProcess, Point, WORDS};
 use super::ridge::Ridge;
 use super::roofline::{Base, Roofline, is_compiled, terms_of};
 use super::transfer::{Gap, Transfer, device_key, model_key};
+use super::words::Words;
 use crate::domain::{Device, DeviceKind, Example, Subject, Tier};
 use anchored::Anchors;
 
@@ -42,10 +44,13 @@ const BOOSTED_ALONE: usize = 4000;
 const THIN_DEVICE: usize = 40;
 
 /// Share of the trees in forecasts for new families, at most: sizes and words go on more smoothly in the Gaussian process.
-const FAMILY_SHARE: f64 = 0.5;
+const FAMILY_SHARE: f64 = 0.65;
 
 /// Models of a kind of device and way of running from which new ones are forecast by a Gaussian process, at most.
 const KIN: usize = 600;
+
+/// Weight of words in that process: of a new family they say most.
+const KIN_WORDS: f64 = 3.0;
 
 /// Share of that process in what is not the trees'.
 const KIN_SHARE: f64 = 0.8;
@@ -224,9 +229,9 @@ impl TimeModel {
         options: &TimeOptions,
     ) -> Result<Self, PredictError> {
         let encoder = Encoder::fit(rows.iter().map(|row| row.subject));
-        let mut by_model: BTreeMap<&str, u128> = BTreeMap::new();
+        let mut by_model: BTreeMap<&str, Words> = BTreeMap::new();
         let mut words_of = |model: &'r str| *by_model.entry(model).or_insert_with(|| encoder.words_of(model));
-        let words: Vec<u128> = rows.iter().map(|row| words_of(&row.subject.model)).collect();
+        let words: Vec<Words> = rows.iter().map(|row| words_of(&row.subject.model)).collect();
         let terms: Vec<_> = rows.iter().map(|row| terms_of(row.subject, &row.facts, row.spec)).collect();
         let with_terms: Vec<_> = rows
             .iter()
@@ -299,7 +304,7 @@ impl TimeModel {
         chosen.truncate(GaussianProcess::MOST);
         let points = chosen.iter().map(|&at| self.point_of(rows[at])).collect();
         let values: Vec<f64> = chosen.iter().map(|&at| residuals[at]).collect();
-        let process = GaussianProcess::fit(points, &values, &[0.05, 0.2, 0.8, 3.0])?;
+        let process = GaussianProcess::fit(points, &values, &[0.05, 0.2, 0.8, 3.0], WORDS)?;
         let features: Vec<Vec<f64>> = chosen
             .iter()
             .map(|&at| {
@@ -329,7 +334,7 @@ impl TimeModel {
                 let points = models.iter().map(|(at, _)| self.point_of(rows[*at])).collect();
                 let means: Vec<f64> =
                     models.iter().map(|(_, all)| crate::stats::mean(all).unwrap_or_default()).collect();
-                Some((key, GaussianProcess::fit(points, &means, &[0.05, 0.2, 0.8, 3.0])?))
+                Some((key, GaussianProcess::fit(points, &means, &[0.05, 0.2, 0.8, 3.0], KIN_WORDS)?))
             })
             .collect()
     }
@@ -475,6 +480,22 @@ impl TimeModel {
         } else {
             Tier::D
         }
+    }
+
+    /// The gap between what was measured and the subject.
+    pub fn reaches_over(&self, subject: &Subject) -> Reached {
+        match self.tier(subject) {
+            Tier::A => Reached::Pair,
+            Tier::B if self.transfer.knows_family(subject) => Reached::Model,
+            Tier::B => Reached::Family,
+            Tier::C => Reached::Device { model_is_known: self.transfer.knows_model(subject) },
+            Tier::D => Reached::Kind,
+        }
+    }
+
+    /// Whether a device of the same kind and vendor is known.
+    pub fn knows_maker(&self, device: &Device) -> bool {
+        self.known_devices.values().any(|known| known.kind == device.kind && known.vendor == device.vendor)
     }
 
     /// The plain roofline.
