@@ -9,15 +9,18 @@ pub mod evaluation;
 pub mod fidelity;
 pub mod plan;
 mod protocol;
+mod rates;
 mod record;
 pub mod registry;
 pub mod runner;
 pub mod scripted;
 pub mod worker;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Device, HostTensor, Mode, PlannedRun, Platform, Precision};
+use crate::domain::{Device, DeviceRates, HostTensor, Mode, PlannedRun, Platform, Precision};
 use crate::measure::{Clock, MonotonicClock};
 
 pub use burn::{Learning, network_on_host};
@@ -89,6 +92,25 @@ pub trait Engine: Sync {
     /// # Errors
     /// Everything that keeps it from being built.
     fn load(&self, plan: &PlannedRun) -> Result<Loaded, EngineError>;
+
+    /// What a device can do at most in a precision, measured in about `limit`; `report` hears what is known so far.
+    ///
+    /// # Errors
+    /// A device or a precision that the engine does not have, an engine that cannot measure them, nothing that worked.
+    fn measure_rates(
+        &self,
+        _device_index: u32,
+        precision: Precision,
+        _limit: Duration,
+        _report: &mut dyn FnMut(&DeviceRates),
+    ) -> Result<DeviceRates, EngineError> {
+        Err(EngineError::Unsupported {
+            engine: self.name(),
+            what: format!("measuring the rates of a device in {precision}"),
+            reason: "it was not written into it",
+            nearest: None,
+        })
+    }
 
     /// One forward pass over host tensors, for checking against other software.
     ///

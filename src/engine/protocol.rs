@@ -2,11 +2,12 @@
 //! prints to the same pipe does no harm.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::ProbedDevice;
-use crate::domain::{Measurement, PlannedRun};
+use crate::domain::{DeviceRates, Measurement, PlannedRun, Precision};
 
 /// The first argument of a worker process.
 pub(super) const WORKER_ARGUMENT: &str = "__worker";
@@ -22,6 +23,17 @@ pub(super) enum Request {
     Probe {
         /// The engine's name.
         engine: String,
+    },
+    /// What can this device do at most?
+    Rates {
+        /// The engine's name.
+        engine: String,
+        /// Which of its devices, from 0.
+        device_index: u32,
+        /// In which arithmetic.
+        precision: Precision,
+        /// About how long it may take.
+        limit: Duration,
     },
     /// Measure this.
     Measure {
@@ -45,6 +57,10 @@ pub(super) enum Request {
 pub(super) enum Answer {
     /// The devices, or why there are none.
     Devices(Result<Vec<ProbedDevice>, String>),
+    /// The rates that are known so far.
+    RatesSoFar(DeviceRates),
+    /// All rates, or why there are none.
+    Rates(Result<DeviceRates, String>),
     /// How far it is.
     Progress {
         /// Samples taken.

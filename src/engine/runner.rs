@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 
 use super::error::is_out_of_memory;
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT};
+use super::rates::AROUND;
 use super::{EngineError, ProbedDevice, worker};
-use crate::domain::{Measurement, PlannedRun, RunStatus};
-use crate::hardware::procfs;
+use crate::domain::text::one_line;
+use crate::domain::{DeviceRates, Measurement, PlannedRun, Precision, RunStatus};
+use crate::hardware::{logical_cpus, procfs};
 
 /// How often a waiting parent looks at its stop flag.
 const LOOK: Duration = Duration::from_millis(50);
@@ -28,6 +30,9 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// A worker that says nothing for this long (beyond its own time limit) hangs.
 const SILENCE: Duration = Duration::from_secs(30 * 60);
+
+/// How long a device may take to start and to compile its first kernels before it has shown a rate.
+const FIRST_RATE: Duration = Duration::from_secs(30);
 
 /// The most that is kept of what a worker prints to its standard error, in bytes.
 const MOST_WORDS: usize = 64 * 1024;
@@ -89,6 +94,54 @@ impl Runner {
                 Err(_) => return Err(talk.obituary()),
             }
         }
+    }
+
+    /// What a device can do at most, measured in a process of its own, on all processors that this one may use. A worker
+    /// that hangs is given up after a multiple of the limit; what it had found by then counts.
+    ///
+    /// # Errors
+    /// The worker could not be started, crashed or hung before it had found anything, or the engine refused.
+    pub fn measure_rates(
+        &self,
+        engine: &str,
+        device_index: u32,
+        precision: Precision,
+        limit: Duration,
+    ) -> Result<DeviceRates, EngineError> {
+        let request = Request::Rates { engine: engine.to_owned(), device_index, precision, limit };
+        let mut talk = Talk::start(self, &request, logical_cpus())?;
+        let patience = (2 + AROUND) * limit + Duration::from_secs(1);
+        let mut deadline = Instant::now() + FIRST_RATE + patience;
+        let mut found = DeviceRates::default();
+        let failure = loop {
+            match talk.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Answer::Rates(rates)) => {
+                    talk.finish();
+                    return rates.map_err(|message| {
+                        let out_of_memory = is_out_of_memory(&message);
+                        EngineError::Worker { message, out_of_memory }
+                    });
+                }
+                Ok(Answer::RatesSoFar(rates)) => {
+                    if !found.any() {
+                        deadline = Instant::now() + patience;
+                    }
+                    found = rates;
+                }
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => break talk.obituary(),
+                Err(RecvTimeoutError::Timeout) => {
+                    talk.kill();
+                    let message = "the device did not finish its work in time, and was given up".to_owned();
+                    break EngineError::Worker { message, out_of_memory: false };
+                }
+            }
+        };
+        if !found.any() {
+            return Err(failure);
+        }
+        found.left_out.push(one_line(&failure));
+        Ok(found)
     }
 
     /// Writes the outputs of a run of [`fidelity::reference_plan`](super::fidelity::reference_plan) to a file.
@@ -158,7 +211,7 @@ impl Runner {
                     last_report = Instant::now();
                     progress(state);
                 }
-                Ok(Answer::Devices(_) | Answer::Referred(_)) => {}
+                Ok(Answer::Devices(_) | Answer::Referred(_) | Answer::RatesSoFar(_) | Answer::Rates(_)) => {}
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return worker::failure(&talk.obituary()),
             }

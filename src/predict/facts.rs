@@ -72,16 +72,21 @@ impl FactBook {
     /// What these examples say.
     pub fn new<'e>(examples: impl Iterator<Item = &'e Example>) -> Self {
         let mut book = Self::default();
+        book.extend(examples);
+        book
+    }
+
+    /// What more examples say; what is known stays.
+    pub fn extend<'e>(&mut self, examples: impl Iterator<Item = &'e Example>) {
         for example in examples {
             let subject = &example.subject;
-            let shapes = book.models.entry(name_of(subject)).or_default();
+            let shapes = self.models.entry(name_of(subject)).or_default();
             let facts = Facts::of(subject);
             match shapes.iter_mut().find(|(shape, _)| *shape == subject.input_shape) {
                 Some((_, known)) => *known = known.or(facts),
                 None => shapes.push((subject.input_shape.clone(), facts)),
             }
         }
-        book
     }
 
     /// The shapes at which a model (of no variant) is known.

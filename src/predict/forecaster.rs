@@ -8,13 +8,18 @@ use super::PredictError;
 use super::baselines::{Answerer, Baselines, setting_key};
 use super::calibrate::{Calibrated, Plain, calibrate};
 use super::conformal::{Calibration, Reach, Reached};
-use super::devices::DeviceTable;
+use super::devices::{DeviceSpec, DeviceTable};
 use super::facts::FactBook;
 use super::memory::{Memory, MemoryModel};
 use super::outside::Ranges;
 use super::time_model::{TimeModel, TimeOptions};
 use super::transfer::{device_key, model_key};
 use crate::domain::{Example, Forecast, Prediction, Subject, Tier};
+
+/// What is added to the 90 % reach of a new device whose rates were measured, where it is compared with devices that are
+/// known by their data sheets, or the reverse: a factor of two, our choice. A product reaches from half of a sheet's peak to
+/// all of it.
+const TWO_SCALES: f64 = std::f64::consts::LN_2;
 
 /// Share of what being outside of what was measured adds to the reach of times, that it adds to that of memory: arithmetic
 /// carries further there.
@@ -69,6 +74,9 @@ pub struct Forecaster {
     baselines: Option<Baselines>,
     /// One subject for each way in which something was run.
     ways: Vec<Subject>,
+    /// Measurements that came after the fit, by the device that they anchor.
+    #[serde(default, skip)]
+    own: BTreeMap<String, usize>,
 }
 
 /// An interval around the exponential of a logarithm.
@@ -122,7 +130,21 @@ impl Forecaster {
             ways: ways_of(&usable),
             baselines: (!plain.is_empty()).then(|| Baselines::new(&usable)),
             plain,
+            own: BTreeMap::new(),
         })
+    }
+
+    /// Takes measurements that came after the fit, for example the user's own beside a prior: those of devices that the
+    /// model does not know anchor its forecasts there, and memory is learned from all of them. Answers how many measurements
+    /// anchor.
+    pub fn anchor_by(&mut self, examples: &[&Example]) -> usize {
+        self.own = self.time.anchor_by(examples);
+        let new: Vec<&Example> =
+            examples.iter().copied().filter(|example| self.own.contains_key(&device_key(&example.subject))).collect();
+        self.memory.extend(MemoryModel::fit(examples, self.time.book()));
+        self.ranges.extend(&new);
+        self.ways.extend(ways_of(&new));
+        self.own.values().sum()
     }
 
     /// The model of time.
@@ -130,9 +152,12 @@ impl Forecaster {
         &self.time
     }
 
-    /// Adds the rows of a table that the forecaster does not know.
+    /// Adds the rows of a table that the forecaster does not know. A row of a device that it was fitted on comes too late:
+    /// what was fitted holds for the rates, or the want of them, of that time.
     pub fn add_devices(&mut self, table: &DeviceTable) {
-        self.time.add_devices(table);
+        let fitted = |row: &DeviceSpec| self.ways.iter().any(|way| row.describes(&way.device));
+        let new: Vec<&DeviceSpec> = table.rows().iter().filter(|row| !fitted(row)).collect();
+        self.time.add_devices(new.into_iter());
     }
 
     /// One subject for each way in which something was run - device, engine, version, precision, mode, parameters - at the
@@ -193,15 +218,23 @@ impl Forecaster {
         let kind = (subject.device.kind, self.time.knows_maker(&subject.device));
         let anchors = self.time.anchor_errors(subject);
         let reach = self.calibration.reach(gap, &device_key(subject), kind, anchors);
-        let (added, outside) = self.ranges.added(subject, facts.multiply_adds);
-        let seconds = around(plain.map_or(time.log_seconds, |(_, log_seconds)| log_seconds), reach.longer(added));
+        let (added, mut outside) = self.ranges.added(subject, facts.multiply_adds);
+        let mut longer = added;
+        if time.tier == Tier::C && !time.anchored && self.time.mixes_scales(subject) {
+            longer += TWO_SCALES;
+            outside.push(
+                "it is compared with devices whose rates are from data sheets by rates that were measured, or the reverse"
+                    .to_owned(),
+            );
+        }
+        let seconds = around(plain.map_or(time.log_seconds, |(_, log_seconds)| log_seconds), reach.longer(longer));
         Ok(Forecast {
             throughput: seconds.reciprocal(1.0),
             latency_ms: seconds.scaled(1e3 * f64::from(subject.batch_size)),
             host_memory_mb: self.memory.predict(subject, &facts, Memory::Host, MEMORY_SHARE * added),
             device_memory_mb: self.memory.predict(subject, &facts, Memory::Device, MEMORY_SHARE * added),
             tier: time.tier,
-            learned_from: self.learned_from(time.anchored),
+            learned_from: self.learned_from(subject, time.anchored),
             model_name: match plain {
                 Some((answerer, _)) => [answerer.name(), " (nothing learned beat it)"].concat(),
                 None => self.time.name(),
@@ -225,9 +258,13 @@ impl Forecaster {
         }
     }
 
-    fn learned_from(&self, anchored: bool) -> String {
+    fn learned_from(&self, subject: &Subject, anchored: bool) -> String {
         let provenance = &self.provenance;
-        let anchors = if anchored { ", a few of them of this device" } else { "" };
+        let anchors = match self.own.get(&device_key(subject)) {
+            Some(own) => format!("; anchored by {own} of your own on this device"),
+            None if anchored => ", a few of them of this device".to_owned(),
+            None => String::new(),
+        };
         let source = if provenance.source.is_empty() { String::new() } else { format!(" ({})", provenance.source) };
         format!(
             "{} measurements of {} models on {} devices{source}{anchors}",

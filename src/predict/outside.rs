@@ -78,6 +78,14 @@ impl Ranges {
         ranges
     }
 
+    /// Takes examples of a device that came after the fit: what others showed and what they show.
+    pub fn extend(&mut self, examples: &[&Example]) {
+        for example in examples {
+            let own = self.devices.entry(device_key(&example.subject)).or_insert_with(|| self.all.clone());
+            own.add(example);
+        }
+    }
+
     /// What is added to the 90 % reach (a logarithm), 0 inside of what was measured, and why, in words.
     ///
     /// A batch smaller than any that was measured may take as long as that one: a sample then takes longer by the whole

@@ -133,6 +133,12 @@ struct Row<'e> {
     log_seconds: f64,
 }
 
+/// Logarithm of the seconds a sample takes; `None` without a time, or with one that was not measured: less than a nanosecond,
+/// more than a day.
+fn log_seconds_of(example: &Example) -> Option<f64> {
+    Some(example.seconds_per_sample()?.ln()).filter(|log_seconds| (-20.8..11.4).contains(log_seconds))
+}
+
 fn matrix(rows: &[Vec<f64>]) -> Array2<f64> {
     let width = rows.first().map_or(0, Vec::len);
     Array2::from_shape_fn((rows.len(), width), |(row, column)| rows[row][column])
@@ -145,18 +151,18 @@ impl TimeModel {
     /// Fewer than eight usable rows, or all with the same time.
     pub fn fit(examples: &[&Example], devices: &DeviceTable, options: &TimeOptions) -> Result<Self, PredictError> {
         let book = FactBook::new(examples.iter().copied());
-        let mut specs: BTreeMap<(DeviceKind, &str), Option<&DeviceSpec>> = BTreeMap::new();
+        let mut specs: BTreeMap<(DeviceKind, &str, Option<u32>), Option<&DeviceSpec>> = BTreeMap::new();
         let rows: Vec<Row<'_>> = examples
             .iter()
             .filter_map(|example| {
-                let log_seconds = example.seconds_per_sample()?.ln();
-                // A sample in less than a nanosecond or more than a day was not measured.
                 let device = &example.subject.device;
-                (-20.8..11.4).contains(&log_seconds).then(|| Row {
+                Some(Row {
+                    log_seconds: log_seconds_of(example)?,
                     subject: &example.subject,
                     facts: book.facts(&example.subject),
-                    spec: *specs.entry((device.kind, &device.name)).or_insert_with(|| devices.find(device)),
-                    log_seconds,
+                    spec: *specs
+                        .entry((device.kind, &device.name, device.compute_units))
+                        .or_insert_with(|| devices.find(device)),
                 })
             })
             .collect();
@@ -183,14 +189,37 @@ impl TimeModel {
         let mut model = Self::fit_core(&core, book.clone(), devices, options)?;
         model.rows = rows.len();
         for (key, members) in few {
-            let missed = |at: usize| {
-                let forecast = model.on_new_device(rows[at].subject)?;
-                Some((rows[at].log_seconds - forecast, is_compiled(rows[at].subject)))
-            };
-            let missed: Vec<(f64, bool)> = members.iter().filter_map(|&at| missed(at)).collect();
-            model.anchored.insert(key, Anchors::fit(&missed));
+            model.anchor(key, members.into_iter().map(|at| (rows[at].subject, rows[at].log_seconds)));
         }
         Ok(model)
+    }
+
+    /// Corrects the forecasts of a device that is not among those that were fitted by rows of it; answers how many of them
+    /// could be used.
+    fn anchor<'r>(&mut self, device: String, rows: impl Iterator<Item = (&'r Subject, f64)>) -> usize {
+        let missed: Vec<(f64, bool)> = rows
+            .filter_map(|(subject, log_seconds)| {
+                Some((log_seconds - self.on_new_device(subject)?, is_compiled(subject)))
+            })
+            .collect();
+        if !missed.is_empty() {
+            self.anchored.insert(device, Anchors::fit(&missed));
+        }
+        missed.len()
+    }
+
+    /// Takes rows of devices that were not fitted as anchors; answers how many of each device could be used.
+    pub fn anchor_by(&mut self, examples: &[&Example]) -> BTreeMap<String, usize> {
+        self.book.extend(examples.iter().copied());
+        let mut by_device: BTreeMap<String, Vec<(&Subject, f64)>> = BTreeMap::new();
+        for example in examples.iter().filter(|example| !self.transfer.knows_device(&example.subject)) {
+            if let Some(log_seconds) = log_seconds_of(example) {
+                by_device.entry(device_key(&example.subject)).or_default().push((&example.subject, log_seconds));
+            }
+        }
+        let anchored =
+            by_device.into_iter().map(|(device, rows)| (device.clone(), self.anchor(device, rows.into_iter())));
+        anchored.filter(|(_, used)| *used > 0).collect()
     }
 
     fn fit_core<'r>(
@@ -400,14 +429,26 @@ impl TimeModel {
         self.book.facts(subject)
     }
 
-    /// Adds the rows of a table that are not known; those that it was fitted with stay.
-    pub fn add_devices(&mut self, table: &DeviceTable) {
-        for row in table.rows() {
-            let known = self.devices.rows().iter().any(|own| own.kind == row.kind && own.name == row.name);
+    /// Adds rows of devices; of those that it was fitted with, the rows stay.
+    pub fn add_devices<'s>(&mut self, rows: impl Iterator<Item = &'s DeviceSpec>) {
+        for row in rows {
+            let known = self.devices.rows().iter().any(|own| {
+                let same_units = !(own.is_measured() && row.is_measured()) || own.compute_units == row.compute_units;
+                own.kind == row.kind && own.name == row.name && same_units
+            });
             if !known {
-                self.devices.set(row.clone());
+                self.devices.add(row.clone());
             }
         }
+    }
+
+    /// Whether the subject's rates were measured, and those of a known device of its kind are from a data sheet, or the
+    /// reverse: peaks that are promised and peaks that are reached are on two scales.
+    pub fn mixes_scales(&self, subject: &Subject) -> bool {
+        let measured = |device: &Device| self.devices.find(device).map(DeviceSpec::is_measured);
+        let own = measured(&subject.device);
+        let others = self.known_devices.values().filter(|device| device.kind == subject.device.kind);
+        own.is_some() && others.filter_map(measured).any(|other| Some(other) != own)
     }
 
     /// What is known of models' work.

@@ -70,6 +70,7 @@ pub fn read(path: &Path, common: &Question) -> anyhow::Result<Vec<Question>> {
             model: row.model,
             hardware: row.hardware.or_else(|| common.hardware.clone()),
             device: row.device.or_else(|| common.device.clone()),
+            target: None,
             engine: row.engine.or_else(|| common.engine.clone()),
             precision: row.precision.or(common.precision),
             mode: row.mode.or(common.mode),

@@ -20,6 +20,8 @@ pub struct Question {
     pub hardware: Option<String>,
     /// A device by a part of its name.
     pub device: Option<String>,
+    /// This very device, reached so; then `hardware` and `device` say nothing.
+    pub target: Option<(Device, Platform)>,
     /// The engine.
     pub engine: Option<String>,
     /// The precision.
@@ -77,6 +79,11 @@ pub fn combinations(common: &Question, wanted: &Wanted<'_>) -> Vec<Question> {
     questions
 }
 
+/// The platform of that name.
+pub fn platform(name: &str) -> Option<Platform> {
+    <Platform as clap::ValueEnum>::from_str(name.trim(), true).ok()
+}
+
 /// A device, and how it is reached where that is known.
 type Target = (Device, Option<Platform>);
 
@@ -106,8 +113,10 @@ fn measured<'f>(forecaster: &'f Forecaster, fits: impl Fn(&Subject) -> bool + 'f
 }
 
 fn targets(question: &Question, forecaster: &Forecaster) -> anyhow::Result<Vec<Target>> {
-    let platform_of = |text: &String| <Platform as clap::ValueEnum>::from_str(text.trim(), true).ok();
-    let platform = question.hardware.as_ref().and_then(platform_of);
+    if let Some((device, platform)) = &question.target {
+        return Ok(vec![(device.clone(), Some(*platform))]);
+    }
+    let platform = question.hardware.as_deref().and_then(platform);
     let by_hardware = question.hardware.as_ref().filter(|_| platform.is_none());
     let Some(name) = question.device.as_ref().or(by_hardware) else {
         let found = measured(forecaster, move |way| platform.is_none_or(|wanted| wanted == way.platform));
@@ -150,7 +159,10 @@ fn targets(question: &Question, forecaster: &Forecaster) -> anyhow::Result<Vec<T
         software: false,
     };
     if let Some(row) = row {
-        return Ok(vec![(device(row.kind, &row.vendor, row.memory_gb, &row.name), platform)]);
+        let mut found = device(row.kind, &row.vendor, row.memory_gb, &row.name);
+        // What was measured was measured on a device of that size.
+        found.compute_units = row.compute_units.filter(|_| row.is_measured()).map(|units| units as u32);
+        return Ok(vec![(found, platform)]);
     }
     if !known.is_empty() {
         return Ok(known);
@@ -230,14 +242,14 @@ fn subject(question: &Question, (device, platform): Target, forecaster: &Forecas
     let of_zoo = |value: fn(&crate::domain::ModelCost) -> u64| {
         cost.as_ref().filter(|_| own_shape).map(|cost| value(cost) as f64)
     };
-    let mut parameters = like.map(|way| way.parameters.clone()).unwrap_or_default();
-    if like.is_some_and(|way| way.mode != question.mode.unwrap_or(Mode::Inference)) {
-        parameters.clear();
-    }
-    parameters.extend(question.parameters.clone());
-    parameters.retain(|_, value| !value.is_null());
+    let mode = question.mode.unwrap_or(Mode::Inference);
     let engine = question.engine.clone().or(like.map(|way| way.engine.clone())).unwrap_or_default();
     let same_engine = like.filter(|way| way.engine == engine);
+    // What another engine, or another mode, was told means nothing here.
+    let mut parameters =
+        same_engine.filter(|way| way.mode == mode).map(|way| way.parameters.clone()).unwrap_or_default();
+    parameters.extend(question.parameters.clone());
+    parameters.retain(|_, value| !value.is_null());
     Ok(Subject {
         model: name.to_owned(),
         variant: String::new(),
@@ -252,7 +264,7 @@ fn subject(question: &Question, (device, platform): Target, forecaster: &Forecas
         engine_version: same_engine.and_then(|way| way.engine_version.clone()),
         engine,
         precision: question.precision.or(like.map(|way| way.precision)).unwrap_or(Precision::Fp32),
-        mode: question.mode.unwrap_or(Mode::Inference),
+        mode,
         batch_size: question.batch_size.or(like.map(|way| way.batch_size)).unwrap_or(1),
         input_shape: shape.unwrap_or_default(),
         threads: like.filter(|way| way.device == device).map_or(0, |way| way.threads),

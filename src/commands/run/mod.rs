@@ -1,5 +1,6 @@
 //! `benchdb run`: plan, measure each run in a worker process, store each as soon as it is measured, sum up.
 
+mod planned;
 mod references;
 mod search;
 mod session;
@@ -11,9 +12,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::options::duration;
 use super::{CommandError, Context, ExitStatus, OutputArgs, unreadable};
 use crate::domain::{Campaign, Category, DataChoice, Mode, Platform, Precision, Sampling, TrainingOptimizer};
-use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, plan};
+use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, plan, plan_all};
 use crate::engine::{EngineError, Runner};
 use crate::measure::DEFAULT_TELEMETRY_INTERVAL;
 use crate::store::{Access, now_text};
@@ -28,8 +30,30 @@ const BATCHES_IN_FLIGHT: u32 = 4;
 /// How long to sample at least, if nobody says.
 const MIN_TIME: Duration = Duration::from_secs(1);
 
+/// What a row of `--plan` says itself.
+const CONFIGURATION_OPTIONS: [&str; 17] = [
+    "models",
+    "category",
+    "all",
+    "hardware",
+    "engines",
+    "batch_sizes",
+    "precisions",
+    "mode",
+    "training_mode",
+    "optimizer",
+    "generate",
+    "device_index",
+    "throughput_mode",
+    "weights",
+    "data",
+    "feed_data",
+    "memory_constrained",
+];
+
 /// What a campaign's plan fixes; `--resume` goes on with the plan as it is.
-const PLAN_OPTIONS: [&str; 30] = [
+const PLAN_OPTIONS: [&str; 31] = [
+    "plan",
     "models",
     "category",
     "all",
@@ -70,6 +94,7 @@ const PLAN_OPTIONS: [&str; 30] = [
   benchdb run --model cifar_cnn --training-mode --optimizer sgd --repeat 5
   benchdb run --all --hardware all --dry-run
   benchdb run --model resnet18 --memory-constrained 2048
+  benchdb predict --suggest-anchors 10 --output plan.json && benchdb run --plan plan.json
   benchdb run --resume last")]
 pub struct Args {
     #[command(flatten)]
@@ -95,6 +120,10 @@ pub struct Args {
     /// A label for this campaign, to find it again
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
+    /// Measure the configurations of this file: what `predict --suggest-anchors N --output FILE` wrote, or a CSV with the
+    /// columns model, platform, device, engine, precision, mode, batch_size, input_shape, parameters
+    #[arg(long, value_name = "FILE", conflicts_with_all = CONFIGURATION_OPTIONS)]
+    plan: Option<PathBuf>,
     /// Print the plan and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -216,18 +245,6 @@ fn hardware_choice(text: &str) -> Result<HardwareChoice, String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    const MOST: Duration = Duration::from_secs(365 * 24 * 3600);
-    let parsed = match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string()),
-        Err(_) => text
-            .parse::<jiff::SignedDuration>()
-            .map_err(|_| "it is a number of seconds, or has a unit: `500ms`, `30s`, `2m`".to_owned())
-            .and_then(|parsed| Duration::try_from(parsed).map_err(|_| "it is negative".to_owned())),
-    }?;
-    if parsed > MOST { Err("it is more than a year".to_owned()) } else { Ok(parsed) }
-}
-
 fn telemetry_interval(text: &str) -> Result<Duration, String> {
     const SHORTEST: Duration = Duration::from_millis(10);
     match duration(text)? {
@@ -260,7 +277,16 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             .go_on(&args.output);
     }
     let request = request(args)?;
-    let plan = plan(&request, &runner)?;
+    let plan = match &args.plan {
+        None => plan(&request, &runner)?,
+        Some(path) => {
+            let wanted = planned::read(path, &request)?;
+            for (what, way_out) in &wanted.left_out {
+                context.note(&format!("left out: {what} ({way_out})"));
+            }
+            plan_all(&wanted.requests, &runner)?
+        }
+    };
     if args.dry_run {
         context.print("plan", &plan_tables(&plan, args.output.is_for_people()), &args.output)?;
         for note in &plan.notes {
@@ -357,6 +383,8 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         (true, _, _) => ModelChoice::All,
         (_, Some(category), _) => ModelChoice::Category(category),
         (_, _, false) => ModelChoice::Named(variants::with_whole_paths(&what.models)?),
+        // A file names its own.
+        _ if args.plan.is_some() => ModelChoice::Named(Vec::new()),
         _ => {
             return Err(CommandError::new(
                 "no model was named",
@@ -431,6 +459,7 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         seed: args.seed,
         weights: args.weights.as_deref().map(weight_file).transpose()?,
         device_index: what.device_index,
+        device: None,
         include_software: what.include_software,
         limit: what.limit.map(|limit| limit as usize),
         generate: what.generate,

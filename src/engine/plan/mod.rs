@@ -11,8 +11,8 @@ use super::evaluation::introduce;
 use super::{EngineError, Runner, find_engine};
 use crate::domain::model::shape_text;
 use crate::domain::{
-    Configuration, DataChoice, InputSpec, Mode, PlannedRun, Platform, Precision, Sampling, Task, TrainingOptimizer,
-    WeightChoice,
+    Configuration, DataChoice, Device, InputSpec, Mode, PlannedRun, Platform, Precision, Sampling, Task,
+    TrainingOptimizer, WeightChoice,
 };
 use crate::hardware::logical_cpus;
 use crate::measure::DEFAULT_TELEMETRY_INTERVAL;
@@ -61,6 +61,8 @@ pub struct PlanRequest {
     pub weights: Option<PathBuf>,
     /// Which device of a platform, from 0; the first real one without.
     pub device_index: Option<u32>,
+    /// The device by its whole name; any without.
+    pub device: Option<String>,
     /// Whether `auto` and `all` may take software adapters.
     pub include_software: bool,
     /// At most this many runs.
@@ -89,6 +91,7 @@ impl Default for PlanRequest {
             seed: 0,
             weights: None,
             device_index: None,
+            device: None,
             include_software: false,
             limit: None,
             generate: None,
@@ -125,33 +128,27 @@ pub struct LeftOut {
 /// # Errors
 /// A name that means nothing or more than one thing. What has no device here is left out, not an error.
 pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError> {
-    let models = resolve_models(&request.models)?;
+    plan_all(std::slice::from_ref(request), runner)
+}
+
+/// Makes one plan of several requests; how often and at most how much is measured says the first of them.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_all(requests: &[PlanRequest], runner: &Runner) -> Result<Plan, EngineError> {
     let mut plan = Plan::default();
-    let models = request.compatible(models, &mut plan);
-    let chosen = request.engines.iter().map(|name| find_engine(name)).collect::<Result<Vec<_>, _>>()?;
     let mut probes = Probes::new(runner);
-    let targets = resolve_targets(request, &chosen, &mut probes, &mut plan);
     let mut once = Vec::new();
-    for model in &models {
-        let parameters = request.parameters(model.entry, &mut plan.notes);
-        for target in &targets {
-            for &precision in &request.precisions {
-                for &batch_size in &request.batch_sizes {
-                    let planned = request.planned_run(model, target, precision, batch_size, &parameters);
-                    match request.suits(model.entry).and_then(|()| target.supports(&planned)) {
-                        Ok(()) => once.push(planned),
-                        Err(reason) => plan.unsupported.push((planned, reason)),
-                    }
-                }
-            }
-        }
+    for request in requests {
+        request.add_to(&mut plan, &mut once, &mut probes)?;
     }
-    let wanted = once.len() * request.repeat.max(1) as usize;
-    let kept = request.limit.unwrap_or(wanted).min(wanted);
+    let Some(first) = requests.first() else { return Ok(plan) };
+    let wanted = once.len() * first.repeat.max(1) as usize;
+    let kept = first.limit.unwrap_or(wanted).min(wanted);
     if kept < wanted {
         plan.notes.push(format!("{} of {wanted} runs are left out by `--limit {kept}`", wanted - kept));
     }
-    let in_turns = (1..=request.repeat.max(1)).flat_map(|repetition| once.iter().map(move |run| (repetition, run)));
+    let in_turns = (1..=first.repeat.max(1)).flat_map(|repetition| once.iter().map(move |run| (repetition, run)));
     plan.runs = in_turns
         .take(kept)
         .zip(0..)
@@ -164,7 +161,37 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
     Ok(plan)
 }
 
+/// What of this machine a choice of hardware means: platform, engine and device of each. Devices are looked for in
+/// worker processes.
+pub fn devices_here(hardware: &[HardwareChoice], runner: &Runner) -> Vec<(Platform, &'static str, Device)> {
+    let request = PlanRequest { hardware: hardware.to_vec(), ..PlanRequest::default() };
+    let found = resolve_targets(&request, &[], &mut Probes::new(runner), &mut Plan::default());
+    found.into_iter().map(|target| (target.platform, target.engine.name(), target.probed.device)).collect()
+}
+
 impl PlanRequest {
+    /// Adds what is asked for to a plan: the first repetition of each run that can be done to `once`.
+    fn add_to(&self, plan: &mut Plan, once: &mut Vec<PlannedRun>, probes: &mut Probes<'_>) -> Result<(), EngineError> {
+        let models = self.compatible(resolve_models(&self.models)?, plan);
+        let chosen = self.engines.iter().map(|name| find_engine(name)).collect::<Result<Vec<_>, _>>()?;
+        let targets = resolve_targets(self, &chosen, probes, plan);
+        for model in &models {
+            let parameters = self.parameters(model.entry, &mut plan.notes);
+            for target in &targets {
+                for &precision in &self.precisions {
+                    for &batch_size in &self.batch_sizes {
+                        let planned = self.planned_run(model, target, precision, batch_size, &parameters);
+                        match self.suits(model.entry).and_then(|()| target.supports(&planned)) {
+                            Ok(()) => once.push(planned),
+                            Err(reason) => plan.unsupported.push((planned, reason)),
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The models that can do what is asked for. Who names a group asks for those of it that can; the others are left
     /// out. Who names a model hears from the run itself.
     fn compatible(&self, models: Vec<Chosen>, plan: &mut Plan) -> Vec<Chosen> {
