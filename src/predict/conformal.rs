@@ -113,10 +113,11 @@ const UNTRIED: f64 = 2.5;
 const UNTRIED_FAMILY: Reach = Reach { half: 0.2, ninety: 0.5 };
 const UNTRIED_DEVICE: Reach = Reach { half: 0.35, ninety: 0.9 };
 
-/// What is missed where a card's measurements are carried over to another card of the same maker: 11.8 % on average, over
-/// six cards of four generations (Yu et al. 2021, "Habitat: A runtime-based computational performance predictor for deep
-/// neural network training", USENIX ATC). It stands in where no card could be left out, and few cards are not believed to
-/// be better. For processors there is no such figure.
+/// What is missed where measurements of one card are carried over to another: 11.8 % on average, across six NVIDIA cards (Yu
+/// et al. 2021, "Habitat: A runtime-based computational performance predictor for deep neural network training", USENIX ATC,
+/// abstract), taken as the mean of Laplace's law. It stands in where no card could be left out, and while few could they
+/// are not believed to do better. It is taken for cards of one maker; from one maker to another, and for processors, we know
+/// of no such figure.
 const PUBLISHED_CARDS: Reach = Reach::laplace(0.118);
 
 /// Left-out devices of a kind below which a published figure counts, too.
