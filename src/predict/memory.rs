@@ -138,7 +138,7 @@ fn arithmetic_is_better(tried: &[(&Row<'_>, f64)], group: &str) -> bool {
         })
         .unzip();
     match (crate::stats::median(&learned), crate::stats::median(&plain)) {
-        (Some(learned), Some(plain)) => learned.len() >= TRIED && plain <= learned,
+        (Some(learned_error), Some(plain_error)) => learned.len() >= TRIED && plain_error <= learned_error,
         _ => false,
     }
 }
