@@ -21,6 +21,10 @@ use grower::{COUNT_BITS, Codes, Grower, pack};
 /// Bins a feature has at most, the one of missing values not counted.
 const BINS: usize = 63;
 
+/// Rows for each leaf of a tree, and leaves that few rows have all the same.
+const ROWS_A_LEAF: usize = 40;
+const LEAST_LEAVES: usize = 8;
+
 /// Rows from which their answers are brought forward by several threads.
 const WORTH_THREADS: usize = 1 << 12;
 
@@ -31,7 +35,7 @@ pub struct BoostingParams {
     pub rounds: usize,
     /// Share of each tree's answer that is taken.
     pub learning_rate: f64,
-    /// Leaves of a tree.
+    /// Leaves of a tree, at most; fewer where rows are, by [`ROWS_A_LEAF`].
     pub leaves: usize,
     /// Rows of a leaf, at least.
     pub leaf_rows: usize,
@@ -179,6 +183,7 @@ impl<T: AsSingleTargets<Elem = f64>> Fit<Array2<f64>, T, PredictError> for Boost
         let mut answers = vec![start; rows];
         let mut residuals = vec![0.0; rows];
         let mut random = fastrand::Rng::with_seed(self.seed);
+        let leaves = self.leaves.min((rows / ROWS_A_LEAF).max(LEAST_LEAVES));
         let mut trees = Vec::with_capacity(self.rounds);
         for _ in 0..self.rounds {
             for ((residual, target), answer) in residuals.iter_mut().zip(&targets).zip(&answers) {
@@ -195,8 +200,14 @@ impl<T: AsSingleTargets<Elem = f64>> Fit<Array2<f64>, T, PredictError> for Boost
             chosen.truncate(((useful.len() as f64 * self.feature_share).ceil() as usize).max(1));
             chosen.sort_unstable();
             let packed = pack(&residuals);
-            let grower =
-                Grower { params: self, codes: &codes, residuals: &residuals, packed: &packed, features: &chosen };
+            let grower = Grower {
+                params: self,
+                leaves,
+                codes: &codes,
+                residuals: &residuals,
+                packed: &packed,
+                features: &chosen,
+            };
             let tree = grower.grow(seen);
             let advance = |(row, answer): (usize, &mut f64)| {
                 let own = &codes.rows[row * features..(row + 1) * features];

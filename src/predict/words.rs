@@ -17,15 +17,16 @@ const SIZES: [&str; 24] = [
     "pico", "small", "test", "tiny", "xl", "xlarge", "xs", "xsmall", "xtiny", "xxs", "xxtiny",
 ];
 
-/// Known words, one bit each.
+/// Known words, one bit each, and how many they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Words([u64; PARTS]);
+pub struct Words([u64; PARTS], u32);
 
 impl Words {
     /// Adds the word of a number; those from [`MOST`] on are passed over.
     pub fn insert(&mut self, word: usize) {
-        if let Some(part) = self.0.get_mut(word / 64) {
+        if let Some(part) = self.0.get_mut(word / 64).filter(|part| **part >> (word % 64) & 1 == 0) {
             *part |= 1 << (word % 64);
+            self.1 += 1;
         }
     }
 
@@ -36,11 +37,16 @@ impl Words {
 
     /// Share of the words of both that stand in each, between 0 and 1 (Jaccard 1901); `None` where neither has any.
     pub fn likeness(&self, other: &Self) -> Option<f64> {
-        let (mut shared, mut all) = (0, 0);
+        let mut shared = 0;
         for (one, other) in self.0.iter().zip(&other.0) {
-            shared += (one & other).count_ones();
-            all += (one | other).count_ones();
+            // A few bits at most are set: one by one they are counted sooner than all 64 are looked at.
+            let mut both = one & other;
+            while both != 0 {
+                both &= both - 1;
+                shared += 1;
+            }
         }
+        let all = self.1 + other.1 - shared;
         (all > 0).then(|| f64::from(shared) / f64::from(all))
     }
 }
