@@ -10,7 +10,9 @@ mod grower;
 use linfa::dataset::{AsSingleTargets, DatasetBase};
 use linfa::traits::{Fit, PredictInplace};
 use ndarray::{Array1, Array2};
-use rayon::prelude::*;
+use rayon::iter::{
+    IndexedParallelIterator as _, IntoParallelIterator as _, IntoParallelRefMutIterator as _, ParallelIterator as _,
+};
 use serde::{Deserialize, Serialize};
 
 use super::PredictError;

@@ -45,6 +45,8 @@ pub enum Memory {
 pub struct MemoryModel {
     stretches: BTreeMap<String, Terms>,
     reaches: BTreeMap<String, Reach>,
+    /// What measured models take beyond that, by their narrowest group (a logarithm).
+    models: BTreeMap<String, f64>,
 }
 
 /// The terms in bytes; `None` where the parameters are not known. Without activations, their share of the arithmetic in
@@ -99,12 +101,46 @@ fn keys(subject: &Subject, memory: Memory) -> [String; 3] {
     [base, engine, precision]
 }
 
+/// A model in its narrowest group.
+fn own_key(subject: &Subject, memory: Memory) -> String {
+    let [.., precision] = keys(subject, memory);
+    [precision, model_key(subject)].join("|")
+}
+
 /// A measured peak.
 struct Row<'e> {
     subject: &'e Subject,
     memory: Memory,
     terms: Terms,
     bytes: f64,
+}
+
+impl Row<'_> {
+    /// What arithmetic alone says, in MB.
+    fn arithmetic(&self) -> f64 {
+        sum_mb(self.terms, prior(self.subject, self.memory))
+    }
+}
+
+/// Whether nothing learned beat arithmetic alone on hidden models, where both were tried for the kind of device and mode of a
+/// group.
+fn arithmetic_is_better(tried: &[(&Row<'_>, f64)], group: &str) -> bool {
+    let of_group = |row: &Row<'_>| {
+        let [base, ..] = keys(row.subject, row.memory);
+        group == base || group.strip_prefix(&base).is_some_and(|rest| rest.starts_with('|'))
+    };
+    let (learned, plain): (Vec<f64>, Vec<f64>) = tried
+        .iter()
+        .filter(|(row, _)| of_group(row))
+        .map(|(row, learned)| {
+            let missed = |answer: f64| (row.bytes / 1e6 / answer).ln().abs();
+            (missed(*learned), missed(row.arithmetic()))
+        })
+        .unzip();
+    match (crate::stats::median(&learned), crate::stats::median(&plain)) {
+        (Some(learned_error), Some(plain_error)) => learned.len() >= TRIED && plain_error <= learned_error,
+        _ => false,
+    }
 }
 
 fn rows_of<'e>(examples: &[&'e Example], book: &FactBook) -> Vec<Row<'e>> {
@@ -126,13 +162,27 @@ impl MemoryModel {
     pub fn fit(examples: &[&Example], book: &FactBook) -> Self {
         let rows = rows_of(examples, book);
         let mut model = Self::fit_stretches(&rows.iter().collect::<Vec<_>>());
+        let tried = tried(&rows);
+        model.stretches.retain(|key, _| !arithmetic_is_better(&tried, key));
         let mut missed: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-        for (row, answer) in tried(&rows) {
-            for key in keys(row.subject, row.memory) {
+        for (row, learned) in &tried {
+            let keys = keys(row.subject, row.memory);
+            let answer = if model.stretches.contains_key(&keys[0]) { *learned } else { row.arithmetic() };
+            for key in keys {
                 missed.entry(key).or_default().push((row.bytes / 1e6 / answer).ln());
             }
         }
         missed.retain(|_, residuals| residuals.len() >= TRIED);
+        let mut own: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for row in &rows {
+            let answer = sum_mb(row.terms, model.stretches_of(row.subject, row.memory));
+            own.entry(own_key(row.subject, row.memory)).or_default().push((row.bytes / 1e6 / answer).ln());
+        }
+        // One row is half believed, three are by three quarters.
+        model.models = own
+            .into_iter()
+            .map(|(key, missed)| (key, missed.iter().sum::<f64>() / (missed.len() as f64 + 1.0)))
+            .collect();
         model.reaches = missed.into_iter().filter_map(|(key, residuals)| Some((key, Reach::of(&residuals)?))).collect();
         model
     }
@@ -141,6 +191,7 @@ impl MemoryModel {
     pub fn extend(&mut self, other: Self) {
         self.stretches.extend(other.stretches);
         self.reaches.extend(other.reaches);
+        self.models.extend(other.models);
     }
 
     fn fit_stretches(rows: &[&Row<'_>]) -> Self {
@@ -174,9 +225,11 @@ impl MemoryModel {
         if memory == Memory::Device && subject.device.kind == DeviceKind::Cpu {
             return None;
         }
-        let answer = sum_mb(terms_of(subject, facts)?, self.stretches_of(subject, memory));
+        let answer = sum_mb(terms_of(subject, facts)?, self.stretches_of(subject, memory)).ln()
+            + self.models.get(&own_key(subject, memory)).copied().unwrap_or_default();
+        // A model that was measured is forecast better than that, by how much was not tried.
         let reach = keys(subject, memory).iter().rev().find_map(|key| self.reaches.get(key)).copied();
-        Some(around(answer.ln(), reach.unwrap_or(UNTRIED).longer(added)))
+        Some(around(answer, reach.unwrap_or(UNTRIED).longer(added)))
     }
 }
 

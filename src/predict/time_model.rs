@@ -11,17 +11,18 @@
 
 mod anchored;
 mod answer;
+mod stage;
 
 use std::collections::BTreeMap;
 
-use linfa::dataset::DatasetBase;
-use linfa::traits::Fit;
-use ndarray::{Array1, Array2};
-use rayon::prelude::*;
+use ndarray::Array2;
+use rayon::iter::{
+    IndexedParallelIterator as _, IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _,
+};
 use serde::{Deserialize, Serialize};
 
 use super::PredictError;
-use super::boosting::{Boosting, BoostingParams};
+use super::boosting::BoostingParams;
 use super::conformal::Reached;
 use super::devices::{DeviceSpec, DeviceTable};
 use super::encoder::Encoder;
@@ -33,6 +34,7 @@ use super::transfer::{Gap, Transfer, device_key, model_key};
 use super::words::Words;
 use crate::domain::{Device, DeviceKind, Example, Subject, Tier};
 use anchored::Anchors;
+use stage::Stage;
 
 /// Rows from which boosting takes part.
 const BOOSTED_FROM: usize = 100;
@@ -55,9 +57,6 @@ const KIN_WORDS: f64 = 3.0;
 /// Share of that process in what is not the trees'.
 const KIN_SHARE: f64 = 0.8;
 
-/// Rows of a setting from which it has a ridge of its own.
-const RIDGE_ROWS: usize = 60;
-
 /// How a model is fitted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TimeOptions {
@@ -75,13 +74,6 @@ impl Default for TimeOptions {
     fn default() -> Self {
         Self { seed: 1, boosting: BoostingParams::default(), transfer: true, family: true }
     }
-}
-
-/// A ridge a setting, and the trees on what they leave.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Stage {
-    ridges: Vec<Option<Ridge>>,
-    boosting: Vec<Boosting>,
 }
 
 /// What is fitted on the devices that have enough rows.
@@ -192,34 +184,6 @@ impl TimeModel {
             model.anchor(key, members.into_iter().map(|at| (rows[at].subject, rows[at].log_seconds)));
         }
         Ok(model)
-    }
-
-    /// Corrects the forecasts of a device that is not among those that were fitted by rows of it; answers how many of them
-    /// could be used.
-    fn anchor<'r>(&mut self, device: String, rows: impl Iterator<Item = (&'r Subject, f64)>) -> usize {
-        let missed: Vec<(f64, bool)> = rows
-            .filter_map(|(subject, log_seconds)| {
-                Some((log_seconds - self.on_new_device(subject)?, is_compiled(subject)))
-            })
-            .collect();
-        if !missed.is_empty() {
-            self.anchored.insert(device, Anchors::fit(&missed));
-        }
-        missed.len()
-    }
-
-    /// Takes rows of devices that were not fitted as anchors; answers how many of each device could be used.
-    pub fn anchor_by(&mut self, examples: &[&Example]) -> BTreeMap<String, usize> {
-        self.book.extend(examples.iter().copied());
-        let mut by_device: BTreeMap<String, Vec<(&Subject, f64)>> = BTreeMap::new();
-        for example in examples.iter().filter(|example| !self.transfer.knows_device(&example.subject)) {
-            if let Some(log_seconds) = log_seconds_of(example) {
-                by_device.entry(device_key(&example.subject)).or_default().push((&example.subject, log_seconds));
-            }
-        }
-        let anchored =
-            by_device.into_iter().map(|(device, rows)| (device.clone(), self.anchor(device, rows.into_iter())));
-        anchored.filter(|(_, used)| *used > 0).collect()
     }
 
     fn fit_core<'r>(
@@ -337,43 +301,6 @@ impl TimeModel {
                 Some((key, GaussianProcess::fit(points, &means, &[0.05, 0.2, 0.8, 3.0], KIN_WORDS)?))
             })
             .collect()
-    }
-
-    fn fit_stage(&self, gap: Gap, plain: &[Vec<f64>], options: &TimeOptions) -> Result<Stage, PredictError> {
-        let transferred: Vec<Vec<f64>> = (0..plain.len())
-            .into_par_iter()
-            .map(|row| self.transfer.features(&self.transfer.asked_again(row), gap))
-            .collect();
-        let mut by_setting: Vec<Vec<usize>> = vec![Vec::new(); self.transfer.settings()];
-        for row in 0..plain.len() {
-            by_setting[self.transfer.setting(row) as usize].push(row);
-        }
-        let ridges: Vec<Option<Ridge>> = by_setting
-            .into_par_iter()
-            .map(|members| {
-                if members.len() < RIDGE_ROWS {
-                    return None;
-                }
-                // Least squares of a thousand rows say as much as those of ten thousand.
-                let step = members.len().div_ceil(2000);
-                let members: Vec<usize> = members.into_iter().step_by(step).collect();
-                let rows: Vec<Vec<f64>> =
-                    members.iter().map(|&row| linear_features(gap, &plain[row], &transferred[row])).collect();
-                let targets: Vec<f64> = members.iter().map(|&row| self.transfer.deviation(row)).collect();
-                Ridge::fit(&matrix(&rows), &targets, 5.0).ok()
-            })
-            .collect();
-        let mut targets = Vec::with_capacity(plain.len());
-        let mut rows = Vec::with_capacity(plain.len());
-        for row in 0..plain.len() {
-            let ridge = ridges[self.transfer.setting(row) as usize].as_ref();
-            let (features, linear) = stage_features(gap, ridge, &plain[row], &transferred[row]);
-            targets.push(self.transfer.deviation(row) - linear);
-            rows.push(features);
-        }
-        let dataset = DatasetBase::new(matrix(&rows), Array1::from_vec(targets));
-        let boosting = BoostingParams { seed: options.seed ^ gap as u64, ..options.boosting.clone() };
-        Ok(Stage { ridges, boosting: vec![boosting.fit(&dataset)?] })
     }
 
     fn point_of(&self, row: &Row<'_>) -> Point {
@@ -503,26 +430,6 @@ impl TimeModel {
         let terms = terms_of(subject, &self.facts(subject), self.spec(subject));
         self.roofline.base(subject, terms, None).map(|base| base.log_seconds)
     }
-}
-
-/// The features of the ridge: deviations elsewhere and neighbours, and sizes.
-fn linear_features(gap: Gap, plain: &[f64], transferred: &[f64]) -> Vec<f64> {
-    let mut row: Vec<f64> = match gap {
-        // Counts are no deviations.
-        Gap::Pair => [&transferred[..4], &transferred[6..8], &transferred[10..]].concat(),
-        Gap::Family => transferred.to_vec(),
-    };
-    row.extend_from_slice(&plain[..15]);
-    row
-}
-
-/// What the trees see, and what the ridge says before them.
-fn stage_features(gap: Gap, ridge: Option<&Ridge>, plain: &[f64], transferred: &[f64]) -> (Vec<f64>, f64) {
-    let linear = ridge.map(|ridge| ridge.predict_row(&linear_features(gap, plain, transferred)));
-    let mut features = plain.to_vec();
-    features.extend_from_slice(transferred);
-    features.push(linear.unwrap_or(f64::NAN));
-    (features, linear.unwrap_or(0.0))
 }
 
 fn kin_key(subject: &Subject) -> String {

@@ -45,7 +45,7 @@ static EXAMPLES: LazyLock<Vec<Example>> = LazyLock::new(|| {
     }
     let mut examples = store.list_examples(&Selection::default()).unwrap();
     assert_eq!(examples.len(), 19_005);
-    examples.retain(|example| sha256_hex(example.subject.model.as_bytes()).as_bytes()[0] % 6 == 0);
+    examples.retain(|example| sha256_hex(example.subject.model.as_bytes()).as_bytes()[0].is_multiple_of(6));
     examples
 });
 

@@ -1,6 +1,6 @@
 //! Grows one regression tree on histograms of whole numbers.
 
-use rayon::prelude::*;
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
 use super::{BINS, BoostingParams, Tree};
 
