@@ -35,7 +35,7 @@ pub struct BoostingParams {
     pub rounds: usize,
     /// Share of each tree's answer that is taken.
     pub learning_rate: f64,
-    /// Leaves of a tree, at most; fewer where rows are, by [`ROWS_A_LEAF`].
+    /// Leaves of a tree, at most; fewer where rows are, by `ROWS_A_LEAF`.
     pub leaves: usize,
     /// Rows of a leaf, at least.
     pub leaf_rows: usize,
@@ -116,6 +116,20 @@ pub struct Boosting {
 }
 
 impl Boosting {
+    /// Whether every tree ends: a file may hold anything.
+    pub fn is_whole(&self) -> bool {
+        self.trees.iter().all(|tree| {
+            let size = tree.feature.len();
+            let parts = [tree.code.len(), tree.missing_left.len(), tree.left.len(), tree.value.len()];
+            let ends = |node: usize| {
+                let (feature, left) = (usize::from(tree.feature[node]), usize::from(tree.left[node]));
+                // Children stand behind their parent, so that no way goes in circles.
+                tree.feature[node] == LEAF || feature < self.thresholds.len() && left > node && left + 1 < size
+            };
+            size > 0 && parts.iter().all(|part| *part == size) && (0..size).all(ends)
+        })
+    }
+
     /// The answer for one row; a row of another width answers what was asked before any tree.
     pub fn predict_row(&self, row: &[f64]) -> f64 {
         if row.len() != self.thresholds.len() {

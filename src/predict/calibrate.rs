@@ -29,6 +29,10 @@ const FOLDS_OF_FEW: usize = 10;
 /// Rows that are few.
 const FEW: usize = 200;
 
+/// Rows of a device of which all are tried, in halves, where others have many: its own machine is what a user asks about, and
+/// what forecasts miss on other devices says little of it.
+const SMALL_DEVICE: usize = 400;
+
 /// Devices that are left out in turn, at most.
 const LEFT_OUT_DEVICES: usize = 4;
 
@@ -179,13 +183,24 @@ pub fn calibrate(
     let families = examples.iter().map(|example| example.subject.leading_word().to_owned()).collect();
     let families = folds_of(families, folds, seed ^ 1);
     let (tried_pairs, tried_families) = if many { (1, 2) } else { (folds, folds) };
+    let mut rows_of: BTreeMap<String, usize> = BTreeMap::new();
+    for example in examples {
+        *rows_of.entry(device_key(&example.subject)).or_default() += 1;
+    }
+    // In a fold of many rows, half of what a small device has.
+    let half_of_small = |one: &Example, folds: &BTreeMap<String, usize>, key: &str, tried: usize| {
+        many && rows_of[&device_key(&one.subject)] < SMALL_DEVICE && folds[key] % 2 == tried % 2
+    };
     let with_transfer = time.uses_transfer();
     let try_pairs = || {
         let (mut of_pairs, mut without) = (Vec::new(), Vec::new());
         for tried in 0..tried_pairs {
             let both = !with_transfer || !many;
             let options = TimeOptions { family: both, transfer: with_transfer, ..options.clone() };
-            let hidden = |one: &Example| pairs[&pair_key(&one.subject)] == tried;
+            let hidden = |one: &Example| {
+                let key = pair_key(&one.subject);
+                pairs[&key] == tried || half_of_small(one, &pairs, &key, tried)
+            };
             let Some(mut fold) = fold(examples, devices, &options, &hidden) else { continue };
             of_pairs.extend(fold.misses());
             if with_transfer && !many {
@@ -198,7 +213,10 @@ pub fn calibrate(
     let try_families = || {
         let options = TimeOptions { transfer: false, family: true, ..options.clone() };
         let one = |tried: usize| {
-            let hidden = |one: &Example| families[one.subject.leading_word()] == tried;
+            let hidden = |one: &Example| {
+                let key = one.subject.leading_word();
+                families[key] == tried || half_of_small(one, &families, key, tried)
+            };
             fold(examples, devices, &options, &hidden).map(|fold| fold.misses())
         };
         (0..tried_families).filter_map(one).flatten().collect::<Vec<_>>()

@@ -237,7 +237,9 @@ impl Calibration {
         let published = (kind == DeviceKind::Gpu && maker_is_known).then_some(PUBLISHED_CARDS);
         match (self.kinds.get(&kind), published) {
             (Some((reach, devices)), Some(published)) if *devices < SEVERAL_DEVICES => reach.max(published),
-            (Some((reach, _)), _) => *reach,
+            (Some((reach, _)), _) if maker_is_known => *reach,
+            // What was tried within one maker is not believed to hold for another.
+            (Some((reach, _)), _) => reach.wider(UNTRIED).max(UNTRIED_DEVICE),
             (None, Some(published)) => published,
             (None, None) => {
                 let nearer = self.on_known(Reached::Family, "");

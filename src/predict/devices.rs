@@ -8,8 +8,12 @@ use crate::domain::{Device, DeviceKind, DeviceProbe, Precision};
 /// What `checked` says of a row that was measured by `benchdb hardware --probe`.
 const MEASURED: &str = "measured";
 
+/// No number of a data sheet reaches this, in the units of the table.
+const MOST: f64 = 1e7;
+
 /// One row of the table. What is not known is `None`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DeviceSpec {
     /// Part of the device's name.
     pub name: String,
@@ -66,6 +70,11 @@ impl DeviceSpec {
     /// Whether the rates were measured, which is less than the peak of a data sheet.
     pub fn is_measured(&self) -> bool {
         self.checked == MEASURED
+    }
+
+    /// Whether it says how fast the device is: its arithmetic, and its memory.
+    pub fn has_rates(&self) -> bool {
+        self.fp32_tflops.is_some() && self.bandwidth_gb_per_second.is_some()
     }
 
     /// Whether the row is about this device: a data sheet, if its name stands in the device's as words of their own; a
@@ -201,8 +210,7 @@ impl DeviceTable {
                 }
             }
         }
-        let whole = |row: &DeviceSpec| row.fp32_tflops.is_some() && row.bandwidth_gb_per_second.is_some();
-        self.rows.retain(|row| !row.is_measured() || whole(row));
+        self.rows.retain(|row| !row.is_measured() || row.has_rates());
     }
 
     /// All rows.
@@ -251,7 +259,7 @@ fn read_specs(text: &str) -> Result<Vec<DeviceSpec>, PredictError> {
         if spec.name.is_empty() {
             return Err(bad("a row has no name".to_owned()));
         }
-        if let Some(absurd) = numbers.iter().flatten().find(|number| !(number.is_finite() && **number > 0.0)) {
+        if let Some(absurd) = numbers.iter().flatten().find(|number| !(**number > 0.0 && **number < MOST)) {
             return Err(bad(format!("`{}` has the number {absurd}; leave empty what is not known", spec.name)));
         }
         specs.push(spec);

@@ -9,17 +9,20 @@ use super::baselines::{Answerer, Baselines, setting_key};
 use super::calibrate::{Calibrated, Plain, calibrate};
 use super::conformal::{Calibration, Reach, Reached};
 use super::devices::{DeviceSpec, DeviceTable};
-use super::facts::FactBook;
+use super::facts::{FactBook, SIZES, WORK};
 use super::memory::{Memory, MemoryModel};
-use super::outside::Ranges;
+use super::outside::{BEYOND, Ranges};
 use super::time_model::{TimeModel, TimeOptions};
 use super::transfer::{device_key, model_key};
-use crate::domain::{Example, Forecast, Prediction, Subject, Tier};
+use crate::domain::{Device, Example, Forecast, Prediction, Subject, Tier};
 
 /// What is added to the 90 % reach of a new device whose rates were measured, where it is compared with devices that are
 /// known by their data sheets, or the reverse: a factor of two, our choice. A product reaches from half of a sheet's peak to
 /// all of it.
 const TWO_SCALES: f64 = std::f64::consts::LN_2;
+
+/// By how much the cards of the figure that stands in for untried ones differed in their rates, about.
+const PUBLISHED_SPAN: f64 = 3.0;
 
 /// Share of what being outside of what was measured adds to the reach of times, that it adds to that of memory: arithmetic
 /// carries further there.
@@ -194,7 +197,8 @@ impl Forecaster {
         self.check(subject, facts.multiply_adds)?;
         let tier = self.time.tier(subject);
         let known = self.time.knows_device(subject);
-        if !known && self.time.devices().find(&subject.device).is_none() && !extrapolate {
+        let guessed = !known && !self.time.has_rates(&subject.device);
+        if guessed && !extrapolate {
             return Err(PredictError::UnknownDevice { device: subject.device.name.clone() });
         }
         if tier == Tier::D && !known && !extrapolate {
@@ -212,7 +216,7 @@ impl Forecaster {
         // A few rows of a new device say more than a baseline that was chosen without any.
         let plain = if time.anchored { None } else { self.plain_answer(subject, time.tier) };
         let mut gap = self.time.reaches_over(subject);
-        if !known && self.time.devices().find(&subject.device).is_none() {
+        if guessed {
             gap = Reached::Kind;
         }
         let kind = (subject.device.kind, self.time.knows_maker(&subject.device));
@@ -227,6 +231,11 @@ impl Forecaster {
                     .to_owned(),
             );
         }
+        let beyond = self.time.beyond_known_rates(subject);
+        if time.tier == Tier::C && beyond > PUBLISHED_SPAN {
+            longer += BEYOND * (beyond / PUBLISHED_SPAN).ln();
+            outside.push(format!("its rates are {beyond:.0} times outside of those of measured devices"));
+        }
         let seconds = around(plain.map_or(time.log_seconds, |(_, log_seconds)| log_seconds), reach.longer(longer));
         Ok(Forecast {
             throughput: seconds.reciprocal(1.0),
@@ -240,8 +249,20 @@ impl Forecaster {
                 None => self.time.name(),
             },
             outside,
-            subject: subject.clone(),
+            subject: Subject {
+                device: Device {
+                    memory_bytes: subject.device.memory_bytes.or_else(|| self.memory_of(&subject.device)),
+                    ..subject.device.clone()
+                },
+                ..subject.clone()
+            },
         })
+    }
+
+    /// What the table says of a device's memory, in bytes.
+    fn memory_of(&self, device: &Device) -> Option<u64> {
+        let gigabytes = self.time.devices().find(device)?.memory_gb?;
+        Some((gigabytes * 1e9) as u64)
     }
 
     fn check(&self, subject: &Subject, multiply_adds: Option<f64>) -> Result<(), PredictError> {
@@ -250,12 +271,20 @@ impl Forecaster {
         if subject.batch_size == 0 {
             return bad("a batch of 0 samples takes no time");
         }
-        match multiply_adds {
-            None => bad("its multiply-adds are not known: measure or import one row of it that says them"),
-            // From a hundred to the work of the largest model there is, for one sample.
-            Some(work) if !(1e2..1e16).contains(&work) => bad("its multiply-adds are no number that a network has"),
-            Some(_) => Ok(()),
+        for (what, value, range) in [
+            ("multiply-adds are", subject.multiply_adds, &WORK),
+            ("parameters are", subject.parameter_count, &SIZES),
+            ("activations are", subject.activation_count, &SIZES),
+            ("input is", subject.input_elements(), &SIZES),
+        ] {
+            if value.is_some_and(|value| !range.contains(&value)) {
+                return bad(&["its ", what, " of no size that a network has"].concat());
+            }
         }
+        if multiply_adds.is_none() {
+            return bad("its multiply-adds are not known: measure or import one row of it that says them");
+        }
+        Ok(())
     }
 
     fn learned_from(&self, subject: &Subject, anchored: bool) -> String {
@@ -272,6 +301,15 @@ impl Forecaster {
             provenance.models,
             provenance.devices.len()
         )
+    }
+
+    /// How far forecasts reach where that was tried, and where a plain baseline answers, as JSON.
+    ///
+    /// # Errors
+    /// What serde refuses.
+    pub fn evaluation_json(&self) -> Result<String, PredictError> {
+        let evaluation = serde_json::json!({ "reaches": self.calibration, "plain": self.plain });
+        serde_json::to_string(&evaluation).map_err(|source| PredictError::NotAModel { source })
     }
 
     /// The forecaster as JSON.
@@ -296,8 +334,12 @@ impl Forecaster {
             return Err(PredictError::OtherVersion { found: head.format, known: FORMAT });
         }
         let mut forecaster: Self = serde_json::from_str(text).map_err(|source| PredictError::NotAModel { source })?;
-        forecaster.time.index();
-        Ok(forecaster)
+        if forecaster.time.index() {
+            Ok(forecaster)
+        } else {
+            let source = serde::de::Error::custom("its rows or trees do not hold together");
+            Err(PredictError::NotAModel { source })
+        }
     }
 }
 

@@ -6,16 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::transfer::device_key;
-use crate::domain::{DeviceKind, Example, Mode, Precision, Subject};
+use crate::domain::{DeviceKind, Example, Mode, Platform, Precision, Subject};
 
-/// What each precision or mode that was not measured on a device adds to the 90 % reach: a factor of two and a half.
+/// What each precision, mode or platform that was not measured on a device adds to the 90 % reach: a factor of two and a half.
 const UNSEEN: f64 = 0.9;
 
 /// The same for an engine: engines differ by more.
 const UNSEEN_ENGINE: f64 = 1.2;
 
 /// Share of the logarithm of how far a size lies beyond the largest that was measured, which is added.
-const BEYOND: f64 = 0.4;
+pub(super) const BEYOND: f64 = 0.4;
 
 /// Rows from which a device's own ranges are known; below, those of its kind hold.
 const OWN_RANGES: usize = 40;
@@ -30,6 +30,7 @@ struct Seen {
     precisions: BTreeSet<Precision>,
     modes: BTreeSet<Mode>,
     engines: BTreeSet<String>,
+    platforms: BTreeSet<Platform>,
     rows: usize,
 }
 
@@ -54,6 +55,7 @@ impl Seen {
         self.precisions.insert(subject.precision);
         self.modes.insert(subject.mode);
         self.engines.insert(subject.engine.clone());
+        self.platforms.insert(subject.platform);
         self.rows += 1;
     }
 }
@@ -115,6 +117,7 @@ impl Ranges {
             (seen.precisions.contains(&subject.precision), UNSEEN, subject.precision.to_string()),
             (seen.modes.contains(&subject.mode), UNSEEN, subject.mode.to_string()),
             (seen.engines.contains(&subject.engine), UNSEEN_ENGINE, subject.engine.clone()),
+            (seen.platforms.contains(&subject.platform), UNSEEN, subject.platform.to_string()),
         ];
         for (_, adds, what) in unseen.into_iter().filter(|(seen, ..)| !seen) {
             added += adds;

@@ -13,7 +13,7 @@ mod anchored;
 mod answer;
 mod stage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ndarray::Array2;
 use rayon::iter::{
@@ -169,10 +169,14 @@ impl TimeModel {
             by_device.entry(device_key(row.subject)).or_default().push(at);
         }
         let rich = |members: &[usize]| {
-            let kind = rows[members[0]].subject.device.kind;
+            let device = &rows[members[0]].subject.device;
             let own = members.len();
-            let others = rows.iter().filter(|row| row.subject.device.kind == kind).count() - own;
-            own >= THIN_DEVICE || others < 200.max(10 * own)
+            let of_others =
+                || rows.iter().filter(|row| row.subject.device.kind == device.kind && row.subject.device != *device);
+            // What another engine takes elsewhere says little: such a device stands on its own rows.
+            let engines: BTreeSet<&str> = members.iter().map(|&at| rows[at].subject.engine.as_str()).collect();
+            let shared = of_others().any(|row| engines.contains(row.subject.engine.as_str()));
+            own >= THIN_DEVICE || of_others().count() < 200.max(10 * own) || !shared && own >= super::LEAST_ROWS
         };
         let (kept, few): (Vec<_>, Vec<_>) = by_device.into_iter().partition(|(_, members)| rich(members));
         let mut core: Vec<usize> = kept.into_iter().flat_map(|(_, members)| members).collect();
@@ -324,9 +328,15 @@ impl TimeModel {
         self.pair.is_some()
     }
 
-    /// Builds what is not stored; after reading a model from a file.
-    pub fn index(&mut self) {
-        self.transfer.index();
+    /// Builds what is not stored; after reading a model from a file. Answers whether the model is whole: a file may hold
+    /// anything.
+    pub fn index(&mut self) -> bool {
+        let stages = [&self.pair, &self.family].into_iter().flatten();
+        let whole = self.transfer.is_whole() && stages.into_iter().all(Stage::is_whole);
+        if whole {
+            self.transfer.index();
+        }
+        whole
     }
 
     /// The device's key and kind of the devices that are known by more than a few rows.
@@ -399,7 +409,9 @@ impl TimeModel {
 
     /// How far a forecast of the subject reaches.
     pub fn tier(&self, subject: &Subject) -> Tier {
-        let same_kind = self.known_devices.values().any(|device| device.kind == subject.device.kind);
+        // From a device whose rates are not known no way leads to another.
+        let same_kind =
+            self.known_devices.values().any(|device| device.kind == subject.device.kind && self.has_rates(device));
         if self.transfer.knows_device(subject) {
             if self.transfer.knows_model(subject) { Tier::A } else { Tier::B }
         } else if same_kind {
@@ -418,6 +430,32 @@ impl TimeModel {
             Tier::C => Reached::Device { model_is_known: self.transfer.knows_model(subject) },
             Tier::D => Reached::Kind,
         }
+    }
+
+    /// Whether the rates of a device are known.
+    pub fn has_rates(&self, device: &Device) -> bool {
+        self.devices.find(device).is_some_and(DeviceSpec::has_rates)
+    }
+
+    /// By what factor the peak rate or the bandwidth of a device lies outside of those of the measured devices of its kind, at
+    /// least 1; 1 where nothing can be compared.
+    pub fn beyond_known_rates(&self, subject: &Subject) -> f64 {
+        let Some(own) = self.spec(subject) else { return 1.0 };
+        let known: Vec<&DeviceSpec> = self
+            .known_devices
+            .values()
+            .filter(|device| device.kind == subject.device.kind)
+            .filter_map(|device| self.devices.find(device))
+            .collect();
+        let outside = |rate: &dyn Fn(&DeviceSpec) -> Option<f64>| {
+            let rates: Vec<f64> = known.iter().filter_map(|spec| rate(spec)).collect();
+            let least = rates.iter().copied().reduce(f64::min)?;
+            let most = rates.iter().copied().reduce(f64::max)?;
+            let own = rate(own)?;
+            Some((own / most).max(least / own).max(1.0))
+        };
+        let peak = outside(&|spec| spec.peak_tflops(subject.precision)).unwrap_or(1.0);
+        peak.max(outside(&|spec| spec.bandwidth_gb_per_second).unwrap_or(1.0))
     }
 
     /// Whether a device of the same kind and vendor is known.

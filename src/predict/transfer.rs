@@ -211,6 +211,11 @@ impl Transfer {
         }
     }
 
+    /// Whether every row has its setting: a file may hold anything.
+    pub fn is_whole(&self) -> bool {
+        self.rows.iter().all(|row| (row.setting as usize) < self.settings.len())
+    }
+
     /// Builds what is not stored; after reading a model from a file.
     pub fn index(&mut self) {
         self.by_model.clear();

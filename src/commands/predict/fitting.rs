@@ -140,7 +140,7 @@ pub fn keep(name: &str, forecaster: &Forecaster, store: &mut Store) -> anyhow::R
         seed: i64::try_from(provenance.seed).unwrap_or(i64::MAX),
         row_count: i64::try_from(provenance.rows).unwrap_or(i64::MAX),
         provenance: serde_json::to_string(provenance)?,
-        evaluation: None,
+        evaluation: Some(forecaster.evaluation_json()?),
         content: forecaster.to_json()?,
         tool_version: provenance.tool_version.clone(),
     })?;

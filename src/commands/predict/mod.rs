@@ -2,7 +2,7 @@
 //! reaches.
 
 pub(super) mod fitting;
-mod matrix;
+pub(super) mod matrix;
 pub(super) mod questions;
 mod tables;
 

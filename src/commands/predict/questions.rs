@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::super::CommandError;
+use crate::domain::text::counted;
 use crate::domain::{Device, DeviceKind, Mode, Platform, Precision, Subject, names};
 use crate::engine::plan::{find_model, input_shape};
 use crate::hardware::host_cpu;
-use crate::predict::Forecaster;
+use crate::predict::{DeviceSpec, Forecaster};
 
 /// What somebody asks about. What is `None` is taken from what was measured.
 #[derive(Clone, Debug, Default)]
@@ -139,17 +140,36 @@ fn targets(question: &Question, forecaster: &Forecaster) -> anyhow::Result<Vec<T
         return Ok(exact);
     }
     let known = measured(forecaster, |way| fits(way) && contains(&way.device.name, name));
-    // The shortest name is the one that goes on least: `RTX 4070` is not the `RTX 4070 Ti`.
-    let rows = forecaster.time().devices().rows().iter();
-    let row = rows
-        .filter(|row| contains(&row.name, name) || contains(name, &row.name))
-        .filter(|row| platform.is_none_or(|platform| (platform == Platform::Cpu) == (row.kind == DeviceKind::Cpu)))
-        .min_by_key(|row| (!row.name.to_lowercase().ends_with(&name.trim().to_lowercase()), row.name.len()));
-    let surely = |target: &Target| target.0.name.to_lowercase().ends_with(&name.trim().to_lowercase());
-    if known.iter().any(surely) || (row.is_none() && !known.is_empty()) {
-        let sure: Vec<Target> = known.iter().filter(|target| surely(target)).cloned().collect();
-        return Ok(if sure.is_empty() { known } else { sure });
+    let words = name.trim().to_lowercase();
+    let surely = |whole: &str| whole.to_lowercase().ends_with(&words);
+    let sure: Vec<Target> = known.iter().filter(|target| surely(&target.0.name)).cloned().collect();
+    if !sure.is_empty() {
+        return Ok(sure);
     }
+    let rows: Vec<&DeviceSpec> = forecaster
+        .time()
+        .devices()
+        .rows()
+        .iter()
+        .filter(|row| platform.is_none_or(|platform| (platform == Platform::Cpu) == (row.kind == DeviceKind::Cpu)))
+        .filter(|row| contains(&row.name, name) || contains(name, &row.name))
+        .collect();
+    // The longest name that stands in what was asked for, or the one that what was asked for is the end of.
+    let whole = rows.iter().filter(|row| contains(name, &row.name)).max_by_key(|row| row.name.len());
+    let row = whole.or_else(|| rows.iter().filter(|row| surely(&row.name)).min_by_key(|row| row.name.len()));
+    if row.is_none() && !known.is_empty() {
+        return Ok(known);
+    }
+    if row.is_none()
+        && let [first, second, ..] = rows.as_slice()
+    {
+        return Err(CommandError::new(
+            format!("`{}` could be {} of the table of devices", name.trim(), counted(rows.len(), "device", "devices")),
+            format!("say more of its name, as in `{}` or `{}`", first.name, second.name),
+        )
+        .into());
+    }
+    let row = row.or(rows.first());
     let device = |kind, vendor: &str, memory: Option<f64>, name: &str| Device {
         kind,
         vendor: vendor.to_owned(),
@@ -163,9 +183,6 @@ fn targets(question: &Question, forecaster: &Forecaster) -> anyhow::Result<Vec<T
         // What was measured was measured on a device of that size.
         found.compute_units = row.compute_units.filter(|_| row.is_measured()).map(|units| units as u32);
         return Ok(vec![(found, platform)]);
-    }
-    if !known.is_empty() {
-        return Ok(known);
     }
     if platform == Some(Platform::Cpu) && question.device.is_none() {
         return Ok(vec![(host_cpu(), platform)]);
@@ -218,12 +235,28 @@ fn subject(question: &Question, (device, platform): Target, forecaster: &Forecas
     let like = like(question, &device, forecaster);
     let book = forecaster.time().book();
     let shapes = book.shapes(&question.model);
-    let entry = if shapes.is_empty() { find_model(&question.model).ok() } else { None };
+    let entry = if shapes.is_empty() { find_model(&question.model).ok() } else { crate::zoo::find(&question.model) };
     let name = entry.map_or(question.model.as_str(), |entry| entry.name);
     // The zoo's own name may have been measured.
     let shapes = if shapes.is_empty() { book.shapes(name) } else { shapes };
-    let given = question.multiply_adds.is_some();
-    if shapes.is_empty() && entry.is_none() && !given {
+    let given = [
+        ("--multiply-adds", question.multiply_adds),
+        ("--parameter-count", question.parameter_count),
+        ("--activation-count", question.activation_count),
+    ];
+    for (option, value) in given.iter().filter_map(|(option, value)| Some((option, (*value)?))) {
+        if !(value > 0.0 && value.is_finite()) {
+            return Err(CommandError::new(format!("`{option}` is {value}"), "it is a number above 0").into());
+        }
+        if entry.is_some() || !shapes.is_empty() {
+            return Err(CommandError::new(
+                format!("`{option}` is for a model that is not known, and `{name}` is"),
+                "leave it out, or give the model another name",
+            )
+            .into());
+        }
+    }
+    if shapes.is_empty() && entry.is_none() && question.multiply_adds.is_none() {
         let near = names::nearest(&question.model, book.models());
         let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
         return Err(CommandError::new(
@@ -234,11 +267,10 @@ fn subject(question: &Question, (device, platform): Target, forecaster: &Forecas
     }
     let inputs = entry.map(crate::zoo::ModelEntry::inputs);
     let cost = entry.zip(inputs.as_ref()).map(|(entry, inputs)| entry.cost(inputs));
-    let usual_shape =
-        inputs.as_deref().map(input_shape).filter(|shape| shapes.is_empty() || shapes.contains(&shape.as_str()));
-    let shape = question.input_shape.clone().or(usual_shape).or(shapes.first().map(|&shape| shape.to_owned()));
+    let usual_shape = inputs.as_deref().map(input_shape);
     // The zoo's cost is that of its own shape.
-    let own_shape = question.input_shape.is_none();
+    let own_shape = question.input_shape.is_none() || question.input_shape == usual_shape;
+    let shape = question.input_shape.clone().or(usual_shape).or(shapes.first().map(|&shape| shape.to_owned()));
     let of_zoo = |value: fn(&crate::domain::ModelCost) -> u64| {
         cost.as_ref().filter(|_| own_shape).map(|cost| value(cost) as f64)
     };

@@ -51,22 +51,10 @@ const CONFIGURATION_OPTIONS: [&str; 17] = [
     "memory_constrained",
 ];
 
-/// What a campaign's plan fixes; `--resume` goes on with the plan as it is.
-const PLAN_OPTIONS: [&str; 31] = [
+/// What else a campaign's plan fixes; `--resume` goes on with the plan as it is.
+const PLAN_OPTIONS: [&str; 14] = [
     "plan",
-    "models",
-    "category",
-    "all",
-    "hardware",
-    "engines",
-    "batch_sizes",
-    "precisions",
-    "mode",
-    "training_mode",
-    "optimizer",
-    "generate",
     "threads",
-    "device_index",
     "include_software",
     "repeat",
     "limit",
@@ -75,15 +63,10 @@ const PLAN_OPTIONS: [&str; 31] = [
     "min_time",
     "max_time",
     "precision_target",
-    "throughput_mode",
-    "weights",
-    "data",
-    "feed_data",
     "telemetry_interval",
     "seed",
     "label",
     "dry_run",
-    "memory_constrained",
 ];
 
 /// Options of `benchdb run`.
@@ -128,7 +111,7 @@ pub struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Go on with a campaign that was stopped: its UUID or the beginning of it, its label, or `last`
-    #[arg(long, value_name = "CAMPAIGN", conflicts_with_all = PLAN_OPTIONS)]
+    #[arg(long, value_name = "CAMPAIGN", conflicts_with_all = CONFIGURATION_OPTIONS, conflicts_with_all = PLAN_OPTIONS)]
     resume: Option<String>,
     /// Print the analysis of the campaign at its end: speed-ups, scaling, rankings
     #[arg(long)]

@@ -7,38 +7,16 @@ use anyhow::Context as _;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::commands::predict::matrix::Row;
+use crate::commands::predict::questions::platform;
 use crate::commands::{CommandError, unreadable};
-use crate::domain::{Mode, Platform, Precision, Sampling};
+use crate::domain::{Mode, Precision, Sampling};
 use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, find_model, input_shape};
 use crate::engine::{EngineError, find_engine};
 
 /// The columns, for hints.
 const COLUMNS: &str = "`predict --suggest-anchors 10 --output plan.json` writes one; a CSV has the columns model, platform, \
     device, engine, precision, mode, batch_size, input_shape and parameters, of which only `model` is needed";
-
-/// One configuration. What is not said is as `run` has it without.
-#[derive(Debug, Deserialize)]
-struct Row {
-    model: String,
-    #[serde(default)]
-    platform: Option<Platform>,
-    /// The device's whole name.
-    #[serde(default)]
-    device: Option<String>,
-    #[serde(default)]
-    engine: Option<String>,
-    #[serde(default)]
-    precision: Option<Precision>,
-    #[serde(default)]
-    mode: Option<Mode>,
-    #[serde(default)]
-    batch_size: Option<u32>,
-    #[serde(default)]
-    input_shape: Option<String>,
-    /// A JSON object, as text.
-    #[serde(default)]
-    parameters: Option<String>,
-}
 
 /// A plan as JSON.
 #[derive(Debug, Deserialize)]
@@ -69,20 +47,14 @@ pub(super) fn read(path: &Path, base: &PlanRequest) -> anyhow::Result<Wanted> {
         }
         document.measure_next
     } else {
-        let mut reader =
-            csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(text.as_bytes());
-        reader.deserialize().collect::<Result<_, _>>().map_err(|error| bad(error.to_string()))?
+        Row::of_csv(&text).map_err(|error| bad(error.to_string()))?
     };
     if rows.is_empty() {
         return Err(bad("it holds no configuration".to_owned()).into());
     }
     let mut wanted = Wanted { requests: Vec::new(), left_out: Vec::new() };
     for row in rows {
-        let parameters = match row.parameters.as_deref() {
-            None | Some("") => BTreeMap::new(),
-            Some(json) => serde_json::from_str(json)
-                .map_err(|error| bad(format!("the parameters `{json}` are no JSON object ({error})")))?,
-        };
+        let parameters = row.parameters().map_err(&bad)?;
         match request(&row, parameters, base) {
             Ok(request) => wanted.requests.push(request),
             Err((reason, hint)) => wanted.left_out.push((format!("{}: {reason}", row.model), hint)),
@@ -103,17 +75,27 @@ fn request(
     if let Some(shape) = row.input_shape.as_ref().filter(|shape| !shape.is_empty() && **shape != own_shape) {
         return Err((format!("`run` measures it at {own_shape}, not at {shape}"), "take another configuration".into()));
     }
-    if let Some(engine) = &row.engine {
+    if row.batch_size == Some(0) {
+        return Err(("a batch of 0 samples takes no time".into(), "the least is 1".into()));
+    }
+    let hardware = match row.hardware.as_deref().filter(|name| !name.is_empty()) {
+        None => HardwareChoice::Auto,
+        Some(name) => platform(name).map(HardwareChoice::Platform).ok_or_else(|| {
+            (format!("there is no platform `{name}`"), "`benchdb hardware` lists what can be measured here".to_owned())
+        })?,
+    };
+    let engines: Vec<String> = row.engine.iter().filter(|engine| !engine.is_empty()).cloned().collect();
+    for engine in &engines {
         find_engine(engine).map_err(unknown)?;
     }
     let mut request = PlanRequest {
         models: ModelChoice::Named(vec![NamedModel::plain(entry.name)]),
-        hardware: vec![row.platform.map_or(HardwareChoice::Auto, HardwareChoice::Platform)],
-        engines: row.engine.iter().cloned().collect(),
+        hardware: vec![hardware],
+        engines,
         device: row.device.clone().filter(|device| !device.is_empty()),
         precisions: vec![row.precision.unwrap_or(Precision::Fp32)],
         mode: row.mode.unwrap_or(Mode::Inference),
-        batch_sizes: vec![row.batch_size.unwrap_or(1).max(1)],
+        batch_sizes: vec![row.batch_size.unwrap_or(1)],
         ..base.clone()
     };
     for (name, value) in &parameters {
@@ -142,6 +124,7 @@ fn count(value: &Value) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Platform;
 
     fn read_text(text: &str) -> anyhow::Result<Wanted> {
         let folder = tempfile::tempdir().unwrap();

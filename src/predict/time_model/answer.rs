@@ -113,7 +113,7 @@ impl TimeModel {
         let mut near: Vec<(f64, &Device)> = self
             .known_devices
             .values()
-            .filter(|device| device.kind == subject.device.kind)
+            .filter(|device| device.kind == subject.device.kind && self.has_rates(device))
             .map(|device| {
                 let gap = |one: Option<f64>, other: Option<f64>| match (one, other) {
                     (Some(one), Some(other)) => (one / other).ln().powi(2),

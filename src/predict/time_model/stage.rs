@@ -22,6 +22,13 @@ pub(super) struct Stage {
     boosting: Vec<Boosting>,
 }
 
+impl Stage {
+    /// Whether all of its trees end.
+    pub fn is_whole(&self) -> bool {
+        self.boosting.iter().all(Boosting::is_whole)
+    }
+}
+
 impl TimeModel {
     pub(super) fn fit_stage(&self, gap: Gap, plain: &[Vec<f64>], options: &TimeOptions) -> Result<Stage, PredictError> {
         let transferred: Vec<Vec<f64>> = (0..plain.len())
