@@ -93,9 +93,10 @@ impl PredictError {
             Self::BadDevices { .. } => "the columns are those of data/devices.csv; `name` and `kind` are needed",
             Self::NotAModel { .. } => "`benchdb predict --export model.json` writes one",
             Self::OtherVersion { .. } => "fit it again with this benchdb: `benchdb predict --fit`",
-            Self::BadTargets | Self::TooWide { .. } | Self::BadQuestion { .. } | Self::Linear(_) | Self::Linfa(_) => {
-                return None;
+            Self::BadQuestion { .. } => {
+                "`--multiply-adds`, `--parameter-count`, `--activation-count` and `--input-shape` say what a model is"
             }
+            Self::BadTargets | Self::TooWide { .. } | Self::Linear(_) | Self::Linfa(_) => return None,
         };
         Some(hint.to_owned())
     }

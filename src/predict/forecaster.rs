@@ -14,6 +14,7 @@ use super::memory::{Memory, MemoryModel};
 use super::outside::{BEYOND, Ranges};
 use super::time_model::{TimeModel, TimeOptions};
 use super::transfer::{device_key, model_key};
+use crate::domain::text::counted;
 use crate::domain::{Device, Example, Forecast, Prediction, Subject, Tier};
 
 /// What is added to the 90 % reach of a new device whose rates were measured, where it is compared with devices that are
@@ -296,10 +297,10 @@ impl Forecaster {
         };
         let source = if provenance.source.is_empty() { String::new() } else { format!(" ({})", provenance.source) };
         format!(
-            "{} measurements of {} models on {} devices{source}{anchors}",
-            provenance.rows,
-            provenance.models,
-            provenance.devices.len()
+            "{} of {} on {}{source}{anchors}",
+            counted(provenance.rows, "measurement", "measurements"),
+            counted(provenance.models, "model", "models"),
+            counted(provenance.devices.len(), "device", "devices")
         )
     }
 

@@ -290,3 +290,43 @@ fn a_fitted_model_travels_with_a_merge() {
     assert_eq!(rows(&["--prior", "cards"])[0][RATE], rows(&[])[0][RATE], "the same rows, the same seed");
     predict(&here, &["--prior", "other", "--model", "alpha5"]).refuses(&["no fitted model `other`"], &["`cards`"]);
 }
+
+/// What a sceptic asks: nothing that is not known may look as if it were.
+#[test]
+fn questions_about_what_is_not_known_or_cannot_be_are_refused() {
+    let sandbox = two_cards();
+    let refuses = |arguments: &[&str], error: &[&str], hint: &[&str]| {
+        predict(&sandbox, arguments).refuses(error, hint);
+    };
+    sandbox.write("bare.csv", "name,kind\nFooCard,gpu\n");
+    let bare = ["--model", "alpha5", "--device", "FooCard", "--devices", "bare.csv"];
+    refuses(&bare, &["nothing is known", "FooCard"], &["--probe"]);
+    sandbox.write("misspelt.csv", "name,kind,banwidth\nFooCard,gpu,1\n");
+    refuses(&["--model", "alpha5", "--devices", "misspelt.csv"], &["banwidth"], &["data/devices.csv"]);
+    sandbox.write("absurd.csv", "name,kind,fp32_tflops\nFooCard,gpu,1e300\n");
+    refuses(&["--model", "alpha5", "--devices", "absurd.csv"], &["FooCard", "number"], &["data/devices.csv"]);
+    let mine = ["--model", "mine", "--hardware", "RTX 4090", "--batch-sizes", "64", "--multiply-adds"];
+    for (work, option, value, what) in [
+        ("5e9", "--parameter-count", "1e18", "parameters"),
+        ("5e9", "--activation-count", "1e16", "activations"),
+        ("5e9", "--input-shape", "3x99999999x99999999", "input"),
+        ("1e30", "--parameter-count", "1e6", "multiply-adds"),
+        ("0", "--parameter-count", "1e6", "--multiply-adds"),
+    ] {
+        refuses(&[&mine[..], &[work, option, value]].concat(), &[what], &[]);
+    }
+    refuses(&["--model", "alpha5", "--multiply-adds", "4e12"], &["alpha5", "not known"], &["leave it out"]);
+    refuses(&["--model", "alpha5", "--device", "Quadro"], &["could be"], &["Quadro RTX"]);
+    predict(&sandbox, &["--export", "model.json"]).succeeds();
+    let model = sandbox.read("model.json").replace("\"settings\":[{", "\"settings\":[],\"others\":[{");
+    sandbox.write("model.json", model);
+    refuses(&["--model", "alpha5", "--model-file", "model.json"], &["no fitted model"], &["--export"]);
+}
+
+/// A card that nobody measured says how much fits into it, and one that was measured does, too.
+#[test]
+fn memory_of_a_card_is_what_its_data_sheet_says() {
+    let sandbox = two_cards();
+    let rows = forecasts(&sandbox, &["--model", "alpha5", "--hardware", "RTX 4090", "--batch-sizes", "256,100000000"]);
+    assert_eq!(rows.iter().map(|row| row["fits"].as_str()).collect::<Vec<_>>(), [Some("yes"), Some("no")], "{rows:?}");
+}

@@ -148,7 +148,7 @@ fn a_probe_makes_an_unknown_card_known() {
     // The user's data sheet goes before, and no scales are mixed then.
     sandbox.write(
         "mine.csv",
-        "name,kind,vendor,fp32_tflops,fp16_tflops,bandwidth_gb_per_second\nOdd Card,gpu,NVIDIA,20,20,400\n",
+        "name,kind,vendor,fp32_tflops,fp16_tflops,bandwidth_gb_per_second\nOdd Card,gpu,NVIDIA,20,40,400\n",
     );
     let sheet = forecasts(&sandbox, &[&ask[..], &["--devices", "mine.csv"]].concat());
     assert_eq!(sheet[0]["outside"], "");

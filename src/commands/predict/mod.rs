@@ -222,6 +222,15 @@ fn forecast(args: &Args, forecaster: &Forecaster, context: &Context) -> anyhow::
     context.print("forecasts", &tables, &args.output)?;
     if people {
         explain(&answers, forecaster, context);
+        let known = if context.db().is_file() { fitting::examples(&context.open(Access::Read)?)? } else { Vec::new() };
+        let measured = answers.iter().filter(|answer| known.iter().any(|row| is_same(&row.subject, &answer.subject)));
+        let count = measured.count();
+        if count > 0 {
+            context.note(&format!(
+                "{count} of these {} measured: `benchdb analyze` has the facts",
+                if count == 1 { "was" } else { "were" }
+            ));
+        }
     }
     Ok(if answers.is_empty() { ExitStatus::Failed } else { ExitStatus::Ok })
 }
@@ -315,6 +324,21 @@ fn evaluate(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     Ok(if scores.is_empty() { ExitStatus::NotJudged } else { ExitStatus::Ok })
 }
 
+/// Whether two subjects are the same configuration.
+fn is_same(one: &Subject, other: &Subject) -> bool {
+    one.model == other.model
+        && one.variant == other.variant
+        && one.device.kind == other.device.kind
+        && one.device.name == other.device.name
+        && one.platform == other.platform
+        && one.engine == other.engine
+        && one.precision == other.precision
+        && one.mode == other.mode
+        && one.batch_size == other.batch_size
+        && one.input_shape == other.input_shape
+        && one.parameters == other.parameters
+}
+
 /// Where the configurations would be measured: on what this machine has of the platforms that were named (all without),
 /// or wherever a device was named that need not be here.
 fn to_be_measured(args: &Args, context: &Context) -> anyhow::Result<Vec<Question>> {
@@ -357,18 +381,7 @@ fn suggest(args: &Args, count: usize, forecaster: &Forecaster, context: &Context
     }
     let measured: Vec<Example> =
         if context.db().is_file() { fitting::examples(&context.open(Access::Read)?)? } else { Vec::new() };
-    let same = |one: &Subject, other: &Subject| {
-        one.model == other.model
-            && one.device == other.device
-            && one.platform == other.platform
-            && one.engine == other.engine
-            && one.precision == other.precision
-            && one.mode == other.mode
-            && one.batch_size == other.batch_size
-            && one.input_shape == other.input_shape
-            && one.parameters == other.parameters
-    };
-    candidates.retain(|candidate| !measured.iter().any(|known| same(&known.subject, candidate)));
+    candidates.retain(|candidate| !measured.iter().any(|known| is_same(&known.subject, candidate)));
     if candidates.is_empty() {
         return Err(CommandError::new(
             "all configurations that could be suggested are measured",
