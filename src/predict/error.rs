@@ -29,7 +29,7 @@ pub enum PredictError {
         features: usize,
     },
     /// The kind of device was never measured.
-    #[error("no {kind} was ever measured: a forecast for `{device}` would be a guess")]
+    #[error("no {kind} whose rates are known was ever measured: a forecast for `{device}` would be a guess")]
     NewKind {
         /// The kind.
         kind: String,

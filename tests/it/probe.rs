@@ -72,7 +72,7 @@ fn a_processor_is_measured_kept_and_shown() {
     std::fs::copy(sandbox.db(), asked.path("probes.sqlite")).unwrap();
     let merged = asked.benchdb().args(["merge", "probes.sqlite"]).succeeds();
     assert!(stderr_of(&merged).contains("took 2 probes of devices"), "{}", said(&merged));
-    predict(&asked, &ask).refuses(&["no cpu was ever measured"], &["--extrapolate"]);
+    predict(&asked, &ask).refuses(&["no cpu whose rates are known was ever measured"], &["--extrapolate"]);
     let far = forecasts(&asked, &[&ask[..], &["--extrapolate"]].concat());
     assert_eq!(far[0]["tier"], "D");
 }
