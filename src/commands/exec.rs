@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::run::{RunTable, Session, command_line, duration, telemetry_interval};
+use super::options::duration;
+use super::run::{RunTable, Session, command_line, telemetry_interval};
 use super::{CommandError, Context, ExitStatus, OutputArgs};
 use crate::domain::metric::find_metric;
 use crate::domain::{

@@ -1,4 +1,5 @@
-//! `benchdb merge`: all runs of another database that are not here yet, and its baselines.
+//! `benchdb merge`: all runs of another database that are not here yet, its baselines, fitted models and probes of
+//! devices.
 
 use std::path::PathBuf;
 
@@ -34,12 +35,19 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let merged = store.merge(&other, |seen| bar.set_position(seen))?;
     bar.finish_and_clear();
     context.note(&format!("took {} new runs of {} from `{}`", merged.new, merged.seen, args.other.display()));
-    if merged.baselines > 0 {
-        context.note(&format!("took {}", counted(merged.baselines, "baseline", "baselines")));
+    for (taken, known, one, several) in [
+        (merged.baselines, merged.baselines_known, "baseline", "baselines"),
+        (merged.models, merged.models_known, "fitted model", "fitted models"),
+    ] {
+        if taken > 0 {
+            context.note(&format!("took {}", counted(taken, one, several)));
+        }
+        if known > 0 {
+            context.note(&format!("left out {} with names that are taken here", counted(known, one, several)));
+        }
     }
-    if merged.baselines_known > 0 {
-        let left = counted(merged.baselines_known, "baseline", "baselines");
-        context.note(&format!("left out {left} with names that are taken here"));
+    if merged.probes > 0 {
+        context.note(&format!("took {}", counted(merged.probes, "probe of a device", "probes of devices")));
     }
     Ok(ExitStatus::Ok)
 }

@@ -1,6 +1,7 @@
 //! Groups of options that several commands share.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ColorChoice};
 use serde_json::Value;
@@ -136,6 +137,19 @@ pub(super) fn parameter(text: &str) -> Result<(String, Value), String> {
         text => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
     };
     Ok((name.trim().to_owned(), value))
+}
+
+/// A length of time: seconds, or with a unit.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    const MOST: Duration = Duration::from_secs(365 * 24 * 3600);
+    let parsed = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string()),
+        Err(_) => text
+            .parse::<jiff::SignedDuration>()
+            .map_err(|_| "it is a number of seconds, or has a unit: `500ms`, `30s`, `2m`".to_owned())
+            .and_then(|parsed| Duration::try_from(parsed).map_err(|_| "it is negative".to_owned())),
+    }?;
+    if parsed > MOST { Err("it is more than a year".to_owned()) } else { Ok(parsed) }
 }
 
 /// A time as it is stored: ISO-8601 UTC with milliseconds.

@@ -199,7 +199,7 @@ fn add_forecasts(
         precisions: &select.precisions,
         batch_sizes: &select.batch_sizes,
     };
-    let mut refused = 0;
+    let mut refused: Vec<String> = Vec::new();
     let modes = if select.modes.is_empty() { vec![None] } else { select.modes.iter().copied().map(Some).collect() };
     for mode in modes {
         let common = Question {
@@ -223,16 +223,20 @@ fn add_forecasts(
                         }
                     }
                     Err(error) => {
-                        refused += 1;
-                        context.detail(&format!("{} on {}: {error}", subject.model, subject.device.name));
+                        refused.push(format!("{} on {}: {error}", subject.model, subject.device.name));
                     }
                 }
             }
         }
     }
-    if refused > 0 {
-        let what = counted(refused, "configuration", "configurations");
-        context.note(&format!("no forecast for {what}; `--verbose` says why"));
+    match refused.as_slice() {
+        [] => {}
+        [one] => context.note(&format!("no forecast for {one}")),
+        [first, rest @ ..] => {
+            let others = counted(rest.len(), "other configuration", "other configurations");
+            context.note(&format!("no forecast for {first}; nor for {others} (`--verbose` names them)"));
+            rest.iter().for_each(|one| context.detail(one));
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::Precision;
 use super::label::display_as_label;
 
 /// What `--hardware` asks for: a way to reach a device.
@@ -70,4 +71,45 @@ pub struct Device {
     pub memory_bytes: Option<u64>,
     /// Whether software pretends to be the device (lavapipe, SwiftShader).
     pub software: bool,
+}
+
+/// What a device can do at most in one precision, as an engine measured it. What could not be measured is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeviceRates {
+    /// Operations of a product of two square matrices of side n, 2 n^3, in 1e9 a second: at the best of all sides.
+    pub peak_gflop_per_second: Option<f64>,
+    /// The side n of that product.
+    pub matrix_side: Option<u64>,
+    /// Bytes that a copy reads and writes, in 1e9 a second: of the largest copy, which fits into no cache.
+    pub copy_bandwidth_gb_per_second: Option<f64>,
+    /// Bytes that this copy reads; it writes as many.
+    pub copied_bytes: Option<u64>,
+    /// What was not measured, or not to its end, and why.
+    pub left_out: Vec<String>,
+}
+
+impl DeviceRates {
+    /// Whether there is a number at all.
+    pub fn any(&self) -> bool {
+        self.peak_gflop_per_second.is_some() || self.copy_bandwidth_gb_per_second.is_some()
+    }
+}
+
+/// The rates of a device as they are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceProbe {
+    /// The device.
+    pub device: Device,
+    /// The engine that measured them.
+    pub engine: String,
+    /// The precision of the product.
+    pub precision: Precision,
+    /// When, ISO-8601 UTC.
+    pub probed_at: String,
+    /// As in [`DeviceRates`].
+    pub peak_gflop_per_second: Option<f64>,
+    /// As in [`DeviceRates`].
+    pub copy_bandwidth_gb_per_second: Option<f64>,
+    /// The version of benchdb that measured them.
+    pub tool_version: Option<String>,
 }

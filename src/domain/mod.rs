@@ -22,7 +22,7 @@ pub mod verdict;
 pub use configuration::{Configuration, Mode, Precision};
 pub use environment::Environment;
 pub use forecast::{Example, Forecast, Prediction, Subject, Tier};
-pub use hardware::{Device, DeviceKind, Platform};
+pub use hardware::{Device, DeviceKind, DeviceProbe, DeviceRates, Platform};
 pub use import::{ImportItem, Refusal};
 pub use metric::{Metric, MetricKind, MetricSet};
 pub use model::{

@@ -68,6 +68,16 @@ pub enum EngineError {
         /// The adapter.
         device: String,
     },
+    /// It has another one than was meant.
+    #[error("the platform `{platform}` has no device `{wanted}` here, but `{found}`")]
+    OtherDevice {
+        /// The platform.
+        platform: Platform,
+        /// The whole name that was asked for.
+        wanted: String,
+        /// What is there.
+        found: String,
+    },
     /// There are fewer devices.
     #[error("the platform `{platform}` has no device {index} here, only {found}")]
     DeviceIndex {
@@ -293,6 +303,7 @@ impl EngineError {
             Self::OnlySoftware { .. } => {
                 Some("`--include-software` measures it all the same, marked as software".into())
             }
+            Self::OtherDevice { .. } => Some("measure it where that device is".into()),
             Self::DeviceIndex { .. } => Some("`benchdb hardware` lists the devices with their index".into()),
             Self::Unsupported { nearest, .. } => {
                 nearest.map(|nearest| format!("the nearest thing that works is {nearest}"))

@@ -14,6 +14,7 @@ mod onnx;
 pub mod plan;
 mod process;
 mod protocol;
+mod rates;
 mod record;
 pub mod registry;
 pub mod runner;
@@ -25,7 +26,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::run::ExtraMetric;
-use crate::domain::{Device, HostTensor, Mode, PlannedRun, Platform, Precision, SampleSeries, TelemetrySeries};
+use crate::domain::{
+    Device, DeviceRates, HostTensor, Mode, PlannedRun, Platform, Precision, SampleSeries, TelemetrySeries,
+};
 use crate::measure::{Clock, MonotonicClock, ReportedClock};
 
 pub use burn::{Learning, network_on_host};
@@ -143,6 +146,25 @@ pub trait Engine: Sync {
     /// # Errors
     /// Everything that keeps it from being built.
     fn load(&self, plan: &PlannedRun) -> Result<Loaded, EngineError>;
+
+    /// What a device can do at most in a precision, measured in about `limit`; `report` hears what is known so far.
+    ///
+    /// # Errors
+    /// A device or a precision that the engine does not have, an engine that cannot measure them, nothing that worked.
+    fn measure_rates(
+        &self,
+        _device_index: u32,
+        precision: Precision,
+        _limit: Duration,
+        _report: &mut dyn FnMut(&DeviceRates),
+    ) -> Result<DeviceRates, EngineError> {
+        Err(EngineError::Unsupported {
+            engine: self.name(),
+            what: format!("measuring the rates of a device in {precision}"),
+            reason: "it was not written into it",
+            nearest: None,
+        })
+    }
 
     /// One forward pass over host tensors, for checking against other software.
     ///

@@ -2,12 +2,13 @@
 //! prints to the same pipe does no harm.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{EngineError, Probed};
 use crate::domain::text::one_line;
-use crate::domain::{Measurement, PlannedRun};
+use crate::domain::{DeviceRates, Measurement, PlannedRun, Precision};
 
 /// The first argument of a worker process.
 pub(super) const WORKER_ARGUMENT: &str = "__worker";
@@ -23,6 +24,17 @@ pub(super) enum Request {
     Probe {
         /// The engine's name.
         engine: String,
+    },
+    /// What can this device do at most?
+    Rates {
+        /// The engine's name.
+        engine: String,
+        /// Which of its devices, from 0.
+        device_index: u32,
+        /// In which arithmetic.
+        precision: Precision,
+        /// About how long it may take.
+        limit: Duration,
     },
     /// Measure this.
     Measure {
@@ -62,6 +74,10 @@ impl Words {
 pub(super) enum Answer {
     /// The devices, or why there are none.
     Devices(Result<Probed, Words>),
+    /// The rates that are known so far.
+    RatesSoFar(DeviceRates),
+    /// All rates, or why there are none.
+    Rates(Result<DeviceRates, Words>),
     /// How far it is.
     Progress {
         /// Samples taken.

@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use super::error::is_out_of_memory;
 use super::process::{LastWords, describe_exit, end_group, own_group, signal_of, telling};
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT, Words};
+use super::rates::AROUND;
 use super::{Engine, EngineError, Probed, Surroundings, fidelity, find_engine, worker};
-use crate::domain::{HostTensor, Measurement, PlannedRun, RunStatus};
-use crate::hardware::procfs;
+use crate::domain::text::one_line;
+use crate::domain::{DeviceRates, HostTensor, Measurement, PlannedRun, Precision, RunStatus};
+use crate::hardware::{logical_cpus, procfs};
 
 /// How often a waiting parent looks at its stop flag.
 const LOOK: Duration = Duration::from_millis(50);
@@ -30,6 +32,9 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 
 /// A worker that says nothing for this long (beyond its own time limit) hangs.
 const SILENCE: Duration = Duration::from_secs(30 * 60);
+
+/// How long a device may take to start and to compile its first kernels before it has shown a rate.
+const FIRST_RATE: Duration = Duration::from_secs(30);
 
 /// How far a run is, for a progress bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +93,51 @@ impl Runner {
                 Err(_) => return Err(talk.obituary()),
             }
         }
+    }
+
+    /// What a device can do at most, measured in a process of its own, on all processors that this one may use. A worker
+    /// that hangs is given up after a multiple of the limit; what it had found by then counts.
+    ///
+    /// # Errors
+    /// The worker could not be started, crashed or hung before it had found anything, or the engine refused.
+    pub fn measure_rates(
+        &self,
+        engine: &str,
+        device_index: u32,
+        precision: Precision,
+        limit: Duration,
+    ) -> Result<DeviceRates, EngineError> {
+        let request = Request::Rates { engine: engine.to_owned(), device_index, precision, limit };
+        let mut talk = Talk::start(self, &request, engine, logical_cpus())?;
+        let patience = (2 + AROUND) * limit + Duration::from_secs(1);
+        let mut deadline = Instant::now() + FIRST_RATE + patience;
+        let mut found = DeviceRates::default();
+        let failure = loop {
+            match talk.answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(Answer::Rates(rates)) => {
+                    talk.finish();
+                    return rates.map_err(|Words { message, hint }| EngineError::NotHere { message, hint });
+                }
+                Ok(Answer::RatesSoFar(rates)) => {
+                    if !found.any() {
+                        deadline = Instant::now() + patience;
+                    }
+                    found = rates;
+                }
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => break talk.obituary(),
+                Err(RecvTimeoutError::Timeout) => {
+                    talk.kill();
+                    let message = "the device did not finish its work in time, and was given up".to_owned();
+                    break EngineError::Worker { message, out_of_memory: false };
+                }
+            }
+        };
+        if !found.any() {
+            return Err(failure);
+        }
+        found.left_out.push(one_line(&failure));
+        Ok(found)
     }
 
     /// Writes the outputs of a run of [`fidelity::reference_plans`](super::fidelity::reference_plans) to a file.
@@ -170,7 +220,14 @@ impl Runner {
                     last_report = Instant::now();
                     progress(state);
                 }
-                Ok(Answer::Devices(_) | Answer::Referred(_) | Answer::Started { .. } | Answer::Printed(_)) => {}
+                Ok(
+                    Answer::Devices(_)
+                    | Answer::Referred(_)
+                    | Answer::RatesSoFar(_)
+                    | Answer::Rates(_)
+                    | Answer::Started { .. }
+                    | Answer::Printed(_),
+                ) => {}
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return worker::failure(&talk.obituary()),
             }

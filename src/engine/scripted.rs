@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{Engine, EngineError, Loaded, ProbedDevice, RunClock, Versions, Workload};
-use crate::domain::{Device, DeviceKind, HostTensor, Mode, PlannedRun, Platform, Precision};
+use crate::domain::{Device, DeviceKind, DeviceRates, HostTensor, Mode, PlannedRun, Platform, Precision};
 use crate::measure::ReportedClock;
 
 /// The environment variable with the script's path.
@@ -28,6 +28,8 @@ struct Script {
     fault_batch_size: Option<u32>,
     /// Memory that is really taken, in MB a sample of the batch.
     memory_mb_per_sample: u32,
+    /// What a probe of the device says, in GFLOP/s and GB/s; the fault, or the sleep, comes between the two.
+    rates: Option<(f64, f64)>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -54,6 +56,7 @@ impl Default for Script {
             fault_at: 0,
             fault_batch_size: None,
             memory_mb_per_sample: 0,
+            rates: None,
         }
     }
 }
@@ -114,10 +117,7 @@ impl Engine for ScriptedEngine {
     }
 
     fn load(&self, plan: &PlannedRun) -> Result<Loaded, EngineError> {
-        let script = match std::env::var_os(SCRIPT_VARIABLE) {
-            Some(path) => read_script(&path.to_string_lossy())?,
-            None => Script::default(),
-        };
+        let script = script()?;
         let clock = ReportedClock::default();
         let batch_size = plan.configuration.batch_size;
         Ok(Loaded {
@@ -136,8 +136,35 @@ impl Engine for ScriptedEngine {
         })
     }
 
+    fn measure_rates(
+        &self,
+        _: u32,
+        _: Precision,
+        _: Duration,
+        report: &mut dyn FnMut(&DeviceRates),
+    ) -> Result<DeviceRates, EngineError> {
+        let script = script()?;
+        let (peak, bandwidth) =
+            script.rates.ok_or_else(|| EngineError::Device { message: "the script has no rates".into() })?;
+        let mut rates = DeviceRates { copy_bandwidth_gb_per_second: Some(bandwidth), ..DeviceRates::default() };
+        report(&rates);
+        if let Some(fault) = script.fault {
+            fail(fault)?;
+        }
+        std::thread::sleep(Duration::from_millis(script.sleep_ms));
+        rates.peak_gflop_per_second = Some(peak);
+        Ok(rates)
+    }
+
     fn infer(&self, _: &PlannedRun, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {
         Ok(inputs.to_vec())
+    }
+}
+
+fn script() -> Result<Script, EngineError> {
+    match std::env::var_os(SCRIPT_VARIABLE) {
+        Some(path) => read_script(&path.to_string_lossy()),
+        None => Ok(Script::default()),
     }
 }
 
@@ -162,26 +189,24 @@ struct ScriptedWorkload {
     training: bool,
 }
 
-impl ScriptedWorkload {
-    fn fail(&self, fault: Fault) -> Result<(), EngineError> {
-        match fault {
-            Fault::Error => Err(EngineError::Device { message: "the script says so".into() }),
-            Fault::Panic => std::panic::panic_any("the script says so".to_owned()),
-            Fault::Abort => std::process::abort(),
-            Fault::Allocate => {
-                let mut held: Vec<Vec<u8>> = Vec::new();
-                loop {
-                    held.push(vec![1; 64 << 20]);
-                    std::hint::black_box(&held);
-                }
+fn fail(fault: Fault) -> Result<(), EngineError> {
+    match fault {
+        Fault::Error => Err(EngineError::Device { message: "the script says so".into() }),
+        Fault::Panic => std::panic::panic_any("the script says so".to_owned()),
+        Fault::Abort => std::process::abort(),
+        Fault::Allocate => {
+            let mut held: Vec<Vec<u8>> = Vec::new();
+            loop {
+                held.push(vec![1; 64 << 20]);
+                std::hint::black_box(&held);
             }
-            Fault::Chatter => {
-                use std::io::Write as _;
-                let mut out = std::io::stdout().lock();
-                // Whether the words arrive does not matter.
-                let _ = writeln!(out, "hello from a driver\n{{\"not\": \"the protocol\"}}");
-                Ok(())
-            }
+        }
+        Fault::Chatter => {
+            use std::io::Write as _;
+            let mut out = std::io::stdout().lock();
+            // Whether the words arrive does not matter.
+            let _ = writeln!(out, "hello from a driver\n{{\"not\": \"the protocol\"}}");
+            Ok(())
         }
     }
 }
@@ -191,7 +216,7 @@ impl Workload for ScriptedWorkload {
         let call = self.calls;
         self.calls += 1;
         if let Some(fault) = self.fault.filter(|_| call == self.script.fault_at) {
-            self.fail(fault)?;
+            fail(fault)?;
         }
         if self.script.sleep_ms > 0 {
             std::thread::sleep(Duration::from_millis(self.script.sleep_ms));

@@ -51,12 +51,22 @@ pub fn serve_if_asked() -> std::io::Result<bool> {
     let stop = Arc::new(AtomicBool::new(false));
     watch_parent(Arc::clone(&stop));
     let answer = match request {
-        Request::Probe { engine } => Answer::Devices(probe(&engine)),
+        Request::Probe { engine } => Answer::Devices(guarded(|| {
+            let engine = find_engine(&engine)?;
+            let devices = engine.probe()?;
+            Ok(Probed { devices, versions: engine.versions() })
+        })),
+        Request::Rates { engine, device_index, precision, limit } => Answer::Rates(guarded(|| {
+            find_engine(&engine)?.measure_rates(device_index, precision, limit, &mut |so_far| {
+                // A parent that does not listen any more ends this process by other means.
+                let _ = send(&Answer::RatesSoFar(so_far.clone()));
+            })
+        })),
         Request::Measure { plan, reference } => {
             let guard = Guard { stop, announce, print };
             Answer::Measured(Box::new(measure(&plan, reference.as_deref(), &guard)))
         }
-        Request::Reference { plan, path } => Answer::Referred(refer(&plan, &path)),
+        Request::Reference { plan, path } => Answer::Referred(guarded(|| fidelity::write_reference(&plan, &path))),
     };
     send(&answer)?;
     Ok(true)
@@ -95,21 +105,10 @@ fn send(answer: &Answer) -> std::io::Result<()> {
     out.flush()
 }
 
-fn probe(engine: &str) -> Result<Probed, Words> {
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let engine = find_engine(engine)?;
-        let devices = engine.probe()?;
-        Ok::<_, EngineError>(Probed { devices, versions: engine.versions() })
-    }));
-    match outcome {
-        Ok(probed) => probed.map_err(|error| Words::of(&error)),
-        Err(panic) => Err(Words { message: panic_text(&*panic), hint: None }),
-    }
-}
-
-fn refer(plan: &PlannedRun, path: &Path) -> Result<(), Words> {
-    match catch_unwind(AssertUnwindSafe(|| fidelity::write_reference(plan, path))) {
-        Ok(written) => written.map_err(|error| Words::of(&error)),
+/// An answer, or why there is none: an error, or the panic of a driver.
+fn guarded<T>(ask: impl FnOnce() -> Result<T, EngineError>) -> Result<T, Words> {
+    match catch_unwind(AssertUnwindSafe(ask)) {
+        Ok(answer) => answer.map_err(|error| Words::of(&error)),
         Err(panic) => Err(Words { message: panic_text(&*panic), hint: None }),
     }
 }
@@ -128,7 +127,7 @@ pub(super) fn failure(error: &EngineError) -> Measurement {
     Measurement::without_numbers(error.status(), one_line(error), error.hint())
 }
 
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     panic
         .downcast_ref::<String>()
         .map(String::as_str)

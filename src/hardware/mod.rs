@@ -2,8 +2,10 @@
 
 pub mod detect;
 mod git;
+pub mod host_copy;
 pub mod nvml;
 pub mod procfs;
 pub mod telemetry;
 
 pub use detect::{capture_environment, host_cpu, logical_cpus};
+pub use host_copy::HostCopy;

@@ -10,7 +10,9 @@ mod grower;
 use linfa::dataset::{AsSingleTargets, DatasetBase};
 use linfa::traits::{Fit, PredictInplace};
 use ndarray::{Array1, Array2};
-use rayon::prelude::*;
+use rayon::iter::{
+    IndexedParallelIterator as _, IntoParallelIterator as _, IntoParallelRefMutIterator as _, ParallelIterator as _,
+};
 use serde::{Deserialize, Serialize};
 
 use super::PredictError;
@@ -18,6 +20,10 @@ use grower::{COUNT_BITS, Codes, Grower, pack};
 
 /// Bins a feature has at most, the one of missing values not counted.
 const BINS: usize = 63;
+
+/// Rows for each leaf of a tree, and leaves that few rows have all the same.
+const ROWS_A_LEAF: usize = 40;
+const LEAST_LEAVES: usize = 8;
 
 /// Rows from which their answers are brought forward by several threads.
 const WORTH_THREADS: usize = 1 << 12;
@@ -29,7 +35,7 @@ pub struct BoostingParams {
     pub rounds: usize,
     /// Share of each tree's answer that is taken.
     pub learning_rate: f64,
-    /// Leaves of a tree.
+    /// Leaves of a tree, at most; fewer where rows are, by `ROWS_A_LEAF`.
     pub leaves: usize,
     /// Rows of a leaf, at least.
     pub leaf_rows: usize,
@@ -110,6 +116,20 @@ pub struct Boosting {
 }
 
 impl Boosting {
+    /// Whether every tree ends: a file may hold anything.
+    pub fn is_whole(&self) -> bool {
+        self.trees.iter().all(|tree| {
+            let size = tree.feature.len();
+            let parts = [tree.code.len(), tree.missing_left.len(), tree.left.len(), tree.value.len()];
+            let ends = |node: usize| {
+                let (feature, left) = (usize::from(tree.feature[node]), usize::from(tree.left[node]));
+                // Children stand behind their parent, so that no way goes in circles.
+                tree.feature[node] == LEAF || feature < self.thresholds.len() && left > node && left + 1 < size
+            };
+            size > 0 && parts.iter().all(|part| *part == size) && (0..size).all(ends)
+        })
+    }
+
     /// The answer for one row; a row of another width answers what was asked before any tree.
     pub fn predict_row(&self, row: &[f64]) -> f64 {
         if row.len() != self.thresholds.len() {
@@ -177,6 +197,7 @@ impl<T: AsSingleTargets<Elem = f64>> Fit<Array2<f64>, T, PredictError> for Boost
         let mut answers = vec![start; rows];
         let mut residuals = vec![0.0; rows];
         let mut random = fastrand::Rng::with_seed(self.seed);
+        let leaves = self.leaves.min((rows / ROWS_A_LEAF).max(LEAST_LEAVES));
         let mut trees = Vec::with_capacity(self.rounds);
         for _ in 0..self.rounds {
             for ((residual, target), answer) in residuals.iter_mut().zip(&targets).zip(&answers) {
@@ -193,8 +214,14 @@ impl<T: AsSingleTargets<Elem = f64>> Fit<Array2<f64>, T, PredictError> for Boost
             chosen.truncate(((useful.len() as f64 * self.feature_share).ceil() as usize).max(1));
             chosen.sort_unstable();
             let packed = pack(&residuals);
-            let grower =
-                Grower { params: self, codes: &codes, residuals: &residuals, packed: &packed, features: &chosen };
+            let grower = Grower {
+                params: self,
+                leaves,
+                codes: &codes,
+                residuals: &residuals,
+                packed: &packed,
+                features: &chosen,
+            };
             let tree = grower.grow(seen);
             let advance = |(row, answer): (usize, &mut f64)| {
                 let own = &codes.rows[row * features..(row + 1) * features];

@@ -1,12 +1,12 @@
 //! Tries a model on gaps as questions have them: what it misses there makes the intervals, and says where a plain baseline is
 //! better than what was learned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::baselines::{Answerer, Baselines};
-use super::conformal::Calibration;
+use super::conformal::{Calibration, Missed, Reached};
 use super::devices::DeviceTable;
 use super::forecaster::{folds_of, pair_key};
 use super::time_model::{TimeModel, TimeOptions};
@@ -22,8 +22,16 @@ const TRAINED: usize = 16_000;
 /// Hidden rows of a device that are asked for in a fold, about: a quantile of so many is known well enough.
 const ASKED: usize = 1000;
 
-/// Folds over pairs and over families.
+/// Folds over pairs and over families, and where rows are few, so that folds are fitted to nearly as many as there are.
 const FOLDS: usize = 6;
+const FOLDS_OF_FEW: usize = 10;
+
+/// Rows that are few.
+const FEW: usize = 200;
+
+/// Rows of a device of which all are tried, in halves, where others have many: its own machine is what a user asks about, and
+/// what forecasts miss on other devices says little of it.
+const SMALL_DEVICE: usize = 400;
 
 /// Devices that are left out in turn, at most.
 const LEFT_OUT_DEVICES: usize = 4;
@@ -54,9 +62,11 @@ pub struct Plain {
     pub answerer: Answerer,
 }
 
-/// What was missed on one hidden row: its device, and the residual of the logarithm by each of [`Answerer::ALL`].
+/// What was missed on one hidden row: its gap and device, and the residual of the logarithm by each of [`Answerer::ALL`].
 struct Miss {
+    gap: Reached,
     device: String,
+    kind: DeviceKind,
     residuals: [Option<f64>; 4],
 }
 
@@ -76,7 +86,9 @@ impl Fold<'_> {
             let learned = self.model.predict(&example.subject).map(|answer| answer.log_seconds);
             let answers = [learned, self.model.roofline(&example.subject), nearest, ratio];
             let residuals = answers.map(|answer| answer.map(|answer| truth - answer));
-            Some(Miss { device: device_key(&example.subject), residuals })
+            let subject = &example.subject;
+            let gap = self.model.reaches_over(subject);
+            Some(Miss { gap, device: device_key(subject), kind: subject.device.kind, residuals })
         };
         self.asked.iter().zip(plain).filter_map(one).collect()
     }
@@ -122,24 +134,39 @@ fn best_of(misses: &[&Miss]) -> usize {
     plain.filter(|&plain| misses.len() >= WORTH_A_SWITCH && error(plain) < SURELY * error(0)).unwrap_or(0)
 }
 
-/// Learns a tier from what was missed there, kind by kind where `kinds` says of which kind of device each miss is.
-fn learn(calibrated: &mut Calibrated, tier: Tier, misses: &[Miss], kinds: &[DeviceKind]) {
-    let groups: Vec<(Option<DeviceKind>, Vec<&Miss>)> = if kinds.is_empty() {
-        vec![(None, misses.iter().collect())]
-    } else {
-        let of = |kind: DeviceKind| misses.iter().filter(move |miss| miss.device == kind.to_string()).collect();
-        kinds.iter().map(|&kind| (Some(kind), of(kind))).collect()
-    };
-    let mut residuals: Vec<(String, f64)> = Vec::new();
-    for (kind, misses) in groups {
-        let best = best_of(&misses);
-        if best > 0 {
-            calibrated.plain.push(Plain { tier, kind, answerer: Answerer::ALL[best] });
-        }
-        let residual = |miss: &&Miss| Some((miss.device.clone(), miss.residuals[best].or(miss.residuals[0])?));
-        residuals.extend(misses.iter().filter_map(residual));
+/// What the best answerer of a tier missed; where that is a plain one, it is noted.
+fn best_residuals(plain: &mut Vec<Plain>, tier: Tier, kind: Option<DeviceKind>, misses: &[&Miss]) -> Vec<f64> {
+    let best = best_of(misses);
+    if best > 0 {
+        plain.push(Plain { tier, kind, answerer: Answerer::ALL[best] });
     }
-    calibrated.calibration.learn(tier, &residuals);
+    // Where it has no answer, what was learned has.
+    let residual = |miss: &&Miss| miss.residuals[best].or(miss.residuals[0]).unwrap_or(f64::NAN);
+    misses.iter().map(residual).collect()
+}
+
+/// Learns what was missed in folds, gap by gap.
+fn learn_known(calibrated: &mut Calibrated, misses: &[Miss]) {
+    let mut missed: Vec<Missed> = Vec::new();
+    for tier in [Tier::A, Tier::B] {
+        let own: Vec<&Miss> = misses.iter().filter(|miss| (miss.gap == Reached::Pair) == (tier == Tier::A)).collect();
+        let residuals = best_residuals(&mut calibrated.plain, tier, None, &own);
+        let with_gap = own.iter().zip(residuals).map(|(miss, residual)| (miss.gap, miss.device.clone(), residual));
+        missed.extend(with_gap.filter(|(.., residual)| residual.is_finite()));
+    }
+    calibrated.calibration.learn(&missed);
+}
+
+/// Learns what was missed on devices that were left out, kind by kind.
+fn learn_new(calibrated: &mut Calibrated, misses: &[Miss]) {
+    let kinds: BTreeSet<DeviceKind> = misses.iter().map(|miss| miss.kind).collect();
+    for kind in kinds {
+        let own: Vec<&Miss> = misses.iter().filter(|miss| miss.kind == kind).collect();
+        let devices: BTreeSet<&str> = own.iter().map(|miss| miss.device.as_str()).collect();
+        let mut residuals = best_residuals(&mut calibrated.plain, Tier::C, Some(kind), &own);
+        residuals.retain(|residual| residual.is_finite());
+        calibrated.calibration.learn_kind(kind, &residuals, devices.len());
+    }
 }
 
 /// Tries the gaps of each tier. Drops the transfer where it does not help.
@@ -151,17 +178,29 @@ pub fn calibrate(
 ) -> Calibrated {
     let seed = options.seed;
     let many = examples.len() >= MANY;
-    let pairs = folds_of(examples.iter().map(|example| pair_key(&example.subject)).collect(), FOLDS, seed);
+    let folds = if examples.len() < FEW { FOLDS_OF_FEW } else { FOLDS };
+    let pairs = folds_of(examples.iter().map(|example| pair_key(&example.subject)).collect(), folds, seed);
     let families = examples.iter().map(|example| example.subject.leading_word().to_owned()).collect();
-    let families = folds_of(families, FOLDS, seed ^ 1);
-    let (tried_pairs, tried_families) = if many { (1, 2) } else { (FOLDS, FOLDS) };
+    let families = folds_of(families, folds, seed ^ 1);
+    let (tried_pairs, tried_families) = if many { (1, 2) } else { (folds, folds) };
+    let mut rows_of: BTreeMap<String, usize> = BTreeMap::new();
+    for example in examples {
+        *rows_of.entry(device_key(&example.subject)).or_default() += 1;
+    }
+    // In a fold of many rows, half of what a small device has.
+    let half_of_small = |one: &Example, folds: &BTreeMap<String, usize>, key: &str, tried: usize| {
+        many && rows_of[&device_key(&one.subject)] < SMALL_DEVICE && folds[key] % 2 == tried % 2
+    };
     let with_transfer = time.uses_transfer();
     let try_pairs = || {
         let (mut of_pairs, mut without) = (Vec::new(), Vec::new());
         for tried in 0..tried_pairs {
             let both = !with_transfer || !many;
             let options = TimeOptions { family: both, transfer: with_transfer, ..options.clone() };
-            let hidden = |one: &Example| pairs[&pair_key(&one.subject)] == tried;
+            let hidden = |one: &Example| {
+                let key = pair_key(&one.subject);
+                pairs[&key] == tried || half_of_small(one, &pairs, &key, tried)
+            };
             let Some(mut fold) = fold(examples, devices, &options, &hidden) else { continue };
             of_pairs.extend(fold.misses());
             if with_transfer && !many {
@@ -174,22 +213,22 @@ pub fn calibrate(
     let try_families = || {
         let options = TimeOptions { transfer: false, family: true, ..options.clone() };
         let one = |tried: usize| {
-            let hidden = |one: &Example| families[one.subject.leading_word()] == tried;
+            let hidden = |one: &Example| {
+                let key = one.subject.leading_word();
+                families[key] == tried || half_of_small(one, &families, key, tried)
+            };
             fold(examples, devices, &options, &hidden).map(|fold| fold.misses())
         };
         (0..tried_families).filter_map(one).flatten().collect::<Vec<_>>()
     };
     let devices_left_out = left_out(time, if many { 2 } else { LEFT_OUT_DEVICES });
-    let mut kinds_left_out: Vec<DeviceKind> = devices_left_out.iter().map(|(_, kind)| *kind).collect();
-    kinds_left_out.sort_unstable();
-    kinds_left_out.dedup();
     let try_devices = || {
         let options = TimeOptions { family: false, ..options.clone() };
         let mut of_devices = Vec::new();
-        for (key, device) in devices_left_out {
+        for key in devices_left_out {
             let hidden = |one: &Example| device_key(&one.subject) == key;
             let misses = fold(examples, devices, &options, &hidden).map(|fold| fold.misses()).unwrap_or_default();
-            of_devices.extend(misses.into_iter().map(|miss| Miss { device: device.to_string(), ..miss }));
+            of_devices.extend(misses);
         }
         of_devices
     };
@@ -203,14 +242,18 @@ pub fn calibrate(
         of_pairs = without;
     }
     let mut calibrated = Calibrated::default();
-    learn(&mut calibrated, Tier::A, &of_pairs, &[]);
-    learn(&mut calibrated, Tier::B, &of_families, &[]);
-    learn(&mut calibrated, Tier::C, &of_devices, &kinds_left_out);
+    if many {
+        // Without what answers for new families, these folds say nothing of them.
+        of_pairs.retain(|miss| miss.gap == Reached::Pair);
+    }
+    of_pairs.extend(of_families);
+    learn_known(&mut calibrated, &of_pairs);
+    learn_new(&mut calibrated, &of_devices);
     calibrated
 }
 
 /// The devices that are left out in turn: those with another of their kind.
-fn left_out(time: &TimeModel, most: usize) -> Vec<(String, DeviceKind)> {
+fn left_out(time: &TimeModel, most: usize) -> Vec<String> {
     let mut kinds: BTreeMap<DeviceKind, usize> = BTreeMap::new();
     for (_, device) in time.known_devices() {
         *kinds.entry(device.kind).or_default() += 1;
@@ -220,5 +263,5 @@ fn left_out(time: &TimeModel, most: usize) -> Vec<(String, DeviceKind)> {
     // Most questions about new devices are about GPUs.
     left_out.sort_by_key(|(_, kind)| *kind != DeviceKind::Gpu);
     left_out.truncate(most);
-    left_out
+    left_out.into_iter().map(|(key, _)| key).collect()
 }

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::devices::DeviceSpec;
 use super::facts::Facts;
 use super::roofline::{Base, is_compiled};
+use super::words::{self, Words, words_in};
 use crate::domain::{DeviceKind, Mode, Precision, Subject};
 
-/// Words of models' names that are features, at most: as many as bits of [`Encoder::words_of`].
-const WORDS: usize = 96;
+/// Words of models' names that are features, at most: the most frequent ones.
+const FEATURES: usize = 96;
 
 /// Labels (of devices, engines, parameters) that are features, at most.
 const LABELS: usize = 48;
@@ -21,14 +22,6 @@ const LABELS: usize = 48;
 pub struct Encoder {
     words: Vec<String>,
     labels: Vec<String>,
-}
-
-/// Runs of letters, and the parts between underscores, of a name.
-fn words_in(name: &str) -> BTreeSet<String> {
-    let name = name.to_lowercase();
-    let parts = name.split(['_', '-', '.', '/']).map(str::to_owned);
-    let letters = name.split(|letter: char| !letter.is_alphabetic()).map(str::to_owned);
-    parts.chain(letters).filter(|word| word.len() > 1 && !word.bytes().all(|byte| byte.is_ascii_digit())).collect()
 }
 
 /// What tells settings apart, as labels.
@@ -90,15 +83,17 @@ impl Encoder {
             ranked.truncate(most);
             ranked.into_iter().map(|(text, _)| text).collect()
         };
-        Self { words: frequent(words, 3, WORDS), labels: frequent(labels, 1, LABELS) }
+        Self { words: frequent(words, 3, words::MOST), labels: frequent(labels, 1, LABELS) }
     }
 
     /// The known words in a model's name, one bit each: `vit` is one of `mobilevit`, too.
-    pub fn words_of(&self, model: &str) -> u128 {
+    pub fn words_of(&self, model: &str) -> Words {
         let name = model.to_lowercase();
         let own = words_in(model);
         let has = |word: &String| own.contains(word) || (word.len() > 2 && name.contains(word.as_str()));
-        self.words.iter().enumerate().filter(|(_, word)| has(word)).fold(0, |bits, (at, _)| bits | 1 << at)
+        let mut words = Words::default();
+        self.words.iter().enumerate().filter(|(_, word)| has(word)).for_each(|(at, _)| words.insert(at));
+        words
     }
 
     /// The row of a subject. `words` are those of [`Self::words_of`] its model.
@@ -108,7 +103,7 @@ impl Encoder {
         facts: &Facts,
         base: Option<Base>,
         spec: Option<&DeviceSpec>,
-        words: u128,
+        words: Words,
     ) -> Vec<f64> {
         let [work, activations, parameters, input] = size_of(facts);
         let batch = f64::from(subject.batch_size.max(1)).ln();
@@ -156,7 +151,7 @@ impl Encoder {
         ];
         let labels = labels_of(subject);
         row.extend(self.labels.iter().map(|label| flag(labels.contains(label))));
-        row.extend((0..self.words.len()).map(|at| flag(words >> at & 1 == 1)));
+        row.extend((0..self.words.len().min(FEATURES)).map(|at| flag(words.contains(at))));
         row
     }
 }
@@ -180,8 +175,8 @@ mod tests {
         let subjects: Vec<Subject> = models.iter().map(|model| subject(model, "x")).collect();
         let encoder = Encoder::fit(subjects.iter());
         assert_eq!(encoder.words, ["resnet", "vit"]);
-        assert_eq!(encoder.words_of("gcvit_xxtiny"), 0b10);
-        assert_eq!(encoder.words_of("new"), 0);
+        let of = |name: &str| [0, 1].map(|word| encoder.words_of(name).contains(word));
+        assert_eq!([of("gcvit_xxtiny"), of("new")], [[false, true], [false, false]]);
     }
 
     #[test]
@@ -189,10 +184,10 @@ mod tests {
         let one = subject("resnet50", "NVIDIA GeForce RTX 3090");
         let encoder = Encoder::fit(std::iter::once(&one));
         let devices = DeviceTable::built_in();
-        let full = encoder.encode(&one, &Facts::of(&one), None, devices.find(&one.device), 0);
+        let full = encoder.encode(&one, &Facts::of(&one), None, devices.find(&one.device), Words::default());
         let mut little = subject("x", "unknown");
         little.engine_version = None;
-        let empty = encoder.encode(&little, &Facts::default(), None, None, 0);
+        let empty = encoder.encode(&little, &Facts::default(), None, None, Words::default());
         assert_eq!(full.len(), empty.len());
         assert!(full[0].is_finite() && empty[0].is_nan());
     }

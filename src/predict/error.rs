@@ -29,7 +29,7 @@ pub enum PredictError {
         features: usize,
     },
     /// The kind of device was never measured.
-    #[error("no {kind} was ever measured: a forecast for `{device}` would be a guess")]
+    #[error("no {kind} whose rates are known was ever measured: a forecast for `{device}` would be a guess")]
     NewKind {
         /// The kind.
         kind: String,
@@ -93,9 +93,10 @@ impl PredictError {
             Self::BadDevices { .. } => "the columns are those of data/devices.csv; `name` and `kind` are needed",
             Self::NotAModel { .. } => "`benchdb predict --export model.json` writes one",
             Self::OtherVersion { .. } => "fit it again with this benchdb: `benchdb predict --fit`",
-            Self::BadTargets | Self::TooWide { .. } | Self::BadQuestion { .. } | Self::Linear(_) | Self::Linfa(_) => {
-                return None;
+            Self::BadQuestion { .. } => {
+                "`--multiply-adds`, `--parameter-count`, `--activation-count` and `--input-shape` say what a model is"
             }
+            Self::BadTargets | Self::TooWide { .. } | Self::Linear(_) | Self::Linfa(_) => return None,
         };
         Some(hint.to_owned())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rayon::prelude::*;
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::{Deserialize, Serialize};
 
 use super::PredictError;
@@ -126,26 +126,19 @@ pub fn try_split(
     Ok(trials.collect())
 }
 
-/// Tries a protocol. `folds` narrows the folds down to the first ones, for quick looks.
-///
-/// # Errors
-/// What fitting refuses in every split.
-pub fn try_protocol(
-    examples: &[Example],
-    protocol: Protocol,
-    devices: &DeviceTable,
-    options: &FitOptions,
-    folds: usize,
-) -> Result<Vec<Trial>, PredictError> {
-    let seed = options.time.seed;
+/// Rows that are hidden, and those that are known.
+pub type Split = (Vec<usize>, Vec<usize>);
+
+/// How a protocol splits the rows. `folds` narrows the folds down to the first ones, for quick looks.
+pub fn splits_of(examples: &[Example], protocol: Protocol, seed: u64, folds: usize) -> Vec<Split> {
     let all: Vec<usize> = (0..examples.len()).collect();
-    let by_key = |key: &dyn Fn(&Subject) -> String, count: usize| -> Vec<(Vec<usize>, Vec<usize>)> {
+    let by_key = |key: &dyn Fn(&Subject) -> String, count: usize| -> Vec<Split> {
         let fold_of = folds_of(examples.iter().map(|example| key(&example.subject)).collect(), count, seed);
         (0..count.min(folds))
             .map(|fold| all.iter().partition(|&&row| fold_of[&key(&examples[row].subject)] == fold))
             .collect()
     };
-    let splits: Vec<(Vec<usize>, Vec<usize>)> = match protocol {
+    match protocol {
         Protocol::Pair => by_key(&pair_key, 5),
         Protocol::Family => by_key(&|subject| subject.leading_word().to_owned(), 8),
         Protocol::Device { anchors } => {
@@ -161,7 +154,7 @@ pub fn try_protocol(
             tested
                 .flat_map(hide)
                 .map(|(device, draw)| {
-                    let (mut own, mut train): (Vec<usize>, Vec<usize>) =
+                    let (mut own, mut train): Split =
                         all.iter().partition(|&&row| device_key(&examples[row].subject) == device);
                     fastrand::Rng::with_seed(seed ^ (100 + draw as u64)).shuffle(&mut own);
                     let hidden = own.split_off(anchors.min(own.len()));
@@ -178,9 +171,22 @@ pub fn try_protocol(
                 (hidden, shuffled)
             })
             .collect(),
-    };
+    }
+}
+
+/// Tries a protocol. `folds` narrows the folds down to the first ones, for quick looks.
+///
+/// # Errors
+/// What fitting refuses in every split.
+pub fn try_protocol(
+    examples: &[Example],
+    protocol: Protocol,
+    devices: &DeviceTable,
+    options: &FitOptions,
+    folds: usize,
+) -> Result<Vec<Trial>, PredictError> {
     let (mut trials, mut failure) = (Vec::new(), None);
-    for (hidden, train) in splits {
+    for (hidden, train) in splits_of(examples, protocol, options.time.seed, folds) {
         match try_split(examples, &hidden, &train, devices, options) {
             Ok(found) => trials.extend(found),
             Err(error) => failure = Some(error),

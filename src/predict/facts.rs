@@ -1,6 +1,7 @@
 //! What is known of a model's work, and what another row of the same model says where one does not.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,18 +20,24 @@ pub struct Facts {
     pub input_elements: Option<f64>,
 }
 
-fn positive(value: Option<f64>) -> Option<f64> {
-    value.filter(|value| value.is_finite() && *value > 0.0)
+/// Multiply-adds of one sample that a network can have: from a hundred to a thousand times those of the largest there are.
+pub const WORK: Range<f64> = 1e2..1e16;
+
+/// Parameters, activations of one sample, elements of one input that a network can have.
+pub const SIZES: Range<f64> = 1.0..1e13;
+
+fn within(range: &Range<f64>, value: Option<f64>) -> Option<f64> {
+    value.filter(|value| range.contains(value))
 }
 
 impl Facts {
-    /// What a subject says itself.
+    /// What a subject says itself; numbers that no network has are not known.
     pub fn of(subject: &Subject) -> Self {
         Self {
-            parameter_count: positive(subject.parameter_count),
-            multiply_adds: positive(subject.multiply_adds),
-            activation_count: positive(subject.activation_count),
-            input_elements: subject.input_elements(),
+            parameter_count: within(&SIZES, subject.parameter_count),
+            multiply_adds: within(&WORK, subject.multiply_adds),
+            activation_count: within(&SIZES, subject.activation_count),
+            input_elements: within(&SIZES, subject.input_elements()),
         }
     }
 
@@ -72,16 +79,21 @@ impl FactBook {
     /// What these examples say.
     pub fn new<'e>(examples: impl Iterator<Item = &'e Example>) -> Self {
         let mut book = Self::default();
+        book.extend(examples);
+        book
+    }
+
+    /// What more examples say; what is known stays.
+    pub fn extend<'e>(&mut self, examples: impl Iterator<Item = &'e Example>) {
         for example in examples {
             let subject = &example.subject;
-            let shapes = book.models.entry(name_of(subject)).or_default();
+            let shapes = self.models.entry(name_of(subject)).or_default();
             let facts = Facts::of(subject);
             match shapes.iter_mut().find(|(shape, _)| *shape == subject.input_shape) {
                 Some((_, known)) => *known = known.or(facts),
                 None => shapes.push((subject.input_shape.clone(), facts)),
             }
         }
-        book
     }
 
     /// The shapes at which a model (of no variant) is known.

@@ -7,17 +7,23 @@ use serde::{Deserialize, Serialize};
 use super::PredictError;
 use super::baselines::{Answerer, Baselines, setting_key};
 use super::calibrate::{Calibrated, Plain, calibrate};
-use super::conformal::{Calibration, Reach};
-use super::devices::DeviceTable;
-use super::facts::FactBook;
+use super::conformal::{Calibration, Reach, Reached};
+use super::devices::{DeviceSpec, DeviceTable};
+use super::facts::{FactBook, SIZES, WORK};
 use super::memory::{Memory, MemoryModel};
-use super::outside::Ranges;
+use super::outside::{BEYOND, Ranges};
 use super::time_model::{TimeModel, TimeOptions};
 use super::transfer::{device_key, model_key};
-use crate::domain::{Example, Forecast, Prediction, Subject, Tier};
+use crate::domain::text::counted;
+use crate::domain::{Device, Example, Forecast, Prediction, Subject, Tier};
 
-/// Rows of a new device whose own errors count as much as those of devices without any row.
-const ANCHORS_ALIKE: f64 = 3.0;
+/// What is added to the 90 % reach of a new device whose rates were measured, where it is compared with devices that are
+/// known by their data sheets, or the reverse: a factor of two, our choice. A product reaches from half of a sheet's peak to
+/// all of it.
+const TWO_SCALES: f64 = std::f64::consts::LN_2;
+
+/// By how much the cards of the figure that stands in for untried ones differed in their rates, about.
+const PUBLISHED_SPAN: f64 = 3.0;
 
 /// Share of what being outside of what was measured adds to the reach of times, that it adds to that of memory: arithmetic
 /// carries further there.
@@ -72,6 +78,9 @@ pub struct Forecaster {
     baselines: Option<Baselines>,
     /// One subject for each way in which something was run.
     ways: Vec<Subject>,
+    /// Measurements that came after the fit, by the device that they anchor.
+    #[serde(default, skip)]
+    own: BTreeMap<String, usize>,
 }
 
 /// An interval around the exponential of a logarithm.
@@ -125,7 +134,21 @@ impl Forecaster {
             ways: ways_of(&usable),
             baselines: (!plain.is_empty()).then(|| Baselines::new(&usable)),
             plain,
+            own: BTreeMap::new(),
         })
+    }
+
+    /// Takes measurements that came after the fit, for example the user's own beside a prior: those of devices that the
+    /// model does not know anchor its forecasts there, and memory is learned from all of them. Answers how many measurements
+    /// anchor.
+    pub fn anchor_by(&mut self, examples: &[&Example]) -> usize {
+        self.own = self.time.anchor_by(examples);
+        let new: Vec<&Example> =
+            examples.iter().copied().filter(|example| self.own.contains_key(&device_key(&example.subject))).collect();
+        self.memory.extend(MemoryModel::fit(examples, self.time.book()));
+        self.ranges.extend(&new);
+        self.ways.extend(ways_of(&new));
+        self.own.values().sum()
     }
 
     /// The model of time.
@@ -133,9 +156,12 @@ impl Forecaster {
         &self.time
     }
 
-    /// Adds the rows of a table that the forecaster does not know.
+    /// Adds the rows of a table that the forecaster does not know. A row of a device that it was fitted on comes too late:
+    /// what was fitted holds for the rates, or the want of them, of that time.
     pub fn add_devices(&mut self, table: &DeviceTable) {
-        self.time.add_devices(table);
+        let fitted = |row: &DeviceSpec| self.ways.iter().any(|way| row.describes(&way.device));
+        let new: Vec<&DeviceSpec> = table.rows().iter().filter(|row| !fitted(row)).collect();
+        self.time.add_devices(new.into_iter());
     }
 
     /// One subject for each way in which something was run - device, engine, version, precision, mode, parameters - at the
@@ -172,7 +198,8 @@ impl Forecaster {
         self.check(subject, facts.multiply_adds)?;
         let tier = self.time.tier(subject);
         let known = self.time.knows_device(subject);
-        if !known && self.time.devices().find(&subject.device).is_none() && !extrapolate {
+        let guessed = !known && !self.time.has_rates(&subject.device);
+        if guessed && !extrapolate {
             return Err(PredictError::UnknownDevice { device: subject.device.name.clone() });
         }
         if tier == Tier::D && !known && !extrapolate {
@@ -189,37 +216,54 @@ impl Forecaster {
         };
         // A few rows of a new device say more than a baseline that was chosen without any.
         let plain = if time.anchored { None } else { self.plain_answer(subject, time.tier) };
-        let mut reach = self.reach(subject, time.tier);
-        if let Some(own) = self.time.anchor_errors(subject).and_then(Reach::of) {
-            // The fewer rows, the more a device without any has a say.
-            let rows = self.time.anchor_errors(subject).map_or(0.0, |errors| errors.len() as f64);
-            reach = own.blended(reach, rows / (rows + ANCHORS_ALIKE));
+        let mut gap = self.time.reaches_over(subject);
+        if guessed {
+            gap = Reached::Kind;
         }
-        if !known && self.time.devices().find(&subject.device).is_none() {
-            reach = self.calibration.reach(Tier::D, "");
+        let kind = (subject.device.kind, self.time.knows_maker(&subject.device));
+        let anchors = self.time.anchor_errors(subject);
+        let reach = self.calibration.reach(gap, &device_key(subject), kind, anchors);
+        let (added, mut outside) = self.ranges.added(subject, facts.multiply_adds);
+        let mut longer = added;
+        if time.tier == Tier::C && !time.anchored && self.time.mixes_scales(subject) {
+            longer += TWO_SCALES;
+            outside.push(
+                "it is compared with devices whose rates are from data sheets by rates that were measured, or the reverse"
+                    .to_owned(),
+            );
         }
-        let (added, outside) = self.ranges.added(subject, facts.multiply_adds);
-        let seconds = around(plain.map_or(time.log_seconds, |(_, log_seconds)| log_seconds), reach.longer(added));
+        let beyond = self.time.beyond_known_rates(subject);
+        if time.tier == Tier::C && beyond > PUBLISHED_SPAN {
+            longer += BEYOND * (beyond / PUBLISHED_SPAN).ln();
+            outside.push(format!("its rates are {beyond:.0} times outside of those of measured devices"));
+        }
+        let seconds = around(plain.map_or(time.log_seconds, |(_, log_seconds)| log_seconds), reach.longer(longer));
         Ok(Forecast {
             throughput: seconds.reciprocal(1.0),
             latency_ms: seconds.scaled(1e3 * f64::from(subject.batch_size)),
             host_memory_mb: self.memory.predict(subject, &facts, Memory::Host, MEMORY_SHARE * added),
             device_memory_mb: self.memory.predict(subject, &facts, Memory::Device, MEMORY_SHARE * added),
             tier: time.tier,
-            learned_from: self.learned_from(time.anchored),
+            learned_from: self.learned_from(subject, time.anchored),
             model_name: match plain {
                 Some((answerer, _)) => [answerer.name(), " (nothing learned beat it)"].concat(),
                 None => self.time.name(),
             },
             outside,
-            subject: subject.clone(),
+            subject: Subject {
+                device: Device {
+                    memory_bytes: subject.device.memory_bytes.or_else(|| self.memory_of(&subject.device)),
+                    ..subject.device.clone()
+                },
+                ..subject.clone()
+            },
         })
     }
 
-    /// A new device is judged by what others of its kind missed when they were left out.
-    fn reach(&self, subject: &Subject, tier: Tier) -> Reach {
-        let key = if tier == Tier::C { subject.device.kind.to_string() } else { device_key(subject) };
-        self.calibration.reach(tier, &key)
+    /// What the table says of a device's memory, in bytes.
+    fn memory_of(&self, device: &Device) -> Option<u64> {
+        let gigabytes = self.time.devices().find(device)?.memory_gb?;
+        Some((gigabytes * 1e9) as u64)
     }
 
     fn check(&self, subject: &Subject, multiply_adds: Option<f64>) -> Result<(), PredictError> {
@@ -228,24 +272,45 @@ impl Forecaster {
         if subject.batch_size == 0 {
             return bad("a batch of 0 samples takes no time");
         }
-        match multiply_adds {
-            None => bad("its multiply-adds are not known: measure or import one row of it that says them"),
-            // From a hundred to the work of the largest model there is, for one sample.
-            Some(work) if !(1e2..1e16).contains(&work) => bad("its multiply-adds are no number that a network has"),
-            Some(_) => Ok(()),
+        for (what, value, range) in [
+            ("multiply-adds are", subject.multiply_adds, &WORK),
+            ("parameters are", subject.parameter_count, &SIZES),
+            ("activations are", subject.activation_count, &SIZES),
+            ("input is", subject.input_elements(), &SIZES),
+        ] {
+            if value.is_some_and(|value| !range.contains(&value)) {
+                return bad(&["its ", what, " of no size that a network has"].concat());
+            }
         }
+        if multiply_adds.is_none() {
+            return bad("its multiply-adds are not known: measure or import one row of it that says them");
+        }
+        Ok(())
     }
 
-    fn learned_from(&self, anchored: bool) -> String {
+    fn learned_from(&self, subject: &Subject, anchored: bool) -> String {
         let provenance = &self.provenance;
-        let anchors = if anchored { ", a few of them of this device" } else { "" };
+        let anchors = match self.own.get(&device_key(subject)) {
+            Some(own) => format!("; anchored by {own} of your own on this device"),
+            None if anchored => ", a few of them of this device".to_owned(),
+            None => String::new(),
+        };
         let source = if provenance.source.is_empty() { String::new() } else { format!(" ({})", provenance.source) };
         format!(
-            "{} measurements of {} models on {} devices{source}{anchors}",
-            provenance.rows,
-            provenance.models,
-            provenance.devices.len()
+            "{} of {} on {}{source}{anchors}",
+            counted(provenance.rows, "measurement", "measurements"),
+            counted(provenance.models, "model", "models"),
+            counted(provenance.devices.len(), "device", "devices")
         )
+    }
+
+    /// How far forecasts reach where that was tried, and where a plain baseline answers, as JSON.
+    ///
+    /// # Errors
+    /// What serde refuses.
+    pub fn evaluation_json(&self) -> Result<String, PredictError> {
+        let evaluation = serde_json::json!({ "reaches": self.calibration, "plain": self.plain });
+        serde_json::to_string(&evaluation).map_err(|source| PredictError::NotAModel { source })
     }
 
     /// The forecaster as JSON.
@@ -270,8 +335,12 @@ impl Forecaster {
             return Err(PredictError::OtherVersion { found: head.format, known: FORMAT });
         }
         let mut forecaster: Self = serde_json::from_str(text).map_err(|source| PredictError::NotAModel { source })?;
-        forecaster.time.index();
-        Ok(forecaster)
+        if forecaster.time.index() {
+            Ok(forecaster)
+        } else {
+            let source = serde::de::Error::custom("its rows or trees do not hold together");
+            Err(PredictError::NotAModel { source })
+        }
     }
 }
 

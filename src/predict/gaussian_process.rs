@@ -4,13 +4,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::words::Words;
+
 /// What the kernel sees of one row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Sizes and shares, each with a spread of about one; 0 where unknown.
     pub sizes: Vec<f64>,
     /// Words of the model's name, one bit each.
-    pub words: u128,
+    pub words: Words,
     /// Device.
     pub device: u32,
     /// Precision, mode, engine and parameters.
@@ -30,20 +32,19 @@ const WAY: f64 = 0.5;
 const VERSION: f64 = 0.1;
 const LINEAR: f64 = 0.1;
 const SMOOTH: f64 = 0.6;
-const WORDS: f64 = 0.5;
+pub(super) const WORDS: f64 = 0.5;
 const FAMILY: f64 = 0.4;
 const MODEL: f64 = 0.4;
 
 /// How much one row says of another.
-pub(super) fn kernel(one: &Point, other: &Point, length: f64) -> f64 {
+pub(super) fn kernel(one: &Point, other: &Point, length: f64, word_weight: f64) -> f64 {
     let same = |alike: bool, weight: f64| if alike { weight } else { 0.0 };
     let (mut product, mut distance) = (0.0, 0.0);
     for (a, b) in one.sizes.iter().zip(&other.sizes) {
         product += a * b;
         distance += (a - b) * (a - b);
     }
-    let union = (one.words | other.words).count_ones();
-    let shared = if union == 0 { 0.0 } else { f64::from((one.words & other.words).count_ones()) / f64::from(union) };
+    let shared = one.words.likeness(&other.words).unwrap_or_default();
     let near = (-distance / (2.0 * length * length)).exp();
     let same_way = one.way == other.way;
     let version_gap = one.version - other.version;
@@ -54,7 +55,7 @@ pub(super) fn kernel(one: &Point, other: &Point, length: f64) -> f64 {
         + same(same_way && one.device == other.device, VERSION * version)
         + LINEAR * product * if same_way { 1.0 } else { 0.5 }
         + SMOOTH * near * if one.device == other.device { 1.0 } else { 0.6 }
-        + WORDS * shared * if same_way { 1.0 } else { 0.7 }
+        + word_weight * shared * if same_way { 1.0 } else { 0.7 }
         + same(one.family == other.family, FAMILY)
         + same(one.model == other.model, MODEL)
 }
@@ -67,6 +68,7 @@ const CHOOSERS: usize = 160;
 pub struct GaussianProcess {
     mean: f64,
     length: f64,
+    word_weight: f64,
     points: Vec<Point>,
     weights: Vec<f64>,
 }
@@ -104,27 +106,34 @@ fn cholesky(mut matrix: Vec<f64>, size: usize) -> Option<Vec<f64>> {
     Some(matrix)
 }
 
-/// Solves L L' x = b, and answers the diagonal of the inverse of L L', too.
-fn solve(lower: &[f64], size: usize, right: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    let mut forward = right.to_vec();
+/// Solves L L' x = b.
+fn solve(lower: &[f64], size: usize, right: &[f64]) -> Vec<f64> {
+    let mut answer = right.to_vec();
     for row in 0..size {
-        let sum: f64 = (0..row).map(|column| lower[row * size + column] * forward[column]).sum();
-        forward[row] = (forward[row] - sum) / lower[row * size + row];
+        let sum = dot(&lower[row * size..row * size + row], &answer[..row]);
+        answer[row] = (answer[row] - sum) / lower[row * size + row];
     }
-    // Columns of the inverse of L, whose squares sum to the diagonal of the inverse.
-    let mut diagonal = vec![0.0; size];
+    for row in (0..size).rev() {
+        answer[row] /= lower[row * size + row];
+        let (before, own) = answer.split_at_mut(row);
+        let of_row = &lower[row * size..row * size + row];
+        before.iter_mut().zip(of_row).for_each(|(other, value)| *other -= value * own[0]);
+    }
+    answer
+}
+
+/// The diagonal of the inverse of L L': the squares of the columns of the inverse of L, summed.
+fn inverse_diagonal(lower: &[f64], size: usize) -> Vec<f64> {
     let mut inverse = vec![0.0; size];
-    let mut answer = vec![0.0; size];
-    for unit in 0..size {
+    let of_unit = |unit: usize| {
         inverse[unit] = 1.0 / lower[unit * size + unit];
         for row in unit + 1..size {
             let sum = dot(&lower[row * size + unit..row * size + row], &inverse[unit..row]);
             inverse[row] = -sum / lower[row * size + row];
         }
-        diagonal[unit] = inverse[unit..].iter().map(|value| value * value).sum();
-        answer[unit] = inverse[unit..].iter().zip(&forward[unit..]).map(|(a, b)| a * b).sum();
-    }
-    (answer, diagonal)
+        inverse[unit..].iter().map(|value| value * value).sum()
+    };
+    (0..size).map(of_unit).collect()
 }
 
 impl GaussianProcess {
@@ -132,18 +141,24 @@ impl GaussianProcess {
     pub const MOST: usize = 400;
 
     /// Fits residuals, with the best of these noises (in units of the kernel). `None` without rows, or where they cannot be fitted at all.
-    pub fn fit(points: Vec<Point>, residuals: &[f64], noises: &[f64]) -> Option<Self> {
+    pub fn fit(points: Vec<Point>, residuals: &[f64], noises: &[f64], word_weight: f64) -> Option<Self> {
         let choosers = points.len().min(CHOOSERS).min(residuals.len());
         if choosers < points.len() {
             let (_, length, noise) =
-                Self::choose(points[..choosers].to_vec(), &residuals[..choosers], &[1.0, 2.5], noises)?;
-            return Self::choose(points, residuals, &[length], &[noise]).map(|(process, ..)| process);
+                Self::choose(points[..choosers].to_vec(), &residuals[..choosers], &[1.0, 2.5], noises, word_weight)?;
+            return Self::choose(points, residuals, &[length], &[noise], word_weight).map(|(process, ..)| process);
         }
-        Self::choose(points, residuals, &[1.0, 2.5], noises).map(|(process, ..)| process)
+        Self::choose(points, residuals, &[1.0, 2.5], noises, word_weight).map(|(process, ..)| process)
     }
 
     /// The best of these lengths and noises, with both.
-    fn choose(points: Vec<Point>, residuals: &[f64], lengths: &[f64], noises: &[f64]) -> Option<(Self, f64, f64)> {
+    fn choose(
+        points: Vec<Point>,
+        residuals: &[f64],
+        lengths: &[f64],
+        noises: &[f64],
+        word_weight: f64,
+    ) -> Option<(Self, f64, f64)> {
         let size = points.len();
         if size == 0 || size != residuals.len() {
             return None;
@@ -155,7 +170,7 @@ impl GaussianProcess {
             let mut gram = vec![0.0; size * size];
             for row in 0..size {
                 for column in 0..=row {
-                    let value = kernel(&points[row], &points[column], length);
+                    let value = kernel(&points[row], &points[column], length, word_weight);
                     gram[row * size + column] = value;
                     gram[column * size + row] = value;
                 }
@@ -164,13 +179,21 @@ impl GaussianProcess {
                 let mut noisy = gram.clone();
                 (0..size).for_each(|row| noisy[row * size + row] += noise);
                 let Some(lower) = cholesky(noisy, size) else { continue };
-                let (weights, diagonal) = solve(&lower, size, &targets);
-                let left_out: Vec<f64> =
-                    weights.iter().zip(&diagonal).map(|(weight, inverse)| weight / inverse).collect();
-                // The mean of absolute errors: one row that went wrong must not decide.
-                let error = left_out.iter().map(|error| error.abs()).sum::<f64>() / size as f64;
-                if error.is_finite() && best.as_ref().is_none_or(|(least, ..)| error < *least) {
-                    best = Some((error, Self { mean, length, points: points.clone(), weights }, noise));
+                let weights = solve(&lower, size, &targets);
+                let error = if lengths.len() * noises.len() == 1 {
+                    // There is no choice, and this takes longer than all else.
+                    0.0
+                } else {
+                    // The mean of absolute errors, left out one by one: one row that went wrong must not decide.
+                    let diagonal = inverse_diagonal(&lower, size);
+                    let left_out = weights.iter().zip(&diagonal).map(|(weight, inverse)| weight / inverse);
+                    left_out.map(f64::abs).sum::<f64>() / size as f64
+                };
+                if error.is_finite()
+                    && weights.iter().all(|weight| weight.is_finite())
+                    && best.as_ref().is_none_or(|(least, ..)| error < *least)
+                {
+                    best = Some((error, Self { mean, length, word_weight, points: points.clone(), weights }, noise));
                 }
             }
         }
@@ -183,7 +206,8 @@ impl GaussianProcess {
     /// The residual that is to be expected of a row.
     pub fn predict(&self, point: &Point) -> f64 {
         let terms = self.points.iter().zip(&self.weights);
-        self.mean + terms.map(|(known, weight)| weight * kernel(known, point, self.length)).sum::<f64>()
+        self.mean
+            + terms.map(|(known, weight)| weight * kernel(known, point, self.length, self.word_weight)).sum::<f64>()
     }
 }
 
@@ -194,17 +218,17 @@ mod tests {
     const NOISES: [f64; 3] = [0.01, 0.1, 1.0];
 
     fn point(size: f64, model: u32) -> Point {
-        Point { sizes: vec![size], words: 0, device: 1, way: 1, version: 2.0, model, family: model }
+        Point { sizes: vec![size], words: Words::default(), device: 1, way: 1, version: 2.0, model, family: model }
     }
 
     #[test]
     fn a_curve_is_followed_and_nothing_is_refused() {
         let points: Vec<Point> = (0..60).map(|row| point(f64::from(row) / 10.0, row)).collect();
         let values: Vec<f64> = points.iter().map(|point| point.sizes[0].sin() + 7.0).collect();
-        let process = GaussianProcess::fit(points, &values, &NOISES).unwrap();
+        let process = GaussianProcess::fit(points, &values, &NOISES, WORDS).unwrap();
         assert!((process.predict(&point(2.05, 99)) - (2.05_f64.sin() + 7.0)).abs() < 0.1);
-        assert!(GaussianProcess::fit(Vec::new(), &[], &NOISES).is_none());
-        let same = GaussianProcess::fit(vec![point(1.0, 1); 5], &[3.0; 5], &NOISES).unwrap();
+        assert!(GaussianProcess::fit(Vec::new(), &[], &NOISES, WORDS).is_none());
+        let same = GaussianProcess::fit(vec![point(1.0, 1); 5], &[3.0; 5], &NOISES, WORDS).unwrap();
         assert!((same.predict(&point(1.0, 1)) - 3.0).abs() < 1e-9);
     }
 }

@@ -18,8 +18,10 @@ mod neighbours;
 mod outside;
 mod ridge;
 mod roofline;
+mod stretch;
 pub mod time_model;
 mod transfer;
+mod words;
 
 pub use anchors::{Anchor, suggest_anchors};
 pub use baselines::Answerer;
@@ -28,6 +30,7 @@ pub use devices::{DeviceSpec, DeviceTable};
 pub use error::PredictError;
 pub use facts::{FactBook, Facts};
 pub use forecaster::{FitOptions, Forecaster, Provenance};
+pub use memory::{Memory, MemoryScore, score_memory};
 pub use time_model::{TimeModel, TimeOptions};
 
 /// Usable rows below which nothing is learned.

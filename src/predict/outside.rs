@@ -6,18 +6,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::transfer::device_key;
-use crate::domain::{Example, Mode, Precision, Subject};
+use crate::domain::{DeviceKind, Example, Mode, Platform, Precision, Subject};
 
-/// What each precision or mode that was not measured on a device adds to the 90 % reach: a factor of two and a half.
+/// What each precision, mode or platform that was not measured on a device adds to the 90 % reach: a factor of two and a half.
 const UNSEEN: f64 = 0.9;
 
 /// The same for an engine: engines differ by more.
 const UNSEEN_ENGINE: f64 = 1.2;
 
 /// Share of the logarithm of how far a size lies beyond the largest that was measured, which is added.
-const BEYOND: f64 = 0.4;
+pub(super) const BEYOND: f64 = 0.4;
 
-/// Ranges and labels of one device, or of all of them.
+/// Rows from which a device's own ranges are known; below, those of its kind hold.
+const OWN_RANGES: usize = 40;
+
+/// Ranges and labels of one device, or of several.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Seen {
     batches: Option<(f64, f64)>,
@@ -27,6 +30,8 @@ struct Seen {
     precisions: BTreeSet<Precision>,
     modes: BTreeSet<Mode>,
     engines: BTreeSet<String>,
+    platforms: BTreeSet<Platform>,
+    rows: usize,
 }
 
 fn widen(range: &mut Option<(f64, f64)>, value: f64) {
@@ -50,6 +55,8 @@ impl Seen {
         self.precisions.insert(subject.precision);
         self.modes.insert(subject.mode);
         self.engines.insert(subject.engine.clone());
+        self.platforms.insert(subject.platform);
+        self.rows += 1;
     }
 }
 
@@ -57,6 +64,7 @@ impl Seen {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ranges {
     all: Seen,
+    kinds: BTreeMap<DeviceKind, Seen>,
     devices: BTreeMap<String, Seen>,
 }
 
@@ -66,9 +74,18 @@ impl Ranges {
         let mut ranges = Self::default();
         for example in examples {
             ranges.all.add(example);
+            ranges.kinds.entry(example.subject.device.kind).or_default().add(example);
             ranges.devices.entry(device_key(&example.subject)).or_default().add(example);
         }
         ranges
+    }
+
+    /// Takes examples of a device that came after the fit: what others showed and what they show.
+    pub fn extend(&mut self, examples: &[&Example]) {
+        for example in examples {
+            let own = self.devices.entry(device_key(&example.subject)).or_insert_with(|| self.all.clone());
+            own.add(example);
+        }
     }
 
     /// What is added to the 90 % reach (a logarithm), 0 inside of what was measured, and why, in words.
@@ -76,7 +93,8 @@ impl Ranges {
     /// A batch smaller than any that was measured may take as long as that one: a sample then takes longer by the whole
     /// factor, and the interval has to hold that.
     pub fn added(&self, subject: &Subject, multiply_adds: Option<f64>) -> (f64, Vec<String>) {
-        let seen = self.devices.get(&device_key(subject)).unwrap_or(&self.all);
+        let own = self.devices.get(&device_key(subject)).filter(|seen| seen.rows >= OWN_RANGES);
+        let seen = own.or_else(|| self.kinds.get(&subject.device.kind)).unwrap_or(&self.all);
         let (mut added, mut reasons) = (0.0, Vec::new());
         let batch_size = f64::from(subject.batch_size.max(1));
         let (batch_below, batch_above) = beyond(seen.batches, batch_size);
@@ -99,6 +117,7 @@ impl Ranges {
             (seen.precisions.contains(&subject.precision), UNSEEN, subject.precision.to_string()),
             (seen.modes.contains(&subject.mode), UNSEEN, subject.mode.to_string()),
             (seen.engines.contains(&subject.engine), UNSEEN_ENGINE, subject.engine.clone()),
+            (seen.platforms.contains(&subject.platform), UNSEEN, subject.platform.to_string()),
         ];
         for (_, adds, what) in unseen.into_iter().filter(|(seen, ..)| !seen) {
             added += adds;

@@ -11,13 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::devices::DeviceSpec;
 use super::facts::Facts;
+use super::stretch::stretches;
 use crate::domain::{DeviceKind, Mode, Precision, Subject};
 
 /// Arithmetic, activations, weights, a fixed time a batch.
 const TERMS: usize = 4;
-
-/// Rows of its own that weigh as much as what a group leans on.
-const LEANING: f64 = 8.0;
 
 /// The terms of one sample in seconds at peak rates.
 pub type Terms = [f64; TERMS];
@@ -109,11 +107,11 @@ impl Roofline {
         for (key, members) in by_kind {
             let subject = rows[members[0]].0;
             let lean = prior(subject.device.kind, is_compiled(subject));
-            roofline.kinds.insert(key, stretches(rows, &members, lean));
+            roofline.kinds.insert(key, stretches_of(rows, &members, lean));
         }
         for (key, members) in by_group {
             let lean = roofline.kind_stretches(rows[members[0]].0);
-            roofline.groups.insert(key, stretches(rows, &members, lean));
+            roofline.groups.insert(key, stretches_of(rows, &members, lean));
         }
         roofline
     }
@@ -155,43 +153,9 @@ impl Roofline {
     }
 }
 
-/// Non-negative least squares on relative errors, reweighted so that twice too long and twice too short count alike. The
-/// unknowns are in units of what the group leans on.
-fn stretches(rows: &[(&Subject, Terms, f64)], members: &[usize], lean: Terms) -> Terms {
-    let scaled: Vec<Terms> = members
-        .iter()
-        .map(|&row| {
-            let (_, terms, log_seconds) = &rows[row];
-            std::array::from_fn(|term| terms[term] * lean[term] / log_seconds.exp())
-        })
-        .collect();
-    let mut answer = [1.0; TERMS];
-    for _ in 0..6 {
-        let mut gram = [[0.0; TERMS]; TERMS];
-        let mut right = [0.0; TERMS];
-        for terms in &scaled {
-            let guess: f64 = terms.iter().zip(&answer).map(|(term, stretch)| term * stretch).sum();
-            let error = (guess.max(1e-6).ln()).abs();
-            let weight = 1.0 / (guess.clamp(0.05, 20.0) * error.max(0.1));
-            for one in 0..TERMS {
-                right[one] += weight * terms[one];
-                for other in 0..TERMS {
-                    gram[one][other] += weight * terms[one] * terms[other];
-                }
-            }
-        }
-        for term in 0..TERMS {
-            gram[term][term] += LEANING;
-            right[term] += LEANING;
-        }
-        for _ in 0..100 {
-            for term in 0..TERMS {
-                let others: f64 = (0..TERMS).filter(|at| *at != term).map(|at| gram[term][at] * answer[at]).sum();
-                answer[term] = ((right[term] - others) / gram[term][term]).max(0.01);
-            }
-        }
-    }
-    std::array::from_fn(|term| answer[term] * lean[term])
+fn stretches_of(rows: &[(&Subject, Terms, f64)], members: &[usize], lean: Terms) -> Terms {
+    let members: Vec<(Terms, f64)> = members.iter().map(|&row| (rows[row].1, rows[row].2.exp())).collect();
+    stretches(&members, lean)
 }
 
 #[cfg(test)]

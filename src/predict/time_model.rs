@@ -11,26 +11,30 @@
 
 mod anchored;
 mod answer;
+mod stage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use linfa::dataset::DatasetBase;
-use linfa::traits::Fit;
-use ndarray::{Array1, Array2};
-use rayon::prelude::*;
+use ndarray::Array2;
+use rayon::iter::{
+    IndexedParallelIterator as _, IntoParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _,
+};
 use serde::{Deserialize, Serialize};
 
 use super::PredictError;
-use super::boosting::{Boosting, BoostingParams};
+use super::boosting::BoostingParams;
+use super::conformal::Reached;
 use super::devices::{DeviceSpec, DeviceTable};
 use super::encoder::Encoder;
 use super::facts::{FactBook, Facts};
-use super::gaussian_process::{GaussianProcess, Point};
+use super::gaussian_process::{GaussianProcess, Point, WORDS};
 use super::ridge::Ridge;
 use super::roofline::{Base, Roofline, is_compiled, terms_of};
 use super::transfer::{Gap, Transfer, device_key, model_key};
+use super::words::Words;
 use crate::domain::{Device, DeviceKind, Example, Subject, Tier};
 use anchored::Anchors;
+use stage::Stage;
 
 /// Rows from which boosting takes part.
 const BOOSTED_FROM: usize = 100;
@@ -42,16 +46,16 @@ const BOOSTED_ALONE: usize = 4000;
 const THIN_DEVICE: usize = 40;
 
 /// Share of the trees in forecasts for new families, at most: sizes and words go on more smoothly in the Gaussian process.
-const FAMILY_SHARE: f64 = 0.5;
+const FAMILY_SHARE: f64 = 0.65;
 
 /// Models of a kind of device and way of running from which new ones are forecast by a Gaussian process, at most.
 const KIN: usize = 600;
 
+/// Weight of words in that process: of a new family they say most.
+const KIN_WORDS: f64 = 3.0;
+
 /// Share of that process in what is not the trees'.
 const KIN_SHARE: f64 = 0.8;
-
-/// Rows of a setting from which it has a ridge of its own.
-const RIDGE_ROWS: usize = 60;
 
 /// How a model is fitted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,13 +74,6 @@ impl Default for TimeOptions {
     fn default() -> Self {
         Self { seed: 1, boosting: BoostingParams::default(), transfer: true, family: true }
     }
-}
-
-/// A ridge a setting, and the trees on what they leave.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Stage {
-    ridges: Vec<Option<Ridge>>,
-    boosting: Vec<Boosting>,
 }
 
 /// What is fitted on the devices that have enough rows.
@@ -128,6 +125,12 @@ struct Row<'e> {
     log_seconds: f64,
 }
 
+/// Logarithm of the seconds a sample takes; `None` without a time, or with one that was not measured: less than a nanosecond,
+/// more than a day.
+fn log_seconds_of(example: &Example) -> Option<f64> {
+    Some(example.seconds_per_sample()?.ln()).filter(|log_seconds| (-20.8..11.4).contains(log_seconds))
+}
+
 fn matrix(rows: &[Vec<f64>]) -> Array2<f64> {
     let width = rows.first().map_or(0, Vec::len);
     Array2::from_shape_fn((rows.len(), width), |(row, column)| rows[row][column])
@@ -140,18 +143,18 @@ impl TimeModel {
     /// Fewer than eight usable rows, or all with the same time.
     pub fn fit(examples: &[&Example], devices: &DeviceTable, options: &TimeOptions) -> Result<Self, PredictError> {
         let book = FactBook::new(examples.iter().copied());
-        let mut specs: BTreeMap<(DeviceKind, &str), Option<&DeviceSpec>> = BTreeMap::new();
+        let mut specs: BTreeMap<(DeviceKind, &str, Option<u32>), Option<&DeviceSpec>> = BTreeMap::new();
         let rows: Vec<Row<'_>> = examples
             .iter()
             .filter_map(|example| {
-                let log_seconds = example.seconds_per_sample()?.ln();
-                // A sample in less than a nanosecond or more than a day was not measured.
                 let device = &example.subject.device;
-                (-20.8..11.4).contains(&log_seconds).then(|| Row {
+                Some(Row {
+                    log_seconds: log_seconds_of(example)?,
                     subject: &example.subject,
                     facts: book.facts(&example.subject),
-                    spec: *specs.entry((device.kind, &device.name)).or_insert_with(|| devices.find(device)),
-                    log_seconds,
+                    spec: *specs
+                        .entry((device.kind, &device.name, device.compute_units))
+                        .or_insert_with(|| devices.find(device)),
                 })
             })
             .collect();
@@ -166,10 +169,14 @@ impl TimeModel {
             by_device.entry(device_key(row.subject)).or_default().push(at);
         }
         let rich = |members: &[usize]| {
-            let kind = rows[members[0]].subject.device.kind;
+            let device = &rows[members[0]].subject.device;
             let own = members.len();
-            let others = rows.iter().filter(|row| row.subject.device.kind == kind).count() - own;
-            own >= THIN_DEVICE || others < 200.max(10 * own)
+            let of_others =
+                || rows.iter().filter(|row| row.subject.device.kind == device.kind && row.subject.device != *device);
+            // What another engine takes elsewhere says little: such a device stands on its own rows.
+            let engines: BTreeSet<&str> = members.iter().map(|&at| rows[at].subject.engine.as_str()).collect();
+            let shared = of_others().any(|row| engines.contains(row.subject.engine.as_str()));
+            own >= THIN_DEVICE || of_others().count() < 200.max(10 * own) || !shared && own >= super::LEAST_ROWS
         };
         let (kept, few): (Vec<_>, Vec<_>) = by_device.into_iter().partition(|(_, members)| rich(members));
         let mut core: Vec<usize> = kept.into_iter().flat_map(|(_, members)| members).collect();
@@ -178,12 +185,7 @@ impl TimeModel {
         let mut model = Self::fit_core(&core, book.clone(), devices, options)?;
         model.rows = rows.len();
         for (key, members) in few {
-            let missed = |at: usize| {
-                let forecast = model.on_new_device(rows[at].subject)?;
-                Some((rows[at].log_seconds - forecast, is_compiled(rows[at].subject)))
-            };
-            let missed: Vec<(f64, bool)> = members.iter().filter_map(|&at| missed(at)).collect();
-            model.anchored.insert(key, Anchors::fit(&missed));
+            model.anchor(key, members.into_iter().map(|at| (rows[at].subject, rows[at].log_seconds)));
         }
         Ok(model)
     }
@@ -195,9 +197,9 @@ impl TimeModel {
         options: &TimeOptions,
     ) -> Result<Self, PredictError> {
         let encoder = Encoder::fit(rows.iter().map(|row| row.subject));
-        let mut by_model: BTreeMap<&str, u128> = BTreeMap::new();
+        let mut by_model: BTreeMap<&str, Words> = BTreeMap::new();
         let mut words_of = |model: &'r str| *by_model.entry(model).or_insert_with(|| encoder.words_of(model));
-        let words: Vec<u128> = rows.iter().map(|row| words_of(&row.subject.model)).collect();
+        let words: Vec<Words> = rows.iter().map(|row| words_of(&row.subject.model)).collect();
         let terms: Vec<_> = rows.iter().map(|row| terms_of(row.subject, &row.facts, row.spec)).collect();
         let with_terms: Vec<_> = rows
             .iter()
@@ -270,7 +272,7 @@ impl TimeModel {
         chosen.truncate(GaussianProcess::MOST);
         let points = chosen.iter().map(|&at| self.point_of(rows[at])).collect();
         let values: Vec<f64> = chosen.iter().map(|&at| residuals[at]).collect();
-        let process = GaussianProcess::fit(points, &values, &[0.05, 0.2, 0.8, 3.0])?;
+        let process = GaussianProcess::fit(points, &values, &[0.05, 0.2, 0.8, 3.0], WORDS)?;
         let features: Vec<Vec<f64>> = chosen
             .iter()
             .map(|&at| {
@@ -300,46 +302,9 @@ impl TimeModel {
                 let points = models.iter().map(|(at, _)| self.point_of(rows[*at])).collect();
                 let means: Vec<f64> =
                     models.iter().map(|(_, all)| crate::stats::mean(all).unwrap_or_default()).collect();
-                Some((key, GaussianProcess::fit(points, &means, &[0.05, 0.2, 0.8, 3.0])?))
+                Some((key, GaussianProcess::fit(points, &means, &[0.05, 0.2, 0.8, 3.0], KIN_WORDS)?))
             })
             .collect()
-    }
-
-    fn fit_stage(&self, gap: Gap, plain: &[Vec<f64>], options: &TimeOptions) -> Result<Stage, PredictError> {
-        let transferred: Vec<Vec<f64>> = (0..plain.len())
-            .into_par_iter()
-            .map(|row| self.transfer.features(&self.transfer.asked_again(row), gap))
-            .collect();
-        let mut by_setting: Vec<Vec<usize>> = vec![Vec::new(); self.transfer.settings()];
-        for row in 0..plain.len() {
-            by_setting[self.transfer.setting(row) as usize].push(row);
-        }
-        let ridges: Vec<Option<Ridge>> = by_setting
-            .into_par_iter()
-            .map(|members| {
-                if members.len() < RIDGE_ROWS {
-                    return None;
-                }
-                // Least squares of a thousand rows say as much as those of ten thousand.
-                let step = members.len().div_ceil(2000);
-                let members: Vec<usize> = members.into_iter().step_by(step).collect();
-                let rows: Vec<Vec<f64>> =
-                    members.iter().map(|&row| linear_features(gap, &plain[row], &transferred[row])).collect();
-                let targets: Vec<f64> = members.iter().map(|&row| self.transfer.deviation(row)).collect();
-                Ridge::fit(&matrix(&rows), &targets, 5.0).ok()
-            })
-            .collect();
-        let mut targets = Vec::with_capacity(plain.len());
-        let mut rows = Vec::with_capacity(plain.len());
-        for row in 0..plain.len() {
-            let ridge = ridges[self.transfer.setting(row) as usize].as_ref();
-            let (features, linear) = stage_features(gap, ridge, &plain[row], &transferred[row]);
-            targets.push(self.transfer.deviation(row) - linear);
-            rows.push(features);
-        }
-        let dataset = DatasetBase::new(matrix(&rows), Array1::from_vec(targets));
-        let boosting = BoostingParams { seed: options.seed ^ gap as u64, ..options.boosting.clone() };
-        Ok(Stage { ridges, boosting: vec![boosting.fit(&dataset)?] })
     }
 
     fn point_of(&self, row: &Row<'_>) -> Point {
@@ -363,9 +328,15 @@ impl TimeModel {
         self.pair.is_some()
     }
 
-    /// Builds what is not stored; after reading a model from a file.
-    pub fn index(&mut self) {
-        self.transfer.index();
+    /// Builds what is not stored; after reading a model from a file. Answers whether the model is whole: a file may hold
+    /// anything.
+    pub fn index(&mut self) -> bool {
+        let stages = [&self.pair, &self.family].into_iter().flatten();
+        let whole = self.transfer.is_whole() && stages.into_iter().all(Stage::is_whole);
+        if whole {
+            self.transfer.index();
+        }
+        whole
     }
 
     /// The device's key and kind of the devices that are known by more than a few rows.
@@ -395,14 +366,26 @@ impl TimeModel {
         self.book.facts(subject)
     }
 
-    /// Adds the rows of a table that are not known; those that it was fitted with stay.
-    pub fn add_devices(&mut self, table: &DeviceTable) {
-        for row in table.rows() {
-            let known = self.devices.rows().iter().any(|own| own.kind == row.kind && own.name == row.name);
+    /// Adds rows of devices; of those that it was fitted with, the rows stay.
+    pub fn add_devices<'s>(&mut self, rows: impl Iterator<Item = &'s DeviceSpec>) {
+        for row in rows {
+            let known = self.devices.rows().iter().any(|own| {
+                let same_units = !(own.is_measured() && row.is_measured()) || own.compute_units == row.compute_units;
+                own.kind == row.kind && own.name == row.name && same_units
+            });
             if !known {
-                self.devices.set(row.clone());
+                self.devices.add(row.clone());
             }
         }
+    }
+
+    /// Whether the subject's rates were measured, and those of a known device of its kind are from a data sheet, or the
+    /// reverse: peaks that are promised and peaks that are reached are on two scales.
+    pub fn mixes_scales(&self, subject: &Subject) -> bool {
+        let measured = |device: &Device| self.devices.find(device).map(DeviceSpec::is_measured);
+        let own = measured(&subject.device);
+        let others = self.known_devices.values().filter(|device| device.kind == subject.device.kind);
+        own.is_some() && others.filter_map(measured).any(|other| Some(other) != own)
     }
 
     /// What is known of models' work.
@@ -426,7 +409,9 @@ impl TimeModel {
 
     /// How far a forecast of the subject reaches.
     pub fn tier(&self, subject: &Subject) -> Tier {
-        let same_kind = self.known_devices.values().any(|device| device.kind == subject.device.kind);
+        // From a device whose rates are not known no way leads to another.
+        let same_kind =
+            self.known_devices.values().any(|device| device.kind == subject.device.kind && self.has_rates(device));
         if self.transfer.knows_device(subject) {
             if self.transfer.knows_model(subject) { Tier::A } else { Tier::B }
         } else if same_kind {
@@ -436,31 +421,53 @@ impl TimeModel {
         }
     }
 
+    /// The gap between what was measured and the subject.
+    pub fn reaches_over(&self, subject: &Subject) -> Reached {
+        match self.tier(subject) {
+            Tier::A => Reached::Pair,
+            Tier::B if self.transfer.knows_family(subject) => Reached::Model,
+            Tier::B => Reached::Family,
+            Tier::C => Reached::Device { model_is_known: self.transfer.knows_model(subject) },
+            Tier::D => Reached::Kind,
+        }
+    }
+
+    /// Whether the rates of a device are known.
+    pub fn has_rates(&self, device: &Device) -> bool {
+        self.devices.find(device).is_some_and(DeviceSpec::has_rates)
+    }
+
+    /// By what factor the peak rate or the bandwidth of a device lies outside of those of the measured devices of its kind, at
+    /// least 1; 1 where nothing can be compared.
+    pub fn beyond_known_rates(&self, subject: &Subject) -> f64 {
+        let Some(own) = self.spec(subject) else { return 1.0 };
+        let known: Vec<&DeviceSpec> = self
+            .known_devices
+            .values()
+            .filter(|device| device.kind == subject.device.kind)
+            .filter_map(|device| self.devices.find(device))
+            .collect();
+        let outside = |rate: &dyn Fn(&DeviceSpec) -> Option<f64>| {
+            let rates: Vec<f64> = known.iter().filter_map(|spec| rate(spec)).collect();
+            let least = rates.iter().copied().reduce(f64::min)?;
+            let most = rates.iter().copied().reduce(f64::max)?;
+            let own = rate(own)?;
+            Some((own / most).max(least / own).max(1.0))
+        };
+        let peak = outside(&|spec| spec.peak_tflops(subject.precision)).unwrap_or(1.0);
+        peak.max(outside(&|spec| spec.bandwidth_gb_per_second).unwrap_or(1.0))
+    }
+
+    /// Whether a device of the same kind and vendor is known.
+    pub fn knows_maker(&self, device: &Device) -> bool {
+        self.known_devices.values().any(|known| known.kind == device.kind && known.vendor == device.vendor)
+    }
+
     /// The plain roofline.
     pub fn roofline(&self, subject: &Subject) -> Option<f64> {
         let terms = terms_of(subject, &self.facts(subject), self.spec(subject));
         self.roofline.base(subject, terms, None).map(|base| base.log_seconds)
     }
-}
-
-/// The features of the ridge: deviations elsewhere and neighbours, and sizes.
-fn linear_features(gap: Gap, plain: &[f64], transferred: &[f64]) -> Vec<f64> {
-    let mut row: Vec<f64> = match gap {
-        // Counts are no deviations.
-        Gap::Pair => [&transferred[..4], &transferred[6..8], &transferred[10..]].concat(),
-        Gap::Family => transferred.to_vec(),
-    };
-    row.extend_from_slice(&plain[..15]);
-    row
-}
-
-/// What the trees see, and what the ridge says before them.
-fn stage_features(gap: Gap, ridge: Option<&Ridge>, plain: &[f64], transferred: &[f64]) -> (Vec<f64>, f64) {
-    let linear = ridge.map(|ridge| ridge.predict_row(&linear_features(gap, plain, transferred)));
-    let mut features = plain.to_vec();
-    features.extend_from_slice(transferred);
-    features.push(linear.unwrap_or(f64::NAN));
-    (features, linear.unwrap_or(0.0))
 }
 
 fn kin_key(subject: &Subject) -> String {

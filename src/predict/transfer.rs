@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::encoder::{Encoder, size_of, version_number};
 use super::facts::Facts;
 use super::roofline::is_compiled;
+use super::words::Words;
 use crate::domain::{DeviceKind, Mode, Precision, Subject};
 
 /// What a question cannot see.
@@ -76,7 +77,7 @@ struct Known {
     model: u32,
     family: u32,
     sizes: [f32; 5],
-    words: u128,
+    words: Words,
     deviation: f64,
 }
 
@@ -88,12 +89,12 @@ pub struct Asked {
     model: Option<u32>,
     family: Option<u32>,
     sizes: [f32; 5],
-    words: u128,
+    words: Words,
 }
 
 impl Asked {
     /// The known words of the model's name.
-    pub fn words(&self) -> u128 {
+    pub fn words(&self) -> Words {
         self.words
     }
 }
@@ -155,7 +156,7 @@ fn setting_of(subject: &Subject, device: u32) -> Setting {
 
 impl Transfer {
     /// Learns from subjects with their facts, residuals and words.
-    pub fn fit(rows: &[(&Subject, Facts, f64, u128)]) -> Self {
+    pub fn fit(rows: &[(&Subject, Facts, f64, Words)]) -> Self {
         let mut transfer = Self::default();
         let mut setting_ids: HashMap<String, u32> = HashMap::new();
         for (subject, facts, residual, words) in rows {
@@ -210,6 +211,11 @@ impl Transfer {
         }
     }
 
+    /// Whether every row has its setting: a file may hold anything.
+    pub fn is_whole(&self) -> bool {
+        self.rows.iter().all(|row| (row.setting as usize) < self.settings.len())
+    }
+
     /// Builds what is not stored; after reading a model from a file.
     pub fn index(&mut self) {
         self.by_model.clear();
@@ -248,6 +254,11 @@ impl Transfer {
             self.settings.iter().filter(|setting| setting.device == device && setting.mode == mode).peekable();
         there.peek()?;
         Some(there.any(|setting| setting.compiled == compiled))
+    }
+
+    /// Whether a model of the family was measured.
+    pub fn knows_family(&self, subject: &Subject) -> bool {
+        self.families.contains_key(subject.leading_word())
     }
 
     /// Whether the model was measured at this shape.
@@ -383,9 +394,7 @@ impl Transfer {
             if hidden {
                 continue;
             }
-            let union = (row.words | asked.words).count_ones();
-            let shared = (row.words & asked.words).count_ones();
-            let unlike = if union == 0 { 1.0 } else { 1.0 - shared as f32 / union as f32 };
+            let unlike = 1.0 - row.words.likeness(&asked.words).unwrap_or_default() as f32;
             let gaps = row.sizes.iter().zip(&asked.sizes).map(|(one, other)| (one - other) * (one - other));
             let by_size: f32 = gaps.sum();
             let distance = by_size + 2.0 * unlike;

@@ -1,6 +1,6 @@
 //! Fitted prediction models: kept by name and target, with their provenance.
 
-use rusqlite::{OptionalExtension as _, Row, named_params};
+use rusqlite::{OptionalExtension as _, Row, Transaction, named_params};
 
 use super::{Store, StoreError, now_text};
 
@@ -50,24 +50,20 @@ impl Store {
     /// What SQLite refuses: a text that is no JSON, a lock.
     pub fn insert_fitted_model(&mut self, record: &FittedModelRecord) -> Result<(), StoreError> {
         let fitted_at = if record.fitted_at.is_empty() { now_text() } else { record.fitted_at.clone() };
-        self.write(|transaction| {
-            transaction
-                .execute(
-                    include_str!("sql/insert_fitted_model.sql"),
-                    named_params! {
-                        ":name": record.name,
-                        ":target": record.target,
-                        ":fitted_at": fitted_at,
-                        ":seed": record.seed,
-                        ":row_count": record.row_count,
-                        ":provenance": record.provenance,
-                        ":evaluation": record.evaluation,
-                        ":content": record.content,
-                        ":tool_version": record.tool_version,
-                    },
-                )
-                .map(drop)
-        })
+        let record = FittedModelRecord { fitted_at, ..record.clone() };
+        self.write(|transaction| insert(transaction, &record))
+    }
+
+    /// All of them, by name.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn list_fitted_models(&self) -> Result<Vec<FittedModelRecord>, StoreError> {
+        let read = || {
+            let mut statement = self.connection.prepare("SELECT * FROM fitted_model ORDER BY name, target")?;
+            statement.query_map([], FittedModelRecord::from_row)?.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|source| self.fail(source))
     }
 
     /// The fitted model of a name and target.
@@ -84,6 +80,38 @@ impl Store {
             .optional()
             .map_err(|source| self.fail(source))
     }
+}
+
+fn insert(transaction: &Transaction<'_>, record: &FittedModelRecord) -> rusqlite::Result<()> {
+    transaction
+        .execute(
+            include_str!("sql/insert_fitted_model.sql"),
+            named_params! {
+                ":name": record.name,
+                ":target": record.target,
+                ":fitted_at": record.fitted_at,
+                ":seed": record.seed,
+                ":row_count": record.row_count,
+                ":provenance": record.provenance,
+                ":evaluation": record.evaluation,
+                ":content": record.content,
+                ":tool_version": record.tool_version,
+            },
+        )
+        .map(drop)
+}
+
+/// Stores the models whose names are free; answers how many.
+pub(super) fn insert_new(transaction: &Transaction<'_>, models: &[FittedModelRecord]) -> rusqlite::Result<usize> {
+    let mut taken = 0;
+    for model in models {
+        let known = "SELECT 1 FROM fitted_model WHERE name = ?1 AND target = ?2";
+        if !transaction.prepare_cached(known)?.exists((&model.name, &model.target))? {
+            insert(transaction, model)?;
+            taken += 1;
+        }
+    }
+    Ok(taken)
 }
 
 #[cfg(test)]

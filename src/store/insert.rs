@@ -276,7 +276,7 @@ impl<'t> RunWriter<'t> {
         Ok(id)
     }
 
-    fn device(&mut self, device: &Device) -> rusqlite::Result<i64> {
+    pub(super) fn device(&mut self, device: &Device) -> rusqlite::Result<i64> {
         if let Some(id) = self.devices.get(device) {
             return Ok(*id);
         }

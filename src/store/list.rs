@@ -215,7 +215,7 @@ impl Reader<'_> {
             .transpose()
     }
 
-    fn required_enum<T: Labelled>(&self, column: &'static str) -> Result<T, StoreError> {
+    pub(super) fn required_enum<T: Labelled>(&self, column: &'static str) -> Result<T, StoreError> {
         self.optional_enum(column)?.ok_or_else(|| self.bad(column, "NULL".into()))
     }
 
@@ -283,14 +283,7 @@ impl Reader<'_> {
             model: self.get("model_name")?,
             variant: self.get("variant")?,
             platform: self.required_enum("platform")?,
-            device: Device {
-                kind: self.required_enum("device_kind")?,
-                vendor: self.get("device_vendor")?,
-                name: self.get("device_name")?,
-                compute_units: self.get("compute_units")?,
-                memory_bytes: self.unsigned("memory_bytes")?,
-                software: self.get("software")?,
-            },
+            device: self.device()?,
             engine: self.get("engine")?,
             precision: self.required_enum("precision")?,
             mode: self.required_enum("mode")?,
@@ -298,6 +291,17 @@ impl Reader<'_> {
             input_shape: self.get("input_shape")?,
             threads: self.get("threads")?,
             parameters: serde_json::from_str(&parameters).map_err(|_| self.bad("parameters", parameters))?,
+        })
+    }
+
+    pub(super) fn device(&self) -> Result<Device, StoreError> {
+        Ok(Device {
+            kind: self.required_enum("device_kind")?,
+            vendor: self.get("device_vendor")?,
+            name: self.get("device_name")?,
+            compute_units: self.get("compute_units")?,
+            memory_bytes: self.unsigned("memory_bytes")?,
+            software: self.get("software")?,
         })
     }
 

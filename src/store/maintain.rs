@@ -6,7 +6,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, backup};
 
 use super::bulk::Written;
+use super::fitted::insert_new;
 use super::list::{Detail, Selection};
+use super::probes::insert_probe;
 use super::{Store, StoreError};
 use crate::domain::text::folder_of;
 
@@ -76,13 +78,15 @@ impl Store {
         draft.persist_noclobber(target).map(drop).map_err(|error| create(error.error))
     }
 
-    /// Takes all runs of `other` that are not here yet, and its baselines with names that are not taken, in one
-    /// transaction.
+    /// Takes all runs and probes of `other` that are not here yet, and its baselines and fitted models with names that are
+    /// not taken, in one transaction.
     ///
     /// # Errors
     /// What SQLite refuses; nothing is taken then.
     pub fn merge(&mut self, other: &Self, mut progress: impl FnMut(u64)) -> Result<Merged, StoreError> {
         let baselines = other.baselines_by_uuid()?;
+        let models = other.list_fitted_models()?;
+        let probes = other.list_device_probes()?;
         self.write_bulk(|writer, failed| {
             let (mut seen, mut new) = (0, 0);
             other.for_each_run(&Selection::default(), Detail::Whole, |_, record| {
@@ -94,7 +98,20 @@ impl Store {
                 Ok::<_, StoreError>(())
             })?;
             let taken = insert_baselines(writer.transaction(), &baselines).map_err(failed)?;
-            let answer = Merged { seen, new, baselines: taken, baselines_known: baselines.len() - taken };
+            let models_taken = insert_new(writer.transaction(), &models).map_err(failed)?;
+            let mut new_probes = 0;
+            for probe in &probes {
+                new_probes += usize::from(insert_probe(writer, probe).map_err(failed)?);
+            }
+            let answer = Merged {
+                seen,
+                new,
+                baselines: taken,
+                baselines_known: baselines.len() - taken,
+                models: models_taken,
+                models_known: models.len() - models_taken,
+                probes: new_probes,
+            };
             Ok::<_, StoreError>(Written { answer, new, keep: true })
         })
     }
@@ -179,6 +196,12 @@ pub struct Merged {
     pub baselines: usize,
     /// Baselines whose names are taken here: these stay as they are.
     pub baselines_known: usize,
+    /// Fitted models that were taken.
+    pub models: usize,
+    /// Fitted models whose names are taken here: these stay as they are.
+    pub models_known: usize,
+    /// Probes of devices that were not here.
+    pub probes: usize,
 }
 
 /// A baseline on its way from one database to another.

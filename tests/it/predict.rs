@@ -34,7 +34,7 @@ fn results(speed: f64, keep: impl Fn(&str) -> bool) -> String {
 }
 
 /// Two cards; the faster one lacks the family `beta` and two models more.
-fn two_cards() -> Sandbox {
+pub fn two_cards() -> Sandbox {
     let sandbox = Sandbox::new();
     sandbox.write(R3090, results(4000.0, |_| true));
     sandbox.write(R4090, results(8000.0, |model| !model.starts_with("beta") && model != "alpha5" && model != "zeta7"));
@@ -42,18 +42,18 @@ fn two_cards() -> Sandbox {
     sandbox
 }
 
-fn predict(sandbox: &Sandbox, arguments: &[&str]) -> std::process::Command {
+pub fn predict(sandbox: &Sandbox, arguments: &[&str]) -> std::process::Command {
     let mut command = sandbox.benchdb();
     command.arg("predict").args(arguments);
     command
 }
 
-fn forecasts(sandbox: &Sandbox, arguments: &[&str]) -> Vec<Value> {
+pub fn forecasts(sandbox: &Sandbox, arguments: &[&str]) -> Vec<Value> {
     table(&predict(sandbox, arguments).args(["--format", "json"]).json(), "forecasts")
 }
 
 /// The rows of one of several tables.
-fn table(document: &Value, name: &str) -> Vec<Value> {
+pub fn table(document: &Value, name: &str) -> Vec<Value> {
     document[name].as_array().unwrap_or_else(|| panic!("no `{name}` in {document}")).clone()
 }
 
@@ -61,7 +61,7 @@ fn number(row: &Value, name: &str) -> f64 {
     row[name].as_f64().unwrap_or_else(|| panic!("{name} in {row}"))
 }
 
-const RATE: &str = "throughput_samples_per_second";
+pub const RATE: &str = "throughput_samples_per_second";
 
 #[test]
 fn a_model_that_was_measured_on_the_other_card_is_forecast_with_intervals() {
@@ -97,7 +97,7 @@ fn tiers_follow_what_is_known() {
     );
     assert_eq!(tier(&["--model", "beta3", "--device", "RTX 3080"]), "C");
     predict(&sandbox, &["--model", "beta3", "--device", "EPYC 7763"])
-        .refuses(&["no cpu was ever measured"], &["--extrapolate"]);
+        .refuses(&["no cpu whose rates are known was ever measured"], &["--extrapolate"]);
     let far = forecasts(&sandbox, &["--model", "beta3", "--device", "EPYC 7763", "--extrapolate"]);
     assert_eq!(far[0]["tier"], "D");
     let spread = number(&far[0], &format!("{RATE}_high_90")) / number(&far[0], &format!("{RATE}_low_90"));
@@ -245,4 +245,88 @@ fn recommendations_join_forecasts_and_never_put_them_before_what_they_overlap() 
         .args(["recommend", "--model", "alpha5", "--device", "RTX 3080", "--include-predicted", "--format", "json"])
         .json();
     assert_eq!(table(&not_mine, "recommendations")[0]["source"], "predicted (C)");
+}
+
+/// A model from elsewhere knows the data sheet of a card; what was measured on it here says by how much that is off.
+#[test]
+fn own_measurements_anchor_a_model_from_elsewhere() {
+    let elsewhere = two_cards();
+    predict(&elsewhere, &["--export", "model.json"]).succeeds();
+    let here = Sandbox::new();
+    here.write("model.json", elsewhere.read("model.json"));
+    let ask = || {
+        let mut command = predict(&here, &["--model-file", "model.json", "--model", "alpha5", "--device", "RTX 3080"]);
+        let row = table(&command.args(["--precision", "amp", "--format", "json"]).json(), "forecasts").remove(0);
+        assert_eq!(row["tier"], "C", "{row}");
+        row
+    };
+    let blind = ask();
+
+    // A card that does a third of what its data sheet would let one think.
+    let slow = number(&blind, RATE) / 3.0;
+    let made = Sandbox::new();
+    made.write(R3090, results(slow * 3.5, |model| model.ends_with('3') || model.ends_with('8')));
+    made.benchdb().args(["import", R3090]).succeeds();
+    made.benchdb().args(["export", "--output", "runs.csv"]).succeeds();
+    here.write("runs.csv", made.read("runs.csv").replace("RTX 3090", "RTX 3080"));
+    here.benchdb().args(["import", "runs.csv"]).succeeds();
+    let anchored = ask();
+    assert!((number(&anchored, RATE) / slow - 1.0).abs() < 0.3, "{anchored}");
+    assert!(anchored["learned_from"].as_str().unwrap().contains("12 of your own"), "{anchored}");
+}
+
+#[test]
+fn a_fitted_model_travels_with_a_merge() {
+    let elsewhere = two_cards();
+    predict(&elsewhere, &["--fit", "cards"]).succeeds();
+    let here = Sandbox::new();
+    predict(&here, &["--prior", "cards", "--model", "alpha5"]).refuses(&["no database"], &[]);
+    let other = elsewhere.db();
+    let merge = || said(&here.benchdb().arg("merge").arg(&other).succeeds());
+    assert!(merge().contains("took 1 fitted model"));
+    assert!(merge().contains("left out 1 fitted model"), "a name that is taken stays");
+    let rows =
+        |arguments: &[&str]| forecasts(&here, &[&["--model", "alpha5", "--device", "RTX 4090"], arguments].concat());
+    assert_eq!(rows(&["--prior", "cards"])[0][RATE], rows(&[])[0][RATE], "the same rows, the same seed");
+    predict(&here, &["--prior", "other", "--model", "alpha5"]).refuses(&["no fitted model `other`"], &["`cards`"]);
+}
+
+/// What a sceptic asks: nothing that is not known may look as if it were.
+#[test]
+fn questions_about_what_is_not_known_or_cannot_be_are_refused() {
+    let sandbox = two_cards();
+    let refuses = |arguments: &[&str], error: &[&str], hint: &[&str]| {
+        predict(&sandbox, arguments).refuses(error, hint);
+    };
+    sandbox.write("bare.csv", "name,kind\nFooCard,gpu\n");
+    let bare = ["--model", "alpha5", "--device", "FooCard", "--devices", "bare.csv"];
+    refuses(&bare, &["nothing is known", "FooCard"], &["--probe"]);
+    sandbox.write("misspelt.csv", "name,kind,banwidth\nFooCard,gpu,1\n");
+    refuses(&["--model", "alpha5", "--devices", "misspelt.csv"], &["banwidth"], &["data/devices.csv"]);
+    sandbox.write("absurd.csv", "name,kind,fp32_tflops\nFooCard,gpu,1e300\n");
+    refuses(&["--model", "alpha5", "--devices", "absurd.csv"], &["FooCard", "number"], &["data/devices.csv"]);
+    let mine = ["--model", "mine", "--hardware", "RTX 4090", "--batch-sizes", "64", "--multiply-adds"];
+    for (work, option, value, what) in [
+        ("5e9", "--parameter-count", "1e18", "parameters"),
+        ("5e9", "--activation-count", "1e16", "activations"),
+        ("5e9", "--input-shape", "3x99999999x99999999", "input"),
+        ("1e30", "--parameter-count", "1e6", "multiply-adds"),
+        ("0", "--parameter-count", "1e6", "--multiply-adds"),
+    ] {
+        refuses(&[&mine[..], &[work, option, value]].concat(), &[what], &[]);
+    }
+    refuses(&["--model", "alpha5", "--multiply-adds", "4e12"], &["alpha5", "not known"], &["leave it out"]);
+    refuses(&["--model", "alpha5", "--device", "Quadro"], &["could be"], &["Quadro RTX"]);
+    predict(&sandbox, &["--export", "model.json"]).succeeds();
+    let model = sandbox.read("model.json").replace("\"settings\":[{", "\"settings\":[],\"others\":[{");
+    sandbox.write("model.json", model);
+    refuses(&["--model", "alpha5", "--model-file", "model.json"], &["no fitted model"], &["--export"]);
+}
+
+/// A card that nobody measured says how much fits into it, and one that was measured does, too.
+#[test]
+fn memory_of_a_card_is_what_its_data_sheet_says() {
+    let sandbox = two_cards();
+    let rows = forecasts(&sandbox, &["--model", "alpha5", "--hardware", "RTX 4090", "--batch-sizes", "256,100000000"]);
+    assert_eq!(rows.iter().map(|row| row["fits"].as_str()).collect::<Vec<_>>(), [Some("yes"), Some("no")], "{rows:?}");
 }

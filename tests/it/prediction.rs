@@ -45,7 +45,7 @@ static EXAMPLES: LazyLock<Vec<Example>> = LazyLock::new(|| {
     }
     let mut examples = store.list_examples(&Selection::default()).unwrap();
     assert_eq!(examples.len(), 19_005);
-    examples.retain(|example| sha256_hex(example.subject.model.as_bytes()).as_bytes()[0] % 6 == 0);
+    examples.retain(|example| sha256_hex(example.subject.model.as_bytes()).as_bytes()[0].is_multiple_of(6));
     examples
 });
 
@@ -77,9 +77,9 @@ fn beats(learned: &Score, plain: &[Score]) {
 #[test]
 fn a_model_that_was_measured_elsewhere_is_forecast_well() {
     let Some((learned, plain)) = learned(Protocol::Pair, 1) else { return };
-    assert!(learned.median_error_percent < 7.5, "{learned:?}");
-    assert!(learned.within_20_percent > 0.85, "{learned:?}");
-    assert!((0.84..0.96).contains(&learned.coverage_90.unwrap()), "{learned:?}");
+    assert!(learned.median_error_percent < 7.0, "{learned:?}");
+    assert!(learned.within_20_percent > 0.86, "{learned:?}");
+    assert!((0.86..0.95).contains(&learned.coverage_90.unwrap()), "{learned:?}");
     assert!(learned.regret_percent.unwrap() < 2.0, "{learned:?}");
     beats(&learned, &plain);
 }
@@ -87,22 +87,32 @@ fn a_model_that_was_measured_elsewhere_is_forecast_well() {
 #[test]
 fn a_new_family_is_forecast_within_its_interval() {
     let Some((learned, plain)) = learned(Protocol::Family, 1) else { return };
-    assert!(learned.median_error_percent < 17.0, "{learned:?}");
-    assert!((0.80..0.98).contains(&learned.coverage_90.unwrap()), "{learned:?}");
+    assert!(learned.median_error_percent < 13.0, "{learned:?}");
+    assert!((0.85..0.97).contains(&learned.coverage_90.unwrap()), "{learned:?}");
     beats(&learned, &plain);
 }
 
 #[test]
 fn a_new_card_is_forecast_from_its_data_sheet() {
     let Some((learned, _)) = learned(Protocol::Device { anchors: 0 }, 1) else { return };
-    assert!(learned.median_error_percent < 25.0, "{learned:?}");
+    assert!(learned.median_error_percent < 13.0, "{learned:?}");
+    // Cards and processors, each hidden in turn; nearly all rows of processors lie within their wide intervals.
+    assert!((0.86..0.96).contains(&learned.coverage_90.unwrap()), "{learned:?}");
+    assert!(learned.worst_device_coverage_90.unwrap() > 0.8, "{learned:?}");
+}
+
+#[test]
+fn few_rows_of_a_new_card_say_how_far_its_forecasts_reach() {
+    let Some((learned, _)) = learned(Protocol::Device { anchors: 10 }, 1) else { return };
+    assert!(learned.median_error_percent < 11.0, "{learned:?}");
+    assert!((0.86..0.96).contains(&learned.coverage_90.unwrap()), "{learned:?}");
 }
 
 #[test]
 fn a_small_database_is_enough_for_a_rough_answer() {
     let Some((learned, _)) = learned(Protocol::Own { rows: 50 }, 4) else { return };
-    assert!(learned.median_error_percent < 21.0, "{learned:?}");
-    assert!((0.80..0.99).contains(&learned.coverage_90.unwrap()), "{learned:?}");
+    assert!(learned.median_error_percent < 19.5, "{learned:?}");
+    assert!((0.87..0.96).contains(&learned.coverage_90.unwrap()), "{learned:?}");
 }
 
 /// A few hundred rows, for what is about behaviour and not about accuracy.

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use super::super::{CommandError, Context, unreadable};
 use crate::domain::Example;
+use crate::domain::text::counted;
 use crate::predict::{DeviceTable, FitOptions, Forecaster};
 use crate::store::fitted::FittedModelRecord;
 use crate::store::list::Selection;
@@ -33,14 +34,17 @@ pub struct LearnArgs {
 }
 
 impl LearnArgs {
-    /// The table of devices: ours, and the user's rows.
+    /// The table of devices: ours, the user's rows, and the probes in the database of devices of which neither has one.
     ///
     /// # Errors
-    /// A file that is no such table.
-    pub fn device_table(&self) -> anyhow::Result<DeviceTable> {
+    /// A file that is no such table; what the database refuses.
+    pub fn device_table(&self, context: &Context) -> anyhow::Result<DeviceTable> {
         let mut table = DeviceTable::built_in();
         if let Some(path) = &self.devices {
             table.extend(&std::fs::read_to_string(path).with_context(|| unreadable(path))?)?;
+        }
+        if context.db().is_file() {
+            table.add_probes(&context.open(Access::Read)?.newest_device_probes()?);
         }
         Ok(table)
     }
@@ -61,15 +65,19 @@ impl LearnArgs {
     /// # Errors
     /// A file or a name that holds none; too little to learn from.
     pub fn forecaster(&self, context: &Context) -> anyhow::Result<Forecaster> {
-        let table = self.device_table()?;
+        let table = self.device_table(context)?;
         let mut forecaster = match (&self.model_file, &self.prior) {
             (Some(path), _) => read(path)?,
             (None, Some(name)) => {
                 let store = context.open(Access::Read)?;
                 let Some(record) = store.find_fitted_model(name, TARGET)? else {
+                    let names: Vec<String> =
+                        store.list_fitted_models()?.into_iter().map(|known| format!("`{}`", known.name)).collect();
+                    let others =
+                        if names.is_empty() { String::new() } else { format!("it holds {}; ", names.join(", ")) };
                     return Err(CommandError::new(
                         format!("the database holds no fitted model `{name}`"),
-                        format!("`benchdb predict --fit {name}` fits one"),
+                        format!("{others}`benchdb predict --fit {name}` fits one"),
                     )
                     .into());
                 };
@@ -82,8 +90,18 @@ impl LearnArgs {
                 Forecaster::fit(&every, &table, &self.fit_options(context))?
             }
         };
-        // A file from elsewhere does not know the user's devices.
+        // A model from elsewhere does not know the user's devices, nor what was measured on them.
         forecaster.add_devices(&table);
+        if (self.model_file.is_some() || self.prior.is_some()) && context.db().is_file() {
+            let own = examples(&context.open(Access::Read)?)?;
+            let anchors = forecaster.anchor_by(&own.iter().collect::<Vec<_>>());
+            if anchors > 0 {
+                context.note(&format!(
+                    "{} of devices that the model does not know anchor it",
+                    counted(anchors, "own measurement", "own measurements")
+                ));
+            }
+        }
         Ok(forecaster)
     }
 }
@@ -122,7 +140,7 @@ pub fn keep(name: &str, forecaster: &Forecaster, store: &mut Store) -> anyhow::R
         seed: i64::try_from(provenance.seed).unwrap_or(i64::MAX),
         row_count: i64::try_from(provenance.rows).unwrap_or(i64::MAX),
         provenance: serde_json::to_string(provenance)?,
-        evaluation: None,
+        evaluation: Some(forecaster.evaluation_json()?),
         content: forecaster.to_json()?,
         tool_version: provenance.tool_version.clone(),
     })?;

@@ -1,4 +1,4 @@
-//! Many questions in a CSV file.
+//! Configurations in files: many questions in a CSV, and what to measure next.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,25 +11,34 @@ use super::super::{CommandError, unreadable};
 use super::questions::Question;
 use crate::domain::{Mode, Precision};
 
-/// A row. Cells may be empty; `model` may not.
+/// A configuration as files name it. Cells may be empty; `model` may not.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Row {
-    model: String,
+pub struct Row {
+    /// The model.
+    pub model: String,
+    /// A platform, or a device by a part of its name.
+    #[serde(default, alias = "platform")]
+    pub hardware: Option<String>,
+    /// The device's name, or a part of it.
     #[serde(default)]
-    hardware: Option<String>,
+    pub device: Option<String>,
+    /// The engine.
     #[serde(default)]
-    device: Option<String>,
+    pub engine: Option<String>,
+    /// The precision.
     #[serde(default)]
-    engine: Option<String>,
+    pub precision: Option<Precision>,
+    /// The mode.
     #[serde(default)]
-    precision: Option<Precision>,
+    pub mode: Option<Mode>,
+    /// The batch size.
     #[serde(default)]
-    mode: Option<Mode>,
+    pub batch_size: Option<u32>,
+    /// The shape of one sample.
     #[serde(default)]
-    batch_size: Option<u32>,
-    #[serde(default)]
-    input_shape: Option<String>,
+    pub input_shape: Option<String>,
+    /// A JSON object, as text.
     #[serde(default)]
     parameters: Option<String>,
     #[serde(default)]
@@ -38,6 +47,33 @@ struct Row {
     parameter_count: Option<f64>,
     #[serde(default)]
     activation_count: Option<f64>,
+    /// What `--suggest-anchors` says of it; nobody asks.
+    #[serde(default, rename = "variance_left")]
+    _variance_left: Option<f64>,
+}
+
+impl Row {
+    /// The rows of a CSV.
+    ///
+    /// # Errors
+    /// A column or a cell that is not understood.
+    pub fn of_csv(text: &str) -> Result<Vec<Self>, csv::Error> {
+        let mut reader =
+            csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(text.as_bytes());
+        reader.deserialize().collect()
+    }
+
+    /// The parameters of the work.
+    ///
+    /// # Errors
+    /// A text that is no JSON object, in words.
+    pub fn parameters(&self) -> Result<BTreeMap<String, Value>, String> {
+        match self.parameters.as_deref() {
+            None | Some("") => Ok(BTreeMap::new()),
+            Some(json) => serde_json::from_str(json)
+                .map_err(|error| format!("the parameters `{json}` are no JSON object ({error})")),
+        }
+    }
 }
 
 /// The columns, for hints.
@@ -52,24 +88,18 @@ pub fn read(path: &Path, common: &Question) -> anyhow::Result<Vec<Question>> {
     let bad =
         |reason: String| CommandError::new(format!("`{}` is no list of questions: {reason}", path.display()), COLUMNS);
     let text = std::fs::read_to_string(path).with_context(|| unreadable(path))?;
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).comment(Some(b'#')).from_reader(text.as_bytes());
     let mut questions = Vec::new();
-    for row in reader.deserialize::<Row>() {
-        let row = row.map_err(|error| bad(error.to_string()))?;
+    for row in Row::of_csv(&text).map_err(|error| bad(error.to_string()))? {
         if row.model.is_empty() {
             return Err(bad("a row names no model".to_owned()).into());
         }
-        let own = match row.parameters.as_deref() {
-            None | Some("") => BTreeMap::new(),
-            Some(json) => serde_json::from_str::<BTreeMap<String, Value>>(json)
-                .map_err(|error| bad(format!("the parameters `{json}` are no JSON object ({error})")))?,
-        };
         let mut parameters = common.parameters.clone();
-        parameters.extend(own);
+        parameters.extend(row.parameters().map_err(&bad)?);
         questions.push(Question {
             model: row.model,
             hardware: row.hardware.or_else(|| common.hardware.clone()),
             device: row.device.or_else(|| common.device.clone()),
+            target: None,
             engine: row.engine.or_else(|| common.engine.clone()),
             precision: row.precision.or(common.precision),
             mode: row.mode.or(common.mode),

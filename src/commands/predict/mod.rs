@@ -2,7 +2,7 @@
 //! reaches.
 
 pub(super) mod fitting;
-mod matrix;
+pub(super) mod matrix;
 pub(super) mod questions;
 mod tables;
 
@@ -15,8 +15,10 @@ use super::options::parameter;
 use super::{CommandError, Context, ExitStatus, OutputArgs, hint_of};
 use crate::domain::text::{counted, one_line};
 use crate::domain::{Example, Forecast, Mode, Precision, Subject, Tier};
+use crate::engine::Runner;
+use crate::engine::plan::{HardwareChoice, devices_here};
 use crate::predict::evaluate::{Protocol, Score, score, try_protocol, verdict};
-use crate::predict::{Answerer, Forecaster, suggest_anchors};
+use crate::predict::{Answerer, DeviceSpec, Forecaster, score_memory, suggest_anchors};
 use crate::report::{Format, significant};
 use crate::store::Access;
 use fitting::LearnArgs;
@@ -220,6 +222,15 @@ fn forecast(args: &Args, forecaster: &Forecaster, context: &Context) -> anyhow::
     context.print("forecasts", &tables, &args.output)?;
     if people {
         explain(&answers, forecaster, context);
+        let known = if context.db().is_file() { fitting::examples(&context.open(Access::Read)?)? } else { Vec::new() };
+        let measured = answers.iter().filter(|answer| known.iter().any(|row| is_same(&row.subject, &answer.subject)));
+        let count = measured.count();
+        if count > 0 {
+            context.note(&format!(
+                "{count} of these {} measured: `benchdb analyze` has the facts",
+                if count == 1 { "was" } else { "were" }
+            ));
+        }
     }
     Ok(if answers.is_empty() { ExitStatus::Failed } else { ExitStatus::Ok })
 }
@@ -239,16 +250,24 @@ fn explain(answers: &[Forecast], forecaster: &Forecaster, context: &Context) {
     for (model, learned_from) in used {
         context.note(&format!("forecast by {model}; learned from {learned_from}"));
     }
-    let unknown = |answer: &&Forecast| forecaster.time().devices().find(&answer.subject.device).is_none();
-    let nameless: BTreeSet<&str> =
-        answers.iter().filter(unknown).map(|answer| answer.subject.device.name.as_str()).collect();
-    for device in nameless {
-        context.note(&format!("`{device}` is in no table of devices: `--devices FILE` takes its data sheet"));
+    let mut known_by: BTreeMap<&str, Option<bool>> = BTreeMap::new();
+    for Forecast { subject, .. } in answers {
+        let spec = forecaster.time().devices().find(&subject.device);
+        known_by.insert(&subject.device.name, spec.map(DeviceSpec::is_measured));
+    }
+    for (device, measured) in known_by {
+        match measured {
+            None => context.note(&format!(
+                "`{device}` is in no table of devices: `--devices FILE` takes its data sheet, `hardware --probe` measures it"
+            )),
+            Some(true) => context.note(&format!("`{device}` is known by the rates that `hardware --probe` measured")),
+            Some(false) => {}
+        }
     }
 }
 
 fn evaluate(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
-    let table = args.learn.device_table()?;
+    let table = args.learn.device_table(context)?;
     let store = context.open(Access::Read)?;
     let examples = fitting::examples(&store)?;
     let options = args.learn.fit_options(context);
@@ -278,7 +297,15 @@ fn evaluate(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         context.note(&format!("{name}: of what is left when a part is hidden, {error}"));
     }
     let people = args.output.is_for_people();
-    context.print("evaluation", &[tables::scores(&scores, people)], &args.output)?;
+    let mut tables = vec![tables::scores(&scores, people)];
+    // A CSV is one table.
+    if args.output.format() != Format::Csv {
+        tables.push(tables::memory_scores(&score_memory(&examples), people));
+    }
+    if people {
+        tables.retain(|table| !table.rows.is_empty());
+    }
+    context.print("evaluation", &tables, &args.output)?;
     if people {
         let errors: BTreeMap<(Protocol, Answerer), f64> =
             scores.iter().map(|score| ((score.protocol, score.answerer), score.median_error_percent)).collect();
@@ -297,6 +324,46 @@ fn evaluate(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     Ok(if scores.is_empty() { ExitStatus::NotJudged } else { ExitStatus::Ok })
 }
 
+/// Whether two subjects are the same configuration.
+fn is_same(one: &Subject, other: &Subject) -> bool {
+    one.model == other.model
+        && one.variant == other.variant
+        && one.device.kind == other.device.kind
+        && one.device.name == other.device.name
+        && one.platform == other.platform
+        && one.engine == other.engine
+        && one.precision == other.precision
+        && one.mode == other.mode
+        && one.batch_size == other.batch_size
+        && one.input_shape == other.input_shape
+        && one.parameters == other.parameters
+}
+
+/// Where the configurations would be measured: on what this machine has of the platforms that were named (all without),
+/// or wherever a device was named that need not be here.
+fn to_be_measured(args: &Args, context: &Context) -> anyhow::Result<Vec<Question>> {
+    let platforms: Option<Vec<HardwareChoice>> =
+        args.hardware.iter().map(|name| questions::platform(name).map(HardwareChoice::Platform)).collect();
+    let choices = match platforms {
+        Some(platforms) if args.device.is_none() && platforms.is_empty() => vec![HardwareChoice::All],
+        Some(platforms) if args.device.is_none() => platforms,
+        _ => return Ok(vec![common(args)]),
+    };
+    let here = devices_here(&choices, &Runner::for_this_program()?);
+    if here.is_empty() {
+        context.note("this machine has no such device: the suggestions are for those that were measured");
+        return Ok(vec![common(args)]);
+    }
+    Ok(here
+        .into_iter()
+        .map(|(platform, engine, device)| Question {
+            engine: args.engine.clone().or_else(|| Some(engine.to_owned())),
+            target: Some((device, platform)),
+            ..common(args)
+        })
+        .collect())
+}
+
 /// Which configurations to measure next, so that the forecasts of all others tighten most.
 fn suggest(args: &Args, count: usize, forecaster: &Forecaster, context: &Context) -> anyhow::Result<ExitStatus> {
     let models: Vec<String> = if args.models.is_empty() {
@@ -305,23 +372,16 @@ fn suggest(args: &Args, count: usize, forecaster: &Forecaster, context: &Context
         args.models.clone()
     };
     let mut candidates: Vec<Subject> = Vec::new();
-    for question in combinations(&common(args), &wanted(args, &models)) {
-        candidates.extend(questions::subjects(&question, forecaster)?);
+    for open in to_be_measured(args, context)? {
+        let wanted =
+            Wanted { hardware: if open.target.is_some() { &[] } else { &args.hardware }, ..wanted(args, &models) };
+        for question in combinations(&open, &wanted) {
+            candidates.extend(questions::subjects(&question, forecaster)?);
+        }
     }
     let measured: Vec<Example> =
         if context.db().is_file() { fitting::examples(&context.open(Access::Read)?)? } else { Vec::new() };
-    let same = |one: &Subject, other: &Subject| {
-        one.model == other.model
-            && one.device == other.device
-            && one.platform == other.platform
-            && one.engine == other.engine
-            && one.precision == other.precision
-            && one.mode == other.mode
-            && one.batch_size == other.batch_size
-            && one.input_shape == other.input_shape
-            && one.parameters == other.parameters
-    };
-    candidates.retain(|candidate| !measured.iter().any(|known| same(&known.subject, candidate)));
+    candidates.retain(|candidate| !measured.iter().any(|known| is_same(&known.subject, candidate)));
     if candidates.is_empty() {
         return Err(CommandError::new(
             "all configurations that could be suggested are measured",

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::super::CommandError;
+use crate::domain::text::counted;
 use crate::domain::{Device, DeviceKind, Mode, Platform, Precision, Subject, names};
 use crate::engine::plan::{find_model, input_shape};
 use crate::hardware::host_cpu;
-use crate::predict::Forecaster;
+use crate::predict::{DeviceSpec, Forecaster};
 
 /// What somebody asks about. What is `None` is taken from what was measured.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,8 @@ pub struct Question {
     pub hardware: Option<String>,
     /// A device by a part of its name.
     pub device: Option<String>,
+    /// This very device, reached so; then `hardware` and `device` say nothing.
+    pub target: Option<(Device, Platform)>,
     /// The engine.
     pub engine: Option<String>,
     /// The precision.
@@ -77,6 +80,11 @@ pub fn combinations(common: &Question, wanted: &Wanted<'_>) -> Vec<Question> {
     questions
 }
 
+/// The platform of that name.
+pub fn platform(name: &str) -> Option<Platform> {
+    <Platform as clap::ValueEnum>::from_str(name.trim(), true).ok()
+}
+
 /// A device, and how it is reached where that is known.
 type Target = (Device, Option<Platform>);
 
@@ -106,8 +114,10 @@ fn measured<'f>(forecaster: &'f Forecaster, fits: impl Fn(&Subject) -> bool + 'f
 }
 
 fn targets(question: &Question, forecaster: &Forecaster) -> anyhow::Result<Vec<Target>> {
-    let platform_of = |text: &String| <Platform as clap::ValueEnum>::from_str(text.trim(), true).ok();
-    let platform = question.hardware.as_ref().and_then(platform_of);
+    if let Some((device, platform)) = &question.target {
+        return Ok(vec![(device.clone(), Some(*platform))]);
+    }
+    let platform = question.hardware.as_deref().and_then(platform);
     let by_hardware = question.hardware.as_ref().filter(|_| platform.is_none());
     let Some(name) = question.device.as_ref().or(by_hardware) else {
         let found = measured(forecaster, move |way| platform.is_none_or(|wanted| wanted == way.platform));
@@ -130,17 +140,36 @@ fn targets(question: &Question, forecaster: &Forecaster) -> anyhow::Result<Vec<T
         return Ok(exact);
     }
     let known = measured(forecaster, |way| fits(way) && contains(&way.device.name, name));
-    // The shortest name is the one that goes on least: `RTX 4070` is not the `RTX 4070 Ti`.
-    let rows = forecaster.time().devices().rows().iter();
-    let row = rows
-        .filter(|row| contains(&row.name, name) || contains(name, &row.name))
-        .filter(|row| platform.is_none_or(|platform| (platform == Platform::Cpu) == (row.kind == DeviceKind::Cpu)))
-        .min_by_key(|row| (!row.name.to_lowercase().ends_with(&name.trim().to_lowercase()), row.name.len()));
-    let surely = |target: &Target| target.0.name.to_lowercase().ends_with(&name.trim().to_lowercase());
-    if known.iter().any(surely) || (row.is_none() && !known.is_empty()) {
-        let sure: Vec<Target> = known.iter().filter(|target| surely(target)).cloned().collect();
-        return Ok(if sure.is_empty() { known } else { sure });
+    let words = name.trim().to_lowercase();
+    let surely = |whole: &str| whole.to_lowercase().ends_with(&words);
+    let sure: Vec<Target> = known.iter().filter(|target| surely(&target.0.name)).cloned().collect();
+    if !sure.is_empty() {
+        return Ok(sure);
     }
+    let rows: Vec<&DeviceSpec> = forecaster
+        .time()
+        .devices()
+        .rows()
+        .iter()
+        .filter(|row| platform.is_none_or(|platform| (platform == Platform::Cpu) == (row.kind == DeviceKind::Cpu)))
+        .filter(|row| contains(&row.name, name) || contains(name, &row.name))
+        .collect();
+    // The longest name that stands in what was asked for, or the one that what was asked for is the end of.
+    let whole = rows.iter().filter(|row| contains(name, &row.name)).max_by_key(|row| row.name.len());
+    let row = whole.or_else(|| rows.iter().filter(|row| surely(&row.name)).min_by_key(|row| row.name.len()));
+    if row.is_none() && !known.is_empty() {
+        return Ok(known);
+    }
+    if row.is_none()
+        && let [first, second, ..] = rows.as_slice()
+    {
+        return Err(CommandError::new(
+            format!("`{}` could be {} of the table of devices", name.trim(), counted(rows.len(), "device", "devices")),
+            format!("say more of its name, as in `{}` or `{}`", first.name, second.name),
+        )
+        .into());
+    }
+    let row = row.or(rows.first());
     let device = |kind, vendor: &str, memory: Option<f64>, name: &str| Device {
         kind,
         vendor: vendor.to_owned(),
@@ -150,10 +179,10 @@ fn targets(question: &Question, forecaster: &Forecaster) -> anyhow::Result<Vec<T
         software: false,
     };
     if let Some(row) = row {
-        return Ok(vec![(device(row.kind, &row.vendor, row.memory_gb, &row.name), platform)]);
-    }
-    if !known.is_empty() {
-        return Ok(known);
+        let mut found = device(row.kind, &row.vendor, row.memory_gb, &row.name);
+        // What was measured was measured on a device of that size.
+        found.compute_units = row.compute_units.filter(|_| row.is_measured()).map(|units| units as u32);
+        return Ok(vec![(found, platform)]);
     }
     if platform == Some(Platform::Cpu) && question.device.is_none() {
         return Ok(vec![(host_cpu(), platform)]);
@@ -206,12 +235,28 @@ fn subject(question: &Question, (device, platform): Target, forecaster: &Forecas
     let like = like(question, &device, forecaster);
     let book = forecaster.time().book();
     let shapes = book.shapes(&question.model);
-    let entry = if shapes.is_empty() { find_model(&question.model).ok() } else { None };
+    let entry = if shapes.is_empty() { find_model(&question.model).ok() } else { crate::zoo::find(&question.model) };
     let name = entry.map_or(question.model.as_str(), |entry| entry.name);
     // The zoo's own name may have been measured.
     let shapes = if shapes.is_empty() { book.shapes(name) } else { shapes };
-    let given = question.multiply_adds.is_some();
-    if shapes.is_empty() && entry.is_none() && !given {
+    let given = [
+        ("--multiply-adds", question.multiply_adds),
+        ("--parameter-count", question.parameter_count),
+        ("--activation-count", question.activation_count),
+    ];
+    for (option, value) in given.iter().filter_map(|(option, value)| Some((option, (*value)?))) {
+        if !(value > 0.0 && value.is_finite()) {
+            return Err(CommandError::new(format!("`{option}` is {value}"), "it is a number above 0").into());
+        }
+        if entry.is_some() || !shapes.is_empty() {
+            return Err(CommandError::new(
+                format!("`{option}` is for a model that is not known, and `{name}` is"),
+                "leave it out, or give the model another name",
+            )
+            .into());
+        }
+    }
+    if shapes.is_empty() && entry.is_none() && question.multiply_adds.is_none() {
         let near = names::nearest(&question.model, book.models());
         let hint = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
         return Err(CommandError::new(
@@ -222,22 +267,21 @@ fn subject(question: &Question, (device, platform): Target, forecaster: &Forecas
     }
     let inputs = entry.map(crate::zoo::ModelEntry::inputs);
     let cost = entry.zip(inputs.as_ref()).map(|(entry, inputs)| entry.cost(inputs));
-    let usual_shape =
-        inputs.as_deref().map(input_shape).filter(|shape| shapes.is_empty() || shapes.contains(&shape.as_str()));
-    let shape = question.input_shape.clone().or(usual_shape).or(shapes.first().map(|&shape| shape.to_owned()));
+    let usual_shape = inputs.as_deref().map(input_shape);
     // The zoo's cost is that of its own shape.
-    let own_shape = question.input_shape.is_none();
+    let own_shape = question.input_shape.is_none() || question.input_shape == usual_shape;
+    let shape = question.input_shape.clone().or(usual_shape).or(shapes.first().map(|&shape| shape.to_owned()));
     let of_zoo = |value: fn(&crate::domain::ModelCost) -> u64| {
         cost.as_ref().filter(|_| own_shape).map(|cost| value(cost) as f64)
     };
-    let mut parameters = like.map(|way| way.parameters.clone()).unwrap_or_default();
-    if like.is_some_and(|way| way.mode != question.mode.unwrap_or(Mode::Inference)) {
-        parameters.clear();
-    }
-    parameters.extend(question.parameters.clone());
-    parameters.retain(|_, value| !value.is_null());
+    let mode = question.mode.unwrap_or(Mode::Inference);
     let engine = question.engine.clone().or(like.map(|way| way.engine.clone())).unwrap_or_default();
     let same_engine = like.filter(|way| way.engine == engine);
+    // What another engine, or another mode, was told means nothing here.
+    let mut parameters =
+        same_engine.filter(|way| way.mode == mode).map(|way| way.parameters.clone()).unwrap_or_default();
+    parameters.extend(question.parameters.clone());
+    parameters.retain(|_, value| !value.is_null());
     Ok(Subject {
         model: name.to_owned(),
         variant: String::new(),
@@ -252,7 +296,7 @@ fn subject(question: &Question, (device, platform): Target, forecaster: &Forecas
         engine_version: same_engine.and_then(|way| way.engine_version.clone()),
         engine,
         precision: question.precision.or(like.map(|way| way.precision)).unwrap_or(Precision::Fp32),
-        mode: question.mode.unwrap_or(Mode::Inference),
+        mode,
         batch_size: question.batch_size.or(like.map(|way| way.batch_size)).unwrap_or(1),
         input_shape: shape.unwrap_or_default(),
         threads: like.filter(|way| way.device == device).map_or(0, |way| way.threads),

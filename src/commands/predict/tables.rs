@@ -2,6 +2,7 @@
 
 use crate::domain::{Cell, DeviceKind, Forecast, Prediction, Subject, Table};
 use crate::predict::evaluate::Score;
+use crate::predict::{Memory, MemoryScore};
 use crate::report::significant;
 
 /// What tells one question from another.
@@ -154,6 +155,40 @@ pub fn scores(scores: &[Score], people: bool) -> Table {
             ("coverage_90", "in 90 % interval"),
             ("worst_device_coverage_90", "worst device"),
             ("regret_percent", "regret %"),
+        ] {
+            table.rename_column(long, short);
+        }
+    }
+    table
+}
+
+/// Scores of forecasts of memory, for models that are hidden.
+pub fn memory_scores(scores: &[MemoryScore], people: bool) -> Table {
+    let mut table = Table::new(
+        "Memory of models that are hidden",
+        &["memory", "rows", "median_error_percent", "arithmetic_error_percent", "coverage_50", "coverage_90"],
+    );
+    for score in scores {
+        let number = |value: f64| if people { Cell::from(format!("{value:.1}")) } else { Cell::from(value) };
+        let memory = match score.memory {
+            Memory::Host => "host",
+            Memory::Device => "device",
+        };
+        table.push([
+            memory.into(),
+            (score.rows as u64).into(),
+            number(score.median_error_percent),
+            number(score.arithmetic_error_percent),
+            number(100.0 * score.coverage_50),
+            number(100.0 * score.coverage_90),
+        ]);
+    }
+    if people {
+        for (long, short) in [
+            ("median_error_percent", "median error %"),
+            ("arithmetic_error_percent", "arithmetic alone %"),
+            ("coverage_50", "in 50 % interval"),
+            ("coverage_90", "in 90 % interval"),
         ] {
             table.rename_column(long, short);
         }

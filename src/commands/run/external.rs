@@ -6,9 +6,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::duration;
 use crate::commands::CommandError;
-use crate::commands::options::parameter;
+use crate::commands::options::{duration, parameter};
 use crate::domain::program::split_words;
 use crate::domain::{AnswerTimes, ExternalProgram};
 

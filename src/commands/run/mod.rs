@@ -1,6 +1,7 @@
 //! `benchdb run`: plan, measure each run in a worker process, store each as soon as it is measured, sum up.
 
 mod external;
+mod planned;
 mod references;
 mod search;
 mod session;
@@ -15,9 +16,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
+use super::options::duration;
 use super::{CommandError, Context, ExitStatus, OutputArgs, unreadable};
 use crate::domain::{Campaign, Category, DataChoice, Mode, Precision, RunStatus, Sampling, TrainingOptimizer};
-use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, plan};
+use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, plan, plan_all};
 use crate::engine::{EngineError, Runner};
 use crate::measure::DEFAULT_TELEMETRY_INTERVAL;
 use crate::onnx::ShapeChoice;
@@ -26,7 +28,7 @@ use external::ExternalArgs;
 pub(super) use session::{RunTable, Session, stop_on_signals};
 pub(super) use tables::result_table;
 use tables::{describe, plan_tables};
-pub(super) use values::{duration, telemetry_interval};
+pub(super) use values::telemetry_interval;
 use values::{hardware_choice, shape, share};
 pub(super) use variants::named_model;
 
@@ -36,8 +38,8 @@ const BATCHES_IN_FLIGHT: u32 = 4;
 /// How long to sample at least, if nobody says.
 const MIN_TIME: Duration = Duration::from_secs(1);
 
-/// What a campaign's plan fixes; `--resume` goes on with the plan as it is.
-const PLAN_OPTIONS: [&str; 36] = [
+/// What a row of `--plan` says itself.
+const CONFIGURATION_OPTIONS: [&str; 23] = [
     "models",
     "category",
     "all",
@@ -52,8 +54,21 @@ const PLAN_OPTIONS: [&str; 36] = [
     "training_mode",
     "optimizer",
     "generate",
-    "threads",
     "device_index",
+    "throughput_mode",
+    "weights",
+    "shapes",
+    "input",
+    "reference",
+    "data",
+    "feed_data",
+    "memory_constrained",
+];
+
+/// What else a campaign's plan fixes; `--resume` goes on with the plan as it is.
+const PLAN_OPTIONS: [&str; 14] = [
+    "plan",
+    "threads",
     "include_software",
     "repeat",
     "limit",
@@ -62,18 +77,10 @@ const PLAN_OPTIONS: [&str; 36] = [
     "min_time",
     "max_time",
     "precision_target",
-    "throughput_mode",
-    "weights",
-    "shapes",
-    "input",
-    "reference",
-    "data",
-    "feed_data",
     "telemetry_interval",
     "seed",
     "label",
     "dry_run",
-    "memory_constrained",
 ];
 
 /// Options of `benchdb run`.
@@ -88,6 +95,7 @@ const PLAN_OPTIONS: [&str; 36] = [
   benchdb run --model resnet50 --weights resnet50.safetensors --model resnet50=resnet50.onnx \\
       --engine burn-flex,tract,onnxruntime
   benchdb run --model resnet50 --engine burn-flex --external 'python3 adapters/pytorch.py'
+  benchdb predict --suggest-anchors 10 --output plan.json && benchdb run --plan plan.json
   benchdb run --resume last")]
 pub struct Args {
     #[command(flatten)]
@@ -126,11 +134,15 @@ pub struct Args {
     /// A label for this campaign, to find it again
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
+    /// Measure the configurations of this file: what `predict --suggest-anchors N --output FILE` wrote, or a CSV with the
+    /// columns model, platform, device, engine, precision, mode, batch_size, input_shape, parameters
+    #[arg(long, value_name = "FILE", conflicts_with_all = CONFIGURATION_OPTIONS)]
+    plan: Option<PathBuf>,
     /// Print the plan and do nothing
     #[arg(long)]
     dry_run: bool,
     /// Go on with a campaign that was stopped: its UUID or the beginning of it, its label, or `last`
-    #[arg(long, value_name = "CAMPAIGN", conflicts_with_all = PLAN_OPTIONS)]
+    #[arg(long, value_name = "CAMPAIGN", conflicts_with_all = CONFIGURATION_OPTIONS, conflicts_with_all = PLAN_OPTIONS)]
     resume: Option<String>,
     /// Print the analysis of the campaign at its end: speed-ups, scaling, rankings
     #[arg(long)]
@@ -254,7 +266,16 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         // Programs of others do not hear Ctrl-C: they are in groups of their own.
         request.stop = stop_on_signals()?;
     }
-    let plan = plan(&request, &runner)?;
+    let plan = match &args.plan {
+        None => plan(&request, &runner)?,
+        Some(path) => {
+            let wanted = planned::read(path, &request)?;
+            for (what, way_out) in &wanted.left_out {
+                context.note(&format!("left out: {what} ({way_out})"));
+            }
+            plan_all(&wanted.requests, &runner)?
+        }
+    };
     if request.stop.load(Ordering::Relaxed) {
         return Ok(ExitStatus::Interrupted);
     }
@@ -356,6 +377,8 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         (true, _, _) => ModelChoice::All,
         (_, Some(category), _) => ModelChoice::Category(category),
         (_, _, false) => ModelChoice::Named(variants::with_whole_paths(&what.models)?),
+        // A file names its own.
+        _ if args.plan.is_some() => ModelChoice::Named(Vec::new()),
         _ => {
             return Err(CommandError::new(
                 "no model was named",
@@ -447,6 +470,7 @@ fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         input: args.input.as_deref().map(weight_file).transpose()?,
         reference: args.reference.as_deref().map(weight_file).transpose()?,
         device_index: what.device_index,
+        device: None,
         include_software: what.include_software,
         limit: what.limit.map(|limit| limit as usize),
         generate: what.generate,

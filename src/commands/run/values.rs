@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::commands::options::duration;
 use crate::domain::Platform;
 use crate::engine::plan::HardwareChoice;
 use crate::onnx::ShapeChoice;
@@ -35,18 +36,6 @@ pub(super) fn shape(text: &str) -> Result<ShapeChoice, String> {
     };
     let extents = extents.split([',', 'x']).map(extent).collect::<Result<_, _>>()?;
     Ok(ShapeChoice { input, extents })
-}
-
-pub(in crate::commands) fn duration(text: &str) -> Result<Duration, String> {
-    const MOST: Duration = Duration::from_secs(365 * 24 * 3600);
-    let parsed = match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string()),
-        Err(_) => text
-            .parse::<jiff::SignedDuration>()
-            .map_err(|_| "it is a number of seconds, or has a unit: `500ms`, `30s`, `2m`".to_owned())
-            .and_then(|parsed| Duration::try_from(parsed).map_err(|_| "it is negative".to_owned())),
-    }?;
-    if parsed > MOST { Err("it is more than a year".to_owned()) } else { Ok(parsed) }
 }
 
 pub(in crate::commands) fn telemetry_interval(text: &str) -> Result<Duration, String> {

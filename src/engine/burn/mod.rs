@@ -1,12 +1,16 @@
 //! The engines on Burn: one code for all of its backends.
 
+mod rates;
 mod workloads;
+
+use std::time::Duration;
 
 use burn::tensor::{DType, Device as BurnDevice, DeviceType, FloatDType};
 
 use super::{Engine, EngineError, GenerationShape, Loaded, ProbedDevice, RunClock, Versions, Workload};
 use crate::domain::{
-    Device, DeviceKind, HostTensor, InputSpec, Mode, PlannedRun, Platform, Precision, TrainingOptimizer, WeightChoice,
+    Device, DeviceKind, DeviceRates, HostTensor, InputSpec, Mode, PlannedRun, Platform, Precision, TrainingOptimizer,
+    WeightChoice,
 };
 use crate::hardware::{host_cpu, nvml};
 use crate::measure::MonotonicClock;
@@ -191,6 +195,27 @@ impl Engine for BurnEngine {
         Ok(Loaded { workload, clock, model_size_bytes, compile: None })
     }
 
+    fn measure_rates(
+        &self,
+        device_index: u32,
+        precision: Precision,
+        limit: Duration,
+        report: &mut dyn FnMut(&DeviceRates),
+    ) -> Result<DeviceRates, EngineError> {
+        if precision == Precision::Int8w {
+            return Err(EngineError::Unsupported {
+                engine: self.name(),
+                what: "a rate of its own in int8w".into(),
+                reason: "its products are in floating point",
+                nearest: Some("`--precision fp32`"),
+            });
+        }
+        let device = self.open_device(device_index, Mode::Inference, precision)?;
+        let memory = self.describe(&device).memory_bytes;
+        let on_host = matches!(self, Self::Flex | Self::Ndarray);
+        rates::measure(&rates::Subject { device: &device, precision, memory, on_host }, limit, report)
+    }
+
     fn infer(&self, plan: &PlannedRun, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {
         let entry = zoo_entry(&plan.configuration.model)?;
         let device = self.open(plan)?;
@@ -262,31 +287,35 @@ impl BurnEngine {
 
     /// The device of a plan, set to compute in the plan's precision.
     fn open(self, plan: &PlannedRun) -> Result<BurnDevice, EngineError> {
-        let configuration = &plan.configuration;
-        self.supports(configuration.mode, configuration.precision)?;
+        self.open_device(plan.device_index, plan.configuration.mode, plan.configuration.precision)
+    }
+
+    /// A device by its index, set to compute in a precision.
+    fn open_device(self, device_index: u32, mode: Mode, precision: Precision) -> Result<BurnDevice, EngineError> {
+        self.supports(mode, precision)?;
         let mut devices = self.devices()?;
-        let index = plan.device_index as usize;
+        let index = device_index as usize;
         if index >= devices.len() {
             return Err(EngineError::DeviceIndex {
-                platform: configuration.platform,
-                index: plan.device_index,
+                platform: self.platforms()[0],
+                index: device_index,
                 found: devices.len(),
             });
         }
         let mut device = devices.swap_remove(index);
-        if configuration.precision == Precision::Fp32 {
+        if precision == Precision::Fp32 {
             return Ok(device);
         }
         let refused = |reason| EngineError::Unsupported {
             engine: self.name(),
-            what: format!("{} on this device", configuration.precision),
+            what: format!("{precision} on this device"),
             reason,
             nearest: Some("`--precision fp32`"),
         };
-        if !reports(&device, configuration.precision) {
+        if !reports(&device, precision) {
             return Err(refused("the device does not report the type"));
         }
-        if let Some(float) = float_type(configuration.precision)
+        if let Some(float) = float_type(precision)
             && device.settings().float_dtype != float
         {
             // Burn takes this once a process, which is why each configuration has a process of its own.

@@ -7,7 +7,7 @@ use crate::domain::{HostTensor, Precision};
 use crate::zoo::{Batch, Generation, Network, Output, Targets, Trainer};
 
 /// The arithmetic that an element type means.
-fn precision_of(dtype: DType) -> Option<Precision> {
+pub(super) fn precision_of(dtype: DType) -> Option<Precision> {
     match dtype {
         DType::F32 => Some(Precision::Fp32),
         DType::F16 => Some(Precision::Fp16),

@@ -16,7 +16,7 @@ use super::{Engine, EngineError, ExternalEngine, Form, Runner, find_engine};
 use crate::dataset;
 use crate::domain::model::shape_text;
 use crate::domain::{
-    Configuration, DataChoice, ExternalProgram, HostTensor, InputSpec, Mode, PlannedRun, Platform, Precision,
+    Configuration, DataChoice, Device, ExternalProgram, HostTensor, InputSpec, Mode, PlannedRun, Platform, Precision,
     ReferenceChoice, Sampling, Task, TrainingOptimizer, WeightChoice,
 };
 use crate::hardware::logical_cpus;
@@ -27,7 +27,7 @@ use forms::Pairing;
 use models::{Chosen, describe, resolve_models};
 pub use models::{ModelChoice, NamedModel, find_model};
 use programs::Programs;
-use targets::{Probes, Target};
+use targets::{Probes, Target, resolve_targets};
 
 /// Which hardware is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,8 @@ pub struct PlanRequest {
     pub reference: Option<PathBuf>,
     /// Which device of a platform, from 0; the first real one without.
     pub device_index: Option<u32>,
+    /// The device by its whole name; any without.
+    pub device: Option<String>,
     /// Whether `auto` and `all` may take software adapters.
     pub include_software: bool,
     /// At most this many runs.
@@ -112,6 +114,7 @@ impl Default for PlanRequest {
             input: None,
             reference: None,
             device_index: None,
+            device: None,
             include_software: false,
             limit: None,
             generate: None,
@@ -149,71 +152,27 @@ pub struct LeftOut {
 /// A name that means nothing or more than one thing, a file of inputs that cannot be read. What has no device here is left
 /// out, not an error; an ONNX file that cannot be measured is an outcome.
 pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError> {
-    let given = request.input.as_deref().map(dataset::read_inputs).transpose()?.unwrap_or_default();
-    let request = &request.with_shapes_of(&given);
-    let mut chosen = request.engines.iter().map(|name| find_engine(name)).collect::<Result<Vec<_>, _>>()?;
-    let programs = Programs::meet(&request.externals, &request.stop);
-    chosen.extend(programs.speaking.iter().map(|engine| *engine as &dyn Engine));
-    let models = resolve_models(request, &programs)?;
+    plan_all(std::slice::from_ref(request), runner)
+}
+
+/// Makes one plan of several requests; how often and at most how much is measured says the first of them.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_all(requests: &[PlanRequest], runner: &Runner) -> Result<Plan, EngineError> {
     let mut plan = Plan::default();
-    let models = request.compatible(models, &mut plan);
     let mut probes = Probes::new(runner);
-    // Whoever names programs alone does not mean our own engines where those say nothing.
-    let pairing = if chosen.is_empty() && !programs.silent.is_empty() {
-        Pairing::default()
-    } else {
-        Pairing::new(request, &models, &chosen, &mut probes, &mut plan)
-    };
     let mut once = Vec::new();
-    for model in &models {
-        let parameters = request.parameters(model.entry, &mut plan.notes);
-        let common = Common {
-            inputs: with_given_shapes(model, &given),
-            reference: request.reference_of(model, &models)?,
-            parameters,
-        };
-        let precisions = request.precisions_of(model);
-        // Told once, not for every precision and batch size.
-        let (first_precision, first_batch) = (precisions[0], request.batch_sizes.first().copied().unwrap_or(1));
-        for program in &programs.silent {
-            let reason = EngineError::External(Arc::clone(&program.reason));
-            match program.target(&request.hardware) {
-                Some(target) => {
-                    let planned = request.planned_run(model, &target, first_precision, first_batch, &common);
-                    plan.unsupported.push((planned, reason));
-                }
-                None => plan.left_out.push(LeftOut { what: model.name.clone(), reason }),
-            }
-        }
-        for target in pairing.targets(model) {
-            if model.entry.is_none() && model.file.is_none() && target.engine.external().is_none() {
-                let hint = format!("`{}` is a model of the program that `--external` starts", model.name);
-                let reason = EngineError::UnknownModel { name: model.name.clone(), hint };
-                plan.left_out.push(LeftOut { what: format!("{} by {}", model.name, target.engine.name()), reason });
-                continue;
-            }
-            if let Some(Err(reason)) = &model.file {
-                let planned = request.planned_run(model, target, first_precision, first_batch, &common);
-                plan.unsupported.push((planned, EngineError::Graph(Arc::clone(reason))));
-                continue;
-            }
-            for &precision in &precisions {
-                for &batch_size in &request.batch_sizes {
-                    let planned = request.planned_run(model, target, precision, batch_size, &common);
-                    match request.suits(model).and_then(|()| fits(&planned)).and_then(|()| target.supports(&planned)) {
-                        Ok(()) => once.push(planned),
-                        Err(reason) => plan.unsupported.push((planned, reason)),
-                    }
-                }
-            }
-        }
+    for request in requests {
+        request.add_to(&mut plan, &mut once, &mut probes)?;
     }
-    let wanted = once.len() * request.repeat.max(1) as usize;
-    let kept = request.limit.unwrap_or(wanted).min(wanted);
+    let Some(first) = requests.first() else { return Ok(plan) };
+    let wanted = once.len() * first.repeat.max(1) as usize;
+    let kept = first.limit.unwrap_or(wanted).min(wanted);
     if kept < wanted {
         plan.notes.push(format!("{} of {wanted} runs are left out by `--limit {kept}`", wanted - kept));
     }
-    let in_turns = (1..=request.repeat.max(1)).flat_map(|repetition| once.iter().map(move |run| (repetition, run)));
+    let in_turns = (1..=first.repeat.max(1)).flat_map(|repetition| once.iter().map(move |run| (repetition, run)));
     plan.runs = in_turns
         .take(kept)
         .zip(0..)
@@ -226,7 +185,80 @@ pub fn plan(request: &PlanRequest, runner: &Runner) -> Result<Plan, EngineError>
     Ok(plan)
 }
 
+/// What of this machine a choice of hardware means: platform, engine and device of each. Devices are looked for in
+/// worker processes.
+pub fn devices_here(hardware: &[HardwareChoice], runner: &Runner) -> Vec<(Platform, &'static str, Device)> {
+    let request = PlanRequest { hardware: hardware.to_vec(), ..PlanRequest::default() };
+    let found = resolve_targets(&request, Form::Zoo, &[], &mut Probes::new(runner), &mut Plan::default());
+    found.into_iter().map(|target| (target.platform, target.engine.name(), target.probed.device)).collect()
+}
+
 impl PlanRequest {
+    /// Adds what is asked for to a plan: the first repetition of each run that can be done to `once`.
+    fn add_to(&self, plan: &mut Plan, once: &mut Vec<PlannedRun>, probes: &mut Probes<'_>) -> Result<(), EngineError> {
+        let given = self.input.as_deref().map(dataset::read_inputs).transpose()?.unwrap_or_default();
+        let request = &self.with_shapes_of(&given);
+        let mut chosen = request.engines.iter().map(|name| find_engine(name)).collect::<Result<Vec<_>, _>>()?;
+        let programs = Programs::meet(&request.externals, &request.stop);
+        chosen.extend(programs.speaking.iter().map(|engine| *engine as &dyn Engine));
+        let models = resolve_models(request, &programs)?;
+        let models = request.compatible(models, plan);
+        // Whoever names programs alone does not mean our own engines where those say nothing.
+        let pairing = if chosen.is_empty() && !programs.silent.is_empty() {
+            Pairing::default()
+        } else {
+            Pairing::new(request, &models, &chosen, probes, plan)
+        };
+        for model in &models {
+            let parameters = request.parameters(model.entry, &mut plan.notes);
+            let common = Common {
+                inputs: with_given_shapes(model, &given),
+                reference: request.reference_of(model, &models)?,
+                parameters,
+            };
+            let precisions = request.precisions_of(model);
+            // Told once, not for every precision and batch size.
+            let (first_precision, first_batch) = (precisions[0], request.batch_sizes.first().copied().unwrap_or(1));
+            for program in &programs.silent {
+                let reason = EngineError::External(Arc::clone(&program.reason));
+                match program.target(&request.hardware) {
+                    Some(target) => {
+                        let planned = request.planned_run(model, &target, first_precision, first_batch, &common);
+                        plan.unsupported.push((planned, reason));
+                    }
+                    None => plan.left_out.push(LeftOut { what: model.name.clone(), reason }),
+                }
+            }
+            for target in pairing.targets(model) {
+                if model.entry.is_none() && model.file.is_none() && target.engine.external().is_none() {
+                    let hint = format!("`{}` is a model of the program that `--external` starts", model.name);
+                    let reason = EngineError::UnknownModel { name: model.name.clone(), hint };
+                    plan.left_out.push(LeftOut { what: format!("{} by {}", model.name, target.engine.name()), reason });
+                    continue;
+                }
+                if let Some(Err(reason)) = &model.file {
+                    let planned = request.planned_run(model, target, first_precision, first_batch, &common);
+                    plan.unsupported.push((planned, EngineError::Graph(Arc::clone(reason))));
+                    continue;
+                }
+                for &precision in &precisions {
+                    for &batch_size in &request.batch_sizes {
+                        let planned = request.planned_run(model, target, precision, batch_size, &common);
+                        match request
+                            .suits(model)
+                            .and_then(|()| fits(&planned))
+                            .and_then(|()| target.supports(&planned))
+                        {
+                            Ok(()) => once.push(planned),
+                            Err(reason) => plan.unsupported.push((planned, reason)),
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The models that can do what is asked for. Who names a group asks for those of it that can; the others are left
     /// out. Who names a model hears from the run itself.
     fn compatible(&self, models: Vec<Chosen>, plan: &mut Plan) -> Vec<Chosen> {

@@ -72,7 +72,7 @@ impl<'r> Probes<'r> {
         &mut self,
         platform: Platform,
         engine: &'static dyn Engine,
-        wanted: Option<u32>,
+        request: &PlanRequest,
         software: bool,
     ) -> Result<Target, EngineError> {
         if !engine.platforms().contains(&platform) {
@@ -86,9 +86,11 @@ impl<'r> Probes<'r> {
             Some(devices) => devices,
             None => self.devices(engine)?,
         };
-        let index = match wanted {
-            Some(index) => index as usize,
-            None => devices.iter().position(|probed| !probed.device.software).unwrap_or(0),
+        let wanted = request.device_index;
+        let index = match (wanted, &request.device) {
+            (Some(index), _) => index as usize,
+            (None, Some(name)) => devices.iter().position(|probed| probed.device.name == *name).unwrap_or(0),
+            (None, None) => devices.iter().position(|probed| !probed.device.software).unwrap_or(0),
         };
         let found = devices.len();
         let Some(probed) = devices.into_iter().nth(index) else {
@@ -97,6 +99,9 @@ impl<'r> Probes<'r> {
                 _ => EngineError::NoDevice { platform },
             });
         };
+        if let Some(name) = request.device.as_ref().filter(|name| **name != probed.device.name) {
+            return Err(EngineError::OtherDevice { platform, wanted: name.clone(), found: probed.device.name });
+        }
         if probed.device.software && !software {
             return Err(EngineError::OnlySoftware { platform, device: probed.device.name });
         }
@@ -246,7 +251,7 @@ fn on_platform(
         };
         let serving = engines().into_iter().filter(serves);
         for engine in serving {
-            match probes.choose(platform, engine, request.device_index, software) {
+            match probes.choose(platform, engine, request, software) {
                 Ok(target) => return (vec![target], Vec::new()),
                 Err(reason) => reasons.push(left_out(platform.to_string(), reason)),
             }
@@ -259,7 +264,7 @@ fn on_platform(
     let mut targets = Vec::new();
     for &engine in chosen {
         // The test engine pretends on purpose.
-        match probes.choose(platform, engine, request.device_index, software || engine.hidden()) {
+        match probes.choose(platform, engine, request, software || engine.hidden()) {
             Ok(target) => targets.push(target),
             Err(EngineError::NotHere { message, hint }) if engine.home().is_some() => {
                 targets.extend(engine.home().map(|device| Target {

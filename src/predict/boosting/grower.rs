@@ -1,6 +1,6 @@
 //! Grows one regression tree on histograms of whole numbers.
 
-use rayon::prelude::*;
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
 use super::{BINS, BoostingParams, Tree};
 
@@ -69,6 +69,8 @@ impl Codes {
 /// Grows one tree.
 pub(super) struct Grower<'g> {
     pub(super) params: &'g BoostingParams,
+    /// Leaves, at most.
+    pub(super) leaves: usize,
     pub(super) codes: &'g Codes,
     /// What is left to learn of each row, already cut.
     pub(super) residuals: &'g [f64],
@@ -104,7 +106,7 @@ impl Grower<'_> {
         let best = self.best_split(&histograms);
         let mut open = vec![Open { node: root, rows: seen, histograms, best }];
         let mut leaves = 1;
-        while leaves < self.params.leaves {
+        while leaves < self.leaves {
             let gain = |leaf: &Open| leaf.best.map_or(0.0, |split| split.gain);
             let Some(place) = (0..open.len()).filter(|&at| gain(&open[at]) > 0.0).max_by(|&a, &b| {
                 // The older leaf wins a tie.
@@ -131,7 +133,7 @@ impl Grower<'_> {
                 (right, right_node, left, left_node)
             };
             leaves += 1;
-            if leaves == self.params.leaves {
+            if leaves == self.leaves {
                 break;
             }
             // A leaf that cannot be split needs no histogram.

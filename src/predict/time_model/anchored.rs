@@ -1,7 +1,14 @@
 //! What a few rows of a new device say of it: how far its forecasts are off as a whole, and how far those of compiled models
 //! are. More was tried - a Gaussian process on what the offsets leave - and made ten and twenty rows worse.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use super::super::roofline::is_compiled;
+use super::super::transfer::device_key;
+use super::{TimeModel, log_seconds_of};
+use crate::domain::{Example, Subject};
 
 /// By how much the forecasts of a new device are off as a whole, usually (a logarithm).
 const USUAL_OFFSET: f64 = 0.1;
@@ -61,6 +68,36 @@ impl Anchors {
     /// What each row missed when the others alone were known.
     pub fn left_out(&self) -> &[f64] {
         &self.left_out
+    }
+}
+
+impl TimeModel {
+    /// Corrects the forecasts of a device that is not among those that were fitted by rows of it; answers how many of them
+    /// could be used.
+    pub(super) fn anchor<'r>(&mut self, device: String, rows: impl Iterator<Item = (&'r Subject, f64)>) -> usize {
+        let missed: Vec<(f64, bool)> = rows
+            .filter_map(|(subject, log_seconds)| {
+                Some((log_seconds - self.on_new_device(subject)?, is_compiled(subject)))
+            })
+            .collect();
+        if !missed.is_empty() {
+            self.anchored.insert(device, Anchors::fit(&missed));
+        }
+        missed.len()
+    }
+
+    /// Takes rows of devices that were not fitted as anchors; answers how many of each device could be used.
+    pub fn anchor_by(&mut self, examples: &[&Example]) -> BTreeMap<String, usize> {
+        self.book.extend(examples.iter().copied());
+        let mut by_device: BTreeMap<String, Vec<(&Subject, f64)>> = BTreeMap::new();
+        for example in examples.iter().filter(|example| !self.transfer.knows_device(&example.subject)) {
+            if let Some(log_seconds) = log_seconds_of(example) {
+                by_device.entry(device_key(&example.subject)).or_default().push((&example.subject, log_seconds));
+            }
+        }
+        let anchored =
+            by_device.into_iter().map(|(device, rows)| (device.clone(), self.anchor(device, rows.into_iter())));
+        anchored.filter(|(_, used)| *used > 0).collect()
     }
 }
 

@@ -5,8 +5,8 @@ use super::super::encoder::{size_of, version_number};
 use super::super::facts::Facts;
 use super::super::gaussian_process::Point;
 use super::super::roofline::{Base, is_compiled, terms_of};
-use super::super::transfer::{Asked, Gap, device_key, model_key};
-use super::{FAMILY_SHARE, KIN_SHARE, LogTime, Stage, TimeModel, kin_key, stage_features};
+use super::super::transfer::{Gap, device_key, model_key};
+use super::{FAMILY_SHARE, KIN_SHARE, LogTime, TimeModel, kin_key};
 use crate::domain::{Device, Subject, Tier};
 
 impl TimeModel {
@@ -107,22 +107,13 @@ impl TimeModel {
         Some(base.log_seconds + corrected)
     }
 
-    fn deviation(&self, stage: &Stage, gap: Gap, asked: &Asked, plain: &[f64]) -> f64 {
-        let transferred = self.transfer.features(asked, gap);
-        let setting = self.transfer.setting_of(asked);
-        let ridge = setting.and_then(|setting| stage.ridges.get(setting as usize)?.as_ref());
-        let (features, linear) = stage_features(gap, ridge, plain, &transferred);
-        let trees: f64 = stage.boosting.iter().map(|trees| trees.predict_row(&features)).sum();
-        linear + trees / stage.boosting.len().max(1) as f64
-    }
-
     /// A device that was not measured: as on known ones of its kind, moved by the difference of the rooflines.
     pub(super) fn on_new_device(&self, subject: &Subject) -> Option<f64> {
         let spec = self.devices.find(&subject.device);
         let mut near: Vec<(f64, &Device)> = self
             .known_devices
             .values()
-            .filter(|device| device.kind == subject.device.kind)
+            .filter(|device| device.kind == subject.device.kind && self.has_rates(device))
             .map(|device| {
                 let gap = |one: Option<f64>, other: Option<f64>| match (one, other) {
                     (Some(one), Some(other)) => (one / other).ln().powi(2),

@@ -1,15 +1,25 @@
-//! `benchdb hardware`: what can be run here, and what is missing for the rest.
+//! `benchdb hardware`: what can be run here, and what is missing for the rest; with `--probe`, what its devices can do at
+//! most.
+
+mod probe;
 
 use clap::ValueEnum as _;
 
 use super::{Context, ExitStatus, OutputArgs};
-use crate::domain::{Cell, Mode, Platform, Precision, Table};
+use crate::domain::{Cell, DeviceProbe, Mode, Platform, Precision, Table};
 use crate::engine::{Engine, EngineError, Probed, ProbedDevice, Runner, engines};
-use crate::report::bytes;
+use crate::report::{bytes, significant};
+use crate::store::Access;
 
 /// Options of `benchdb hardware`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  benchdb hardware
+  benchdb hardware --probe
+  benchdb hardware --probe --hardware cuda --precision fp32,fp16 --max-time 10")]
 pub struct Args {
+    #[command(flatten)]
+    probe: probe::ProbeArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -19,6 +29,9 @@ pub struct Args {
 /// # Errors
 /// A worker that cannot be started, an output that cannot be written.
 pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    if args.probe.probe {
+        return probe::execute(&args.probe, &args.output, context);
+    }
     let runner = Runner::for_this_program()?;
     let people = args.output.is_for_people();
     let mut found = Table::new(
@@ -65,6 +78,10 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     } else {
         tables.push(list(&support));
     }
+    let probes = if context.db().is_file() { context.open(Access::Read)?.newest_device_probes()? } else { Vec::new() };
+    if !(people && probes.is_empty()) {
+        tables.push(probed(&probes, people));
+    }
     context.print("hardware", &tables, &args.output)?;
     Ok(ExitStatus::Ok)
 }
@@ -79,6 +96,46 @@ fn devices(engine: &dyn Engine, platform: Platform, runner: &Runner) -> Result<P
         return Err(EngineError::NoDevice { platform });
     }
     Ok(found)
+}
+
+/// The newest probe of each device, engine and precision.
+fn probed(probes: &[DeviceProbe], people: bool) -> Table {
+    let columns = [
+        "device",
+        "compute_units",
+        "engine",
+        "precision",
+        "peak_gflop_per_second",
+        "copy_bandwidth_gb_per_second",
+        "probed_at",
+    ];
+    let mut table = Table::new("Probes", &columns);
+    for probe in probes {
+        table.push([
+            probe.device.name.clone().into(),
+            probe.device.compute_units.into(),
+            probe.engine.clone().into(),
+            probe.precision.to_string().into(),
+            rate(probe.peak_gflop_per_second, people),
+            rate(probe.copy_bandwidth_gb_per_second, people),
+            probe.probed_at.clone().into(),
+        ]);
+    }
+    if people {
+        name_rates(&mut table);
+    }
+    table
+}
+
+/// A rate; people get four digits of it.
+fn rate(value: Option<f64>, people: bool) -> Cell {
+    if people { value.map(significant).into() } else { value.into() }
+}
+
+/// Short names of the rates, with their units.
+fn name_rates(table: &mut Table) {
+    table.rename_column("peak_gflop_per_second", "product GFLOP/s");
+    table.rename_column("copy_bandwidth_gb_per_second", "copy GB/s");
 }
 
 /// Why something cannot be run, and what closes the gap.
