@@ -1,6 +1,6 @@
 //! The reference outputs of a campaign: computed once for each model, weights and inputs, and removed at its end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,6 +18,8 @@ pub(super) struct References {
     folder: Option<TempDir>,
     /// `None` for one that could not be computed; it is not tried again.
     known: HashMap<String, Option<PathBuf>>,
+    /// The models whose lack of a reference was said; the same file has it in every batch size and by every engine.
+    said: HashSet<String>,
 }
 
 impl References {
@@ -43,10 +45,10 @@ impl References {
                 Err(reason) => reasons.push(format!("by {}: {reason}", reference.configuration.engine)),
             }
         }
-        if written.is_none() && !stop.load(Ordering::Relaxed) {
+        let model = format!("{} {}", plan.configuration.model, plan.configuration.variant).trim_end().to_owned();
+        if written.is_none() && !stop.load(Ordering::Relaxed) && self.said.insert(model.clone()) {
             context.note(&format!(
-                "no fidelity for {}: its reference in fp32 could not be computed {}",
-                plan.configuration.model,
+                "no fidelity for {model}: its reference in fp32 could not be computed {}",
                 reasons.join("; ")
             ));
         }
