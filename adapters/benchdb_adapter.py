@@ -64,7 +64,8 @@ def serve(adapter):
 # --- Numbers by the rule (src/zoo/rule.rs has the same in Rust) --------------------------------------------------------
 
 
-def _words(name, count, seed):
+def words(name, count, seed=0):
+    """Whole numbers of 64 bits: SplitMix64, counted up from the FNV-1a hash of a name and a seed."""
     base = 0xCBF29CE484222325
     for byte in name.encode():
         base = (base ^ byte) * 0x100000001B3 % 2**64
@@ -75,22 +76,30 @@ def _words(name, count, seed):
         return mixed ^ (mixed >> WORD(31))
 
 
-def weight(name, shape, seed):
+def unit(name, count, seed=0):
+    """Floats in [0, 1), exact in single precision."""
+    return (words(name, count, seed) >> WORD(40)).astype(np.float32) / np.float32(2**24)
+
+
+def signed(name, count, seed=0):
+    """Floats in [-1, 1)."""
+    return np.float32(2) * unit(name, count, seed) - np.float32(1)
+
+
+def weight(name, shape, seed=0):
     """A parameter or buffer by its name in the reference's state dict, its shape and a seed, in single precision."""
     count = math.prod(shape)
-    unit = (_words(name, count, seed) >> WORD(40)).astype(np.float32) / np.float32(2**24)
-    signed = np.float32(2) * unit - np.float32(1)
     if name.endswith("running_var"):
-        values = np.float32(1) + np.float32(0.25) * unit
+        values = np.float32(1) + np.float32(0.25) * unit(name, count, seed)
     elif name.endswith("num_batches_tracked"):
         values = np.zeros(count, np.float32)
     elif len(shape) >= 2:
         gain = 6.0 if len(shape) == 4 else 3.0
-        values = signed * np.float32(math.sqrt(gain / math.prod(shape[1:])))
+        values = signed(name, count, seed) * np.float32(math.sqrt(gain / math.prod(shape[1:])))
     elif name.endswith("weight"):
-        values = np.float32(1) + np.float32(0.1) * signed
+        values = np.float32(1) + np.float32(0.1) * signed(name, count, seed)
     else:
-        values = np.float32(0.1) * signed
+        values = np.float32(0.1) * signed(name, count, seed)
     return values.reshape(shape)
 
 

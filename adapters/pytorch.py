@@ -49,7 +49,7 @@ class CifarCnn(torch.nn.Module):
 
 
 class Model:
-    """One network: how it is built, what it reads, its outputs, its loss."""
+    """One network: how it is built (options of its configuration may be added), what it reads, its outputs, its loss."""
 
     def __init__(self, build, inputs, call, outputs, loss=None, prefix=None):
         self.build, self.inputs, self.call, self.outputs, self.loss, self.prefix = build, inputs, call, outputs, loss, prefix
@@ -89,7 +89,7 @@ def matching_loss(_, answer, inputs, targets):
 
 
 def vision(name, **options):
-    def build():
+    def build(**_):
         import torchvision.models
 
         return getattr(torchvision.models, name)(**options)
@@ -98,20 +98,20 @@ def vision(name, **options):
 
 
 def text(network, config, **options):
-    def build():
+    def build(**more):
         import transformers
 
-        return getattr(transformers, network)(getattr(transformers, config)(**options))
+        return getattr(transformers, network)(getattr(transformers, config)(**options, **more))
 
     return build
 
 
-def detr():
+def detr(**more):
     import transformers as tf
 
     backbone = tf.ResNetConfig(out_features=["stage4"])
     own = {"use_timm_backbone": False, "use_pretrained_backbone": False, "backbone": None, "backbone_config": backbone}
-    return tf.DetrForObjectDetection(tf.DetrConfig(num_labels=91, dropout=0.0, **own))
+    return tf.DetrForObjectDetection(tf.DetrConfig(num_labels=91, dropout=0.0, **own, **more))
 
 
 def detect(net, image):
@@ -143,7 +143,7 @@ WHISPER = {
     "decoder_ffn_dim": 1536,
 }
 MODELS = {
-    "cifar_cnn": of_pictures(CifarCnn),
+    "cifar_cnn": of_pictures(lambda **_: CifarCnn()),
     "mobilenet_v2": of_pictures(vision("mobilenet_v2", dropout=0.0)),
     "resnet18": of_pictures(vision("resnet18")),
     "resnet50": of_pictures(vision("resnet50")),

@@ -112,7 +112,7 @@ def main():
     options = parser.parse_args()
     # Paths stay what they are: a Python of an environment is a link.
     benchdb, python = [os.path.abspath(path) if os.sep in path else path for path in (options.benchdb, options.python)]
-    command = [benchdb, "run", "--hardware", "cpu", "--threads", str(options.threads), "--iterations", str(options.samples)]
+    command = [benchdb, "--quiet", "run", "--hardware", "cpu", "--threads", str(options.threads), "--iterations", str(options.samples)]
     command += ["--batch-sizes", str(options.batch_size), "--format", "json"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
     if options.library == "onnxruntime":

@@ -4,7 +4,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Expect as _, Sandbox, has_program, json_of, number, rows, said, skip, stderr_of, wait_for};
+use crate::support::{
+    Expect as _, Sandbox, has_program, json_of, lives, number, rows, said, skip, stderr_of, wait_for,
+};
 
 /// A short measurement without sensors.
 fn exec(sandbox: &Sandbox) -> Command {
@@ -218,12 +220,6 @@ fn a_flood_of_output_is_no_matter() {
     let mut command = exec_times(&sandbox, 1);
     command.args(["--parse", "n=([0-9])=n", "--", "sh", "-c", flood]).succeeds();
     assert_eq!(sandbox.extra_metric(&only(&sandbox)["run_id"], "n"), Some(7.0));
-}
-
-#[cfg(unix)]
-fn lives(process_id: &str) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process_id.trim())).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.trim().is_empty() && !rest.trim().starts_with('Z'))
 }
 
 #[cfg(unix)]

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Expect as _, Sandbox, number, program, root, said, same, skip, stderr_of, wait_for};
+use crate::support::{Expect as _, Sandbox, lives, number, program, root, said, same, skip, stderr_of, wait_for};
 
 /// Options of a short run on the processor.
 const SHORT: [&str; 9] =
@@ -37,12 +37,6 @@ fn only(sandbox: &Sandbox) -> Value {
     let rows = sandbox.sql("SELECT * FROM results");
     assert_eq!(rows.len(), 1, "{rows:?}");
     rows[0].clone()
-}
-
-/// Whether a process is there, and no corpse.
-fn lives(process_id: &str) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{process_id}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.trim().is_empty() && !rest.trim().starts_with('Z'))
 }
 
 #[test]
@@ -364,24 +358,37 @@ fn time_is_up_for_all_steps_together() {
     assert_eq!(sandbox.value("SELECT stop_reason FROM run"), "max_time");
 }
 
+/// Interrupts benchdb while its program hangs at a request; the whole group of the program has to go.
 #[cfg(unix)]
-#[test]
-fn an_interrupt_ends_the_program_too() {
+fn interrupted_at(request: &str) -> Option<Sandbox> {
     if !python() {
-        return;
+        return None;
     }
     let sandbox = Sandbox::new();
     let grandchild = sandbox.path("grandchild");
     let mut command = sandbox.benchdb();
-    let external = engine(&format!("hang steps '{}'", grandchild.display()));
+    let external = engine(&format!("hang {request} '{}'", grandchild.display()));
     command.args(SHORT).args(["--model", "mine", "--external", &external]);
     let mut child = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
     let process_id =
         wait_for("the program", || std::fs::read_to_string(&grandchild).ok().filter(|text| !text.is_empty()));
     Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert_eq!(only(&sandbox)["status"], "interrupted");
     wait_for("the grandchild's end", || (!lives(&process_id)).then_some(()));
+    Some(sandbox)
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_the_program_too() {
+    let Some(sandbox) = interrupted_at("steps") else { return };
+    assert_eq!(only(&sandbox)["status"], "interrupted");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_ends_a_program_that_does_not_say_hello() {
+    interrupted_at("hello");
 }
 
 /// The example of docs/external.md.
@@ -437,23 +444,4 @@ fn the_pytorch_adapter_computes_what_burn_computes() {
         assert!(number(&row, "fidelity_cosine") >= 0.9999, "{row}");
         assert_eq!(row["engine"], "pytorch");
     }
-}
-
-#[cfg(unix)]
-#[test]
-fn an_interrupt_ends_a_program_that_does_not_say_hello() {
-    if !python() {
-        return;
-    }
-    let sandbox = Sandbox::new();
-    let grandchild = sandbox.path("grandchild");
-    let mut command = sandbox.benchdb();
-    let external = engine(&format!("hang hello '{}'", grandchild.display()));
-    command.args(SHORT).args(["--model", "mine", "--external", &external]);
-    let mut child = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
-    let process_id =
-        wait_for("the program", || std::fs::read_to_string(&grandchild).ok().filter(|text| !text.is_empty()));
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    wait_for("the grandchild's end", || (!lives(&process_id)).then_some(()));
 }

@@ -304,6 +304,12 @@ pub fn wait_for<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Whether a process is there, and no corpse.
+pub fn lives(process_id: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process_id.trim())).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.trim().is_empty() && !rest.trim().starts_with('Z'))
+}
+
 /// Says that a test cannot be done here, and why.
 pub fn skip(why: &str) {
     eprintln!("SKIPPED: {why}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::{EngineError, Loaded, RunClock, Workload};
-use super::file_of;
+use super::{file_of, refused};
 use crate::domain::{ElementType, Extent, GraphInput, HostData, HostTensor, InputSpec, PlannedRun, Precision};
 use crate::engine::inputs;
 use crate::measure::MonotonicClock;
@@ -117,10 +117,18 @@ impl Workload for GraphWorkload {
 fn in_order(plan: &PlannedRun, tensors: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {
     let found = |(spec, input): (&InputSpec, &GraphInput)| {
         let named = |tensor: &&HostTensor| tensor.name == spec.name || tensor.name == input.name;
-        tensors.iter().find(named).cloned().ok_or_else(|| {
+        let tensor = tensors.iter().find(named).cloned().ok_or_else(|| {
             let missing = crate::zoo::ZooError::MissingInput { name: spec.name.clone() };
             EngineError::Zoo(missing)
-        })
+        })?;
+        match beyond(&tensor.data, input.element) {
+            None => Ok(tensor),
+            Some(value) => Err(refused(
+                &plan.configuration.engine,
+                "take its inputs",
+                &format!("`{}` holds {value}, which {:?} has no room for", input.name, input.element),
+            )),
+        }
     };
     let (graph, _) = file_of(plan)?;
     plan.inputs.iter().zip(&graph.inputs).map(found).collect()
@@ -170,7 +178,24 @@ pub(super) fn integers(data: &HostData) -> Vec<i64> {
     }
 }
 
-/// The elements of a tensor as another integer type; the rule makes none that are too large for theirs.
+/// The first element that an integer type of this kind has no room for.
+fn beyond(data: &HostData, element: ElementType) -> Option<i64> {
+    fn first<T: TryFrom<i64>>(data: &HostData) -> Option<i64> {
+        integers(data).into_iter().find(|value| T::try_from(*value).is_err())
+    }
+    match element {
+        ElementType::I32 => first::<i32>(data),
+        ElementType::I16 => first::<i16>(data),
+        ElementType::I8 => first::<i8>(data),
+        ElementType::U64 => first::<u64>(data),
+        ElementType::U32 => first::<u32>(data),
+        ElementType::U16 => first::<u16>(data),
+        ElementType::U8 => first::<u8>(data),
+        _ => None,
+    }
+}
+
+/// The elements of a tensor as another integer type; none is beyond it, as [`in_order`] has seen.
 pub(super) fn narrowed<T: TryFrom<i64> + Default>(data: &HostData) -> Vec<T> {
     integers(data).into_iter().map(|value| T::try_from(value).unwrap_or_default()).collect()
 }
@@ -222,6 +247,15 @@ pub(super) fn from_bytes(bytes: &[u8], element: ElementType) -> HostData {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_type_has_no_room_for_is_found() {
+        let data = HostData::I64(vec![1, 200, -1, 70_000]);
+        assert_eq!(beyond(&data, ElementType::I8), Some(200));
+        assert_eq!(beyond(&data, ElementType::U8), Some(-1));
+        assert_eq!(beyond(&data, ElementType::I16), Some(70_000));
+        assert_eq!(beyond(&data, ElementType::I32), None);
+    }
 
     #[test]
     fn elements_survive_their_bytes() {
