@@ -2,15 +2,16 @@
 """Does a library take longer through benchdb than by itself? Interleaved pairs, with the interval of their ratio.
 
     python3 tools/overhead.py --benchdb target/release/benchdb onnxruntime resnet50.onnx
+    python3 tools/overhead.py --benchdb target/release/benchdb openvino resnet50.onnx
     python3 tools/overhead.py --benchdb target/release/benchdb --python venv/bin/python pytorch resnet50
 
-One half of a pair is `benchdb run` (with its engine onnxruntime, or with adapters/pytorch.py), the other a bare timing loop
+One half of a pair is `benchdb run` (with its engine onnxruntime or openvino, or with adapters/pytorch.py), the other a bare timing loop
 in a Python of its own: the same network, random input, as many threads, a first call, 200 ms to warm up, then at least
 `--samples` iterations and a second. Which half comes first alternates. Printed are the medians of each half, and the median of
 the pairs' ratios (benchdb / bare) with its 95 % interval by order statistics.
 
 Take a quiet machine; with --quiet the script waits before each half until nobody else has used the processors for two
-seconds (Linux). It runs in any Python; `--python` names one with onnxruntime and numpy, or with torch and torchvision.
+seconds (Linux). It runs in any Python; `--python` names one with the library (and numpy, or torchvision).
 """
 import argparse
 import json
@@ -58,6 +59,26 @@ for given in session.get_inputs():
 loop(lambda: session.run(None, inputs), samples)
 """
 
+OPENVINO = """
+import numpy as np, openvino
+
+core = openvino.Core()
+model = core.read_model(network)
+model.reshape({given.any_name: shapes.get(given.any_name) or [extent.get_length() if extent.is_static else batch
+               for extent in given.partial_shape] for given in model.inputs})
+settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1",
+            "INFERENCE_NUM_THREADS": str(threads)}
+request = core.compile_model(model, "CPU", settings).create_infer_request()
+random = np.random.default_rng(0)
+for at, given in enumerate(model.inputs):
+    if given.element_type == openvino.Type.i64:
+        values = random.integers(0, 2, list(given.shape))
+    else:
+        values = random.uniform(-1, 1, list(given.shape)).astype(np.float32)
+    request.set_input_tensor(at, openvino.Tensor(values))
+loop(request.infer, samples)
+"""
+
 PYTORCH = """
 import torch, torchvision
 
@@ -99,7 +120,7 @@ def interval_of_median(ordered):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("library", choices=["onnxruntime", "pytorch"])
+    parser.add_argument("library", choices=["onnxruntime", "openvino", "pytorch"])
     parser.add_argument("network", help="an ONNX file, or a network of torchvision that benchdb has, too")
     parser.add_argument("--benchdb", default="benchdb", help="the program (default: the one on the path)")
     parser.add_argument("--python", default=sys.executable, help="a Python with the library (default: this one)")
@@ -112,18 +133,19 @@ def main():
     options = parser.parse_args()
     # Paths stay what they are: a Python of an environment is a link.
     benchdb, python = [os.path.abspath(path) if os.sep in path else path for path in (options.benchdb, options.python)]
-    command = [benchdb, "--quiet", "run", "--hardware", "cpu", "--threads", str(options.threads), "--iterations", str(options.samples)]
+    command = [benchdb, "--quiet", "run", "--threads", str(options.threads), "--iterations", str(options.samples)]
     command += ["--batch-sizes", str(options.batch_size), "--format", "json"]
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
-    if options.library == "onnxruntime":
-        network, script = os.path.abspath(options.network), LOOP + ONNXRUNTIME
-        command += ["--model", network, "--engine", "onnxruntime"]
+    if options.library != "pytorch":
+        network, script = os.path.abspath(options.network), LOOP + {"onnxruntime": ONNXRUNTIME, "openvino": OPENVINO}[options.library]
+        command += ["--model", network, "--engine", options.library]
         for shape in options.shape:
             command += ["--shape", shape]
         # benchdb takes the library that the other half takes.
         environment["VIRTUAL_ENV"] = os.path.dirname(os.path.dirname(python))
     else:
         network, script = options.network, LOOP + PYTORCH
+        command += ["--hardware", "cpu"]
         adapter = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "adapters", "pytorch.py")
         command += ["--model", network, "--external", f"'{python}' '{adapter}'"]
 

@@ -44,6 +44,9 @@ impl Known {
     }
 }
 
+/// What is called with every operator, and with what is known of its operands and results.
+pub(super) type Visit<'v> = dyn FnMut(&Node, &[Known], &[Known]) + 'v;
+
 /// The values of a graph or a function, by name.
 pub(super) type Values = HashMap<String, Known>;
 
@@ -53,7 +56,7 @@ pub(super) fn walk(
     model: &ModelFile,
     inputs: &[(String, Known)],
     extents: &HashMap<String, i64>,
-    visit: &mut dyn FnMut(&Node, &[Known], &[Known]),
+    visit: &mut Visit<'_>,
 ) -> Values {
     let graph = &model.graph;
     let mut values: Values = graph.tensors.iter().map(|tensor| (tensor.name.clone(), Known::of(tensor))).collect();
@@ -93,7 +96,7 @@ struct Scope<'m> {
 const DEEPEST: u32 = 8;
 
 impl Scope<'_> {
-    fn run(&self, nodes: &[Node], values: &mut Values, visit: &mut dyn FnMut(&Node, &[Known], &[Known])) {
+    fn run(&self, nodes: &[Node], values: &mut Values, visit: &mut Visit<'_>) {
         for node in nodes {
             let operands: Vec<Known> =
                 node.inputs.iter().map(|name| values.get(name).cloned().unwrap_or_default()).collect();
@@ -116,12 +119,7 @@ impl Scope<'_> {
     }
 
     /// The results of a function that the file defines; `None` for an operator.
-    fn call(
-        &self,
-        node: &Node,
-        operands: &[Known],
-        visit: &mut dyn FnMut(&Node, &[Known], &[Known]),
-    ) -> Option<Vec<Known>> {
+    fn call(&self, node: &Node, operands: &[Known], visit: &mut Visit<'_>) -> Option<Vec<Known>> {
         let function = self.model.functions.get(&(node.domain.clone(), node.operator.clone()))?;
         if self.depth >= DEEPEST {
             return Some(Vec::new());

@@ -404,16 +404,16 @@ impl Call<'_> {
             None if by_operand && self.operand(4).is_some() => return None,
             None => vec![1; starts.len()],
         };
-        for at in 0..starts.len() {
+        for (at, &first) in starts.iter().enumerate() {
             let axis = self.axis(*axes.get(at)?, shape.len())?;
             let (extent, step) = (shape[axis], *steps.get(at)?);
             let place =
                 |at: i64, low: i64, high: i64| (if at < 0 { at.saturating_add(extent) } else { at }).clamp(low, high);
             let count = if step > 0 {
-                let (start, end) = (place(starts[at], 0, extent), place(*ends.get(at)?, 0, extent));
+                let (start, end) = (place(first, 0, extent), place(*ends.get(at)?, 0, extent));
                 (end - start + step - 1) / step
             } else if step < 0 {
-                let (start, end) = (place(starts[at], 0, extent - 1), place(*ends.get(at)?, -1, extent - 1));
+                let (start, end) = (place(first, 0, extent - 1), place(*ends.get(at)?, -1, extent - 1));
                 (start - end - step - 1) / -step
             } else {
                 return None;

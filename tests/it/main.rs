@@ -22,6 +22,7 @@ mod history;
 mod infer;
 mod layers;
 mod maintain;
+#[cfg(feature = "tract")]
 mod onnx;
 mod optimize;
 mod plan;

@@ -38,8 +38,7 @@ impl Engine for OpenVinoEngine {
     }
 
     fn surroundings(&self) -> Surroundings {
-        let named = |variable: &&str| std::env::var_os(variable).is_some_and(|path| !path.is_empty());
-        if NAMED.iter().any(|variable| named(&variable)) {
+        if NAMED.iter().any(|variable| std::env::var_os(variable).is_some_and(|path| !path.is_empty())) {
             return Surroundings::default();
         }
         // Without a folder of links the crate looks by itself, and says so if it finds nothing.

@@ -60,12 +60,14 @@ fn leave_out(
     able: &[&'static dyn Engine],
     plan: &mut Plan,
 ) {
-    let in_other_form = |model: &Chosen| {
-        models.iter().any(|other| other.name == model.name && other.form() != form)
-            && unable.iter().all(|engine| engine.takes(if form == Form::Zoo { Form::Onnx } else { Form::Zoo }))
+    let other_form = if form == Form::Zoo { Form::Onnx } else { Form::Zoo };
+    let measured_all_the_same = |model: &Chosen| {
+        !able.is_empty()
+            && models.iter().any(|other| other.name == model.name && other.form() != form)
+            && unable.iter().all(|engine| engine.takes(other_form))
     };
     let concerned: Vec<&Chosen> =
-        models.iter().filter(|model| model.form() == form && !(in_other_form(model) && !able.is_empty())).collect();
+        models.iter().filter(|model| model.form() == form && !measured_all_the_same(model)).collect();
     if let (Some(first), false) = (concerned.first(), unable.is_empty()) {
         let titles: Vec<String> = concerned.iter().map(|model| model.title()).collect();
         let engines: Vec<&str> = unable.iter().map(|engine| engine.name()).collect();
