@@ -140,7 +140,7 @@ impl Runner {
         Ok(found)
     }
 
-    /// Writes the outputs of a run of [`fidelity::reference_plans`](super::fidelity::reference_plans) to a file.
+    /// Writes the outputs of a run of [`fidelity::reference_plans`] to a file.
     ///
     /// # Errors
     /// The worker could not be started, crashed, ran out of memory, or the engine refused.

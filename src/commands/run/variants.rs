@@ -77,7 +77,7 @@ pub(super) fn with_whole_paths(models: &[NamedModel]) -> anyhow::Result<Vec<Name
     models
         .iter()
         .map(|model| {
-            let weights = model.weights.as_deref().map(super::weight_file).transpose()?;
+            let weights = model.weights.as_deref().map(super::request::weight_file).transpose()?;
             Ok(NamedModel { weights, ..model.clone() })
         })
         .collect()
