@@ -44,17 +44,11 @@ impl Patterns {
     ///
     /// # Errors
     /// One without a match, or whose group holds no number.
-    pub fn numbers(
-        &self,
-        listeners: &[Option<&Listener>],
-        execution: usize,
-        patience: Duration,
-    ) -> Result<Vec<f64>, ExecutionError> {
+    pub fn numbers(&self, listeners: &[Option<&Listener>], execution: usize) -> Result<Vec<f64>, ExecutionError> {
         if self.0.is_empty() {
             return Ok(Vec::new());
         }
-        let found: Vec<Vec<Option<String>>> =
-            listeners.iter().flatten().map(|listener| listener.found(patience)).collect();
+        let found: Vec<Vec<Option<String>>> = listeners.iter().flatten().map(|listener| listener.found()).collect();
         let one = |(at, (regex, metric)): (usize, &(Regex, ParsedMetric))| {
             let missing = |reason| ExecutionError::NotFound { execution, name: metric.name.clone(), reason };
             let text = found
@@ -93,21 +87,19 @@ impl Listener {
     }
 
     /// Waits until everything is read, but no longer than `patience`: somebody else may hold the pipe.
-    fn wait(&self, patience: Duration) {
+    pub fn wait(&self, patience: Duration) {
         let asked = Instant::now();
         while !self.thread.is_finished() && asked.elapsed() < patience {
             std::thread::sleep(Duration::from_micros(200));
         }
     }
 
-    fn found(&self, patience: Duration) -> Vec<Option<String>> {
-        self.wait(patience);
+    fn found(&self) -> Vec<Option<String>> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner).found.clone()
     }
 
     /// The end of what was printed.
-    pub fn last_words(&self, patience: Duration) -> String {
-        self.wait(patience);
+    pub fn last_words(&self) -> String {
         String::from_utf8_lossy(&self.heard.lock().unwrap_or_else(PoisonError::into_inner).end).into_owned()
     }
 }
@@ -153,8 +145,9 @@ mod tests {
         let patterns = Patterns::new(&patterns.iter().map(|pattern| metric(pattern)).collect::<Vec<_>>()).unwrap();
         let listeners = outputs
             .map(|output| Listener::start(std::io::Cursor::new(output.as_bytes().to_vec()), patterns.clone(), None));
+        listeners.iter().for_each(|listener| listener.wait(PATIENCE));
         let listeners = listeners.each_ref().map(Some);
-        patterns.numbers(&listeners, 1, PATIENCE).map_err(|error| error.to_string())
+        patterns.numbers(&listeners, 1).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -180,7 +173,8 @@ mod tests {
         let flood = [vec![b'x'; 3_000_000], b"n=5".to_vec(), vec![b'\n'; 100_000]].concat();
         let patterns = Patterns::new(&[metric("n=(\\d)")]).unwrap();
         let listener = Listener::start(std::io::Cursor::new(flood), patterns.clone(), None);
-        assert_eq!(patterns.numbers(&[Some(&listener)], 1, PATIENCE).unwrap(), [5.0]);
-        assert!(listener.last_words(PATIENCE).len() <= 2 * MOST_WORDS);
+        listener.wait(PATIENCE);
+        assert_eq!(patterns.numbers(&[Some(&listener)], 1).unwrap(), [5.0]);
+        assert!(listener.last_words().len() <= 2 * MOST_WORDS);
     }
 }

@@ -313,10 +313,12 @@ impl CommandWorkload {
         let wall = began.elapsed();
         // Those that it left behind would disturb the next one.
         end_group(group);
+        // What it printed last is shown and searched before the next one begins.
+        listeners.iter().flatten().for_each(|listener| listener.wait(LAST_WORDS));
         let execution = counted.unwrap_or(0);
         let used = used.map_err(|source| ExecutionError::Start { program: "the command".to_owned(), source })?;
         let last_words = || match &listeners {
-            [_, Some(errors)] => errors.last_words(LAST_WORDS),
+            [_, Some(errors)] => errors.last_words(),
             _ => words.text(LAST_WORDS),
         };
         match ended_by {
@@ -337,7 +339,7 @@ impl CommandWorkload {
             });
         }
         let numbers = if counted.is_some() {
-            self.patterns.numbers(&listeners.each_ref().map(Option::as_ref), execution, LAST_WORDS)?
+            self.patterns.numbers(&listeners.each_ref().map(Option::as_ref), execution)?
         } else {
             Vec::new()
         };
