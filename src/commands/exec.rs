@@ -21,6 +21,7 @@ use crate::measure::DEFAULT_TELEMETRY_INTERVAL;
 use crate::report::significant;
 use crate::store::list::Detail;
 use crate::store::{Access, now_text};
+use crate::zoo;
 
 /// The shell that `--shell` means, if nobody names one.
 const SHELL: &str = "sh";
@@ -146,7 +147,17 @@ fn planned(args: &Args) -> anyhow::Result<PlannedRun> {
         Some(_) => vec![args.command.join(" ")],
         None => args.command.clone(),
     };
+    if args.timeout.is_some_and(|timeout| timeout.is_zero()) {
+        return Err(CommandError::new("no command ends within 0 s", "`--timeout 30s`, or none").into());
+    }
     let name = args.name.clone().unwrap_or_else(|| args.command.join(" "));
+    if args.name.as_ref().is_some_and(|name| name.chars().any(char::is_control)) {
+        return Err(CommandError::new("the name holds control characters", "`--name NAME` in one line").into());
+    }
+    if let Some(entry) = zoo::find(&name) {
+        let message = format!("`{}` is a network of benchdb, not a command", entry.name);
+        return Err(CommandError::new(message, "give the command another name: `--name NAME`").into());
+    }
     if name.trim().is_empty() {
         return Err(CommandError::new("the command has no name", "`--name NAME` gives it one").into());
     }

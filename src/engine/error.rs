@@ -416,6 +416,8 @@ pub(super) fn is_out_of_memory(message: &str) -> bool {
         "cannot allocate memory",
         "os error 12",
         "not enough memory",
+        "failed to allocate",
+        "bad_alloc",
     ]
     .iter()
     .any(|sign| message.contains(sign))

@@ -180,9 +180,15 @@ pub(super) struct Fidelity {
     cosine: Option<f64>,
     relative_error: Option<f64>,
     top1_agreement: Option<f64>,
+    remark: Option<&'static str>,
 }
 
 impl Fidelity {
+    /// What whoever reads these numbers should know.
+    pub fn remark(&self) -> Option<&'static str> {
+        self.remark
+    }
+
     /// Stores what is known.
     pub fn store(self, metrics: &mut MetricSet, extra: &mut Vec<ExtraMetric>) {
         metrics.set_optional("fidelity_cosine", self.cosine);
@@ -220,7 +226,7 @@ pub(super) fn unlike(outputs: &[HostTensor], path: &Path) -> Result<Option<Strin
 
 /// Compares the outputs that both have, all of them taken as one vector: the cosine of the angle between the two, and
 /// the L2 norm of their difference over that of the reference. An output that is not finite agrees with nothing: the
-/// cosine is 0 and there is no relative error. The share of rows whose largest element is at the same place in both
+/// cosine is 0 and there is no relative error. With a reference that is not finite itself nothing agrees or differs. The share of rows whose largest element is at the same place in both
 /// is taken over outputs of the name `logits`; `None` without one.
 fn compare(outputs: &[HostTensor], reference: &[HostTensor]) -> Fidelity {
     let (mut product, mut own, mut theirs, mut difference) = (0.0, 0.0, 0.0, 0.0);
@@ -250,12 +256,17 @@ fn compare(outputs: &[HostTensor], reference: &[HostTensor]) -> Fidelity {
     if !compared {
         return Fidelity::default();
     }
+    if !theirs.is_finite() {
+        let remark = Some("there is no fidelity: the outputs of the reference in fp32 are not finite themselves");
+        return Fidelity { remark, ..Fidelity::default() };
+    }
     let finite = own.is_finite();
     let cosine = product / (own.sqrt() * theirs.sqrt());
     Fidelity {
         cosine: Some(if finite { cosine } else { 0.0 }).filter(|cosine| cosine.is_finite()),
         relative_error: finite.then(|| (difference / theirs).sqrt()).filter(|error| error.is_finite()),
         top1_agreement: (rows > 0).then(|| agreeing as f64 / rows as f64),
+        remark: Some("its outputs are not finite: its fidelity_cosine of 0 says so").filter(|_| !finite),
     }
 }
 
@@ -301,7 +312,10 @@ mod tests {
     fn equal_outputs_agree_wholly() {
         let outputs = [tensor("logits", &[2, 2], &[1.0, 2.0, 4.0, 3.0])];
         let fidelity = compare(&outputs, &outputs);
-        assert_eq!(fidelity, Fidelity { cosine: Some(1.0), relative_error: Some(0.0), top1_agreement: Some(1.0) });
+        assert_eq!(
+            fidelity,
+            Fidelity { cosine: Some(1.0), relative_error: Some(0.0), top1_agreement: Some(1.0), remark: None }
+        );
     }
 
     #[test]
@@ -318,7 +332,16 @@ mod tests {
     fn what_is_not_a_number_agrees_with_nothing() {
         let reference = [tensor("logits", &[1, 2], &[3.0, 4.0])];
         let fidelity = compare(&[tensor("logits", &[1, 2], &[f32::NAN, 4.0])], &reference);
-        assert_eq!(fidelity, Fidelity { cosine: Some(0.0), relative_error: None, top1_agreement: Some(0.0) });
+        assert_eq!((fidelity.cosine, fidelity.relative_error, fidelity.top1_agreement), (Some(0.0), None, Some(0.0)));
+        assert!(fidelity.remark().unwrap().contains("not finite"));
+    }
+
+    #[test]
+    fn nothing_is_compared_with_what_is_not_a_number() {
+        let broken = [tensor("logits", &[1, 2], &[f32::NAN, 4.0])];
+        let fidelity = compare(&broken, &broken);
+        assert_eq!((fidelity.cosine, fidelity.relative_error, fidelity.top1_agreement), (None, None, None));
+        assert!(fidelity.remark().unwrap().contains("reference"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::error::is_out_of_memory;
 use super::process::{LastWords, describe_exit, end_group, own_group, signal_of, telling};
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT, Words};
 use super::rates::AROUND;
-use super::{Engine, EngineError, Probed, Surroundings, fidelity, find_engine, worker};
+use super::{Engine, EngineError, Probed, Surroundings, external, fidelity, find_engine, worker};
 use crate::domain::text::one_line;
 use crate::domain::{DeviceRates, HostTensor, Measurement, PlannedRun, Precision, RunStatus};
 use crate::hardware::{logical_cpus, procfs};
@@ -291,7 +291,11 @@ impl Talk {
                 command.env(variable, threads.to_string());
             }
         }
-        let surroundings = find_engine(engine).map(Engine::surroundings).unwrap_or_default();
+        let external = matches!(request, Request::Measure { plan, .. } if plan.external.is_some());
+        let surroundings = match find_engine(engine) {
+            _ if external => external::surroundings(),
+            found => found.map(Engine::surroundings).unwrap_or_default(),
+        };
         command.envs(surroundings.variables.iter().map(|(name, value)| (name, value)));
         // Ctrl-C reaches the whole foreground group; the parent decides what becomes of a worker.
         own_group(&mut command);

@@ -238,7 +238,10 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Result<Mea
     let mut workload = Some(workload);
     if let (Some(path), RunStatus::Ok) = (reference, measurement.status) {
         match compare(engine, plan, &mut workload, path) {
-            Ok(fidelity) => fidelity.store(&mut measurement.metrics, &mut measurement.extra_metrics),
+            Ok(fidelity) => {
+                measurement.hint = measurement.hint.take().or(fidelity.remark().map(str::to_owned));
+                fidelity.store(&mut measurement.metrics, &mut measurement.extra_metrics);
+            }
             Err(error) if error.breaks_trust() => distrust(&mut measurement, &error),
             // What was measured stays measured.
             Err(error) => measurement.hint = Some(format!("the fidelity is not known: {}", one_line(&error))),

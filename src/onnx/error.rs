@@ -93,6 +93,28 @@ pub enum GraphError {
         /// The inputs that there are.
         known: Vec<String>,
     },
+    /// A batch in a shape that is not among those that were asked for.
+    #[error("the shape {asked} for `{input}` has a batch of {batch}, which is not among the batch sizes")]
+    OtherBatch {
+        /// The input.
+        input: String,
+        /// The shape.
+        asked: String,
+        /// Its batch.
+        batch: usize,
+    },
+    /// A file that is said to be a model of the zoo and is of another size.
+    #[error("`{}` has {found} parameters, and {model} has {expected}", path.display())]
+    OtherModel {
+        /// The file.
+        path: PathBuf,
+        /// The model.
+        model: String,
+        /// The file's parameters.
+        found: u64,
+        /// The model's.
+        expected: u64,
+    },
     /// A file that is said to be a model of the zoo and reads something else.
     #[error("`{}` does not read what {model} reads: {difference}", path.display())]
     OtherInputs {
@@ -123,6 +145,12 @@ impl GraphError {
                 "`--shape` is for ONNX files: `--model FILE.onnx`".to_owned()
             }
             Self::NoSuchInput { known, .. } => format!("there are {}", known.join(", ")),
+            Self::OtherBatch { batch, .. } => format!("`--batch-sizes {batch}`, or 1 in its place in `--shape`"),
+            Self::OtherModel { .. } => {
+                "give it a name of its own: `--model NAME=FILE.onnx`; a version of the model that was made smaller or \
+                 larger is a variant: `--model VARIANT=MODEL:FILE.onnx`"
+                    .to_owned()
+            }
             Self::OtherInputs { .. } => "give it a name of its own: `--model NAME=FILE.onnx`".to_owned(),
         })
     }

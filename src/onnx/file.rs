@@ -179,10 +179,15 @@ pub(super) fn element_name(number: i64) -> String {
 /// What [`GraphError`] says of a file that is none, is broken or lacks a part.
 pub(super) fn read(path: &Path) -> Result<ModelFile, GraphError> {
     let unreadable = |source| GraphError::Unreadable { path: path.to_owned(), source };
-    let file = File::open(path).map_err(unreadable)?;
-    if file.metadata().map_err(unreadable)?.is_dir() {
+    // Opening a pipe would wait for somebody who writes to it.
+    let kind = std::fs::metadata(path).map_err(unreadable)?;
+    if kind.is_dir() {
         return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
     }
+    if !kind.is_file() {
+        return Err(unreadable(std::io::Error::other("it is no regular file")));
+    }
+    let file = File::open(path).map_err(unreadable)?;
     let mut seen = Seen::default();
     let outcome = Wire::new(file).and_then(|mut wire| {
         if wire.is_empty()? {

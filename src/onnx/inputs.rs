@@ -42,7 +42,9 @@ pub(super) fn given(graph: &GraphMessage) -> Vec<&ValueInfo> {
 /// Closes all shapes. Extents that the file leaves open come from `shapes`, then from `like`, the inputs of the zoo's
 /// model `model` that the file is said to be. `tables` has the rows of the embedding that an integer input looks up.
 ///
-/// The batch is the first open extent that stands first in an input, or whose name says so.
+/// The batch is the extent whose name says so, or the one that is open in front of the first input. An extent of another name in
+/// front of another input is taken for it, too, unless that name stands elsewhere, or a shape that was asked for says
+/// something else.
 pub(super) fn resolve(
     path: &Path,
     graph: &GraphMessage,
@@ -56,13 +58,20 @@ pub(super) fn resolve(
         None => vec![None; given.len()],
     };
     let batch = batch_name(&given);
+    let asked_batch = batch.and_then(|batch| asked_batch(&given, shapes, batch));
     let mut names: HashMap<String, usize> = HashMap::new();
     let mut open = Vec::new();
     for (info, like) in given.iter().zip(&matches) {
         let shape = shapes.iter().rev().find(|shape| shape.means(&info.name, given.len()));
         let dimensions = dimensions(info, shape);
         check(path, info, &dimensions, shape)?;
-        let at_batch = places_of_batch(&dimensions, batch);
+        let at_batch = places_of_batch(&dimensions, batch, |name| {
+            let elsewhere = given.iter().flat_map(|info| info.dimensions.iter().flat_map(|all| all.iter().skip(1)));
+            let stands_elsewhere =
+                elsewhere.into_iter().any(|other| matches!(other, Dimension::Named(other) if other == name));
+            let asked = shape.and_then(|shape| shape.extents.first());
+            stands_elsewhere || asked.is_some_and(|asked| asked_batch.is_some_and(|batch| batch != *asked))
+        });
         for (at, dimension) in dimensions.iter().enumerate() {
             let (Dimension::Named(name), false) = (dimension, at_batch[at]) else { continue };
             let asked = shape.map(|shape| shape.extents[at]);
@@ -158,14 +167,27 @@ fn batch_name<'g>(given: &[&'g ValueInfo]) -> Option<&'g str> {
     all().filter_map(named).find(says_so).or_else(|| first().find_map(named))
 }
 
-/// Which extents of one input are the batch's.
-fn places_of_batch(dimensions: &[Dimension], batch: Option<&str>) -> Vec<bool> {
+/// The extent that shapes ask for where the extent called `batch` stands.
+fn asked_batch(given: &[&ValueInfo], shapes: &[ShapeChoice], batch: &str) -> Option<usize> {
+    given.iter().find_map(|info| {
+        let named = |dimension: &Dimension| matches!(dimension, Dimension::Named(name) if name == batch);
+        let at = info.dimensions.as_ref()?.iter().position(named)?;
+        let shape = shapes.iter().rev().find(|shape| shape.means(&info.name, given.len()))?;
+        shape.extents.get(at).copied()
+    })
+}
+
+/// Which extents of one input are the batch's; `is_another` knows names in front that are not.
+fn places_of_batch(dimensions: &[Dimension], batch: Option<&str>, is_another: impl Fn(&str) -> bool) -> Vec<bool> {
     let named = |dimension: &Dimension| matches!(dimension, Dimension::Named(name) if Some(name.as_str()) == batch);
     let mut places: Vec<bool> = dimensions.iter().map(named).collect();
-    if !places.contains(&true)
-        && let (Some(first), Some(Dimension::Named(_) | Dimension::Unknown)) = (places.first_mut(), dimensions.first())
-    {
-        *first = true;
+    let in_front = match dimensions.first() {
+        Some(Dimension::Named(name)) => !is_another(name),
+        Some(Dimension::Unknown) => true,
+        Some(Dimension::Fixed(_)) | None => false,
+    };
+    if in_front && !places.contains(&true) {
+        places[0] = true;
     }
     places
 }

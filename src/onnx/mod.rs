@@ -246,6 +246,23 @@ mod tests {
     }
 
     #[test]
+    fn an_extent_in_front_is_the_batch_only_where_nothing_says_otherwise() {
+        let choice =
+            |input: &str, extents: &[usize]| ShapeChoice { input: Some(input.to_owned()), extents: extents.to_vec() };
+        let shapes = |name: &str, choices: &[ShapeChoice], batch| {
+            let graph = fixture(name).describe("x", choices, None).unwrap().graph;
+            graph.inputs.iter().map(|input| input.shape(batch)).collect::<Vec<_>>()
+        };
+        // K stands behind N, too.
+        let asked = [choice("a", &[1, 5]), choice("b", &[5, 7])];
+        assert_eq!(shapes("product.onnx", &asked, 3), [[3, 5], [5, 7]]);
+        // Nothing is known of M but that it is not the batch that was asked for.
+        let asked = [choice("a", &[2, 4]), choice("b", &[5, 4])];
+        assert_eq!(shapes("sides.onnx", &asked, 2), [[2, 4], [5, 4]]);
+        assert_eq!(shapes("sides.onnx", &[], 3), [[3, 4], [3, 4]]);
+    }
+
+    #[test]
     fn weights_count_wherever_they_lie() {
         assert_eq!(fixture("cnn.onnx").weight_bytes(), 137 * 4);
         assert_eq!(fixture("external.onnx").weight_bytes(), 137 * 4);

@@ -135,6 +135,23 @@ fn failures_may_be_ignored_and_are_counted() {
 }
 
 #[test]
+fn failures_that_are_ignored_need_no_numbers() {
+    let sandbox = Sandbox::new();
+    let script = "test -e twice && exit 3; test -e once && touch twice; touch once; echo n=5";
+    let mut command = exec_times(&sandbox, 3);
+    command.args(["--ignore-failure", "--parse", "n=([0-9])=n", "--", "sh", "-c", script]).succeeds();
+    assert_eq!(sandbox.extra_metric(&only(&sandbox)["run_id"], "n"), Some(5.0));
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused_before_anything_runs() {
+    let sandbox = Sandbox::new();
+    exec(&sandbox).args(["--timeout", "0", "--", "true"]).refuses(&["within 0 s"], &["--timeout"]);
+    exec(&sandbox).args(["--name", "resnet50", "--", "true"]).refuses(&["a network of benchdb"], &["--name"]);
+    exec(&sandbox).args(["--name", "two\nlines", "--", "true"]).refuses(&["control characters"], &["--name"]);
+}
+
+#[test]
 fn a_program_that_is_not_there_is_a_failed_run() {
     let sandbox = Sandbox::new();
     let output = exec(&sandbox).args(["--", "no-such-program"]).ends_with(1);

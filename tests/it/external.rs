@@ -140,6 +140,10 @@ fn what_it_does_wrong_is_one_sentence_and_a_status() {
         ("bad_name", "failed", "`My Engine`"),
         ("taken_name", "failed", "burn-flex"),
         ("no_device", "failed", "no device"),
+        ("exec_name", "failed", "`command` is the engine of `benchdb exec`"),
+        ("escape", "failed", "control characters"),
+        ("other_version", "failed", "it is version 2, and was 1 when the run was planned"),
+        ("long_compilation", "failed", "compiling took"),
         ("exit prepare", "failed", "the engine is on fire"),
         ("close prepare", "failed", "closed its output"),
         ("chatter prepare", "failed", "is no JSON"),
@@ -228,6 +232,17 @@ fn phases_that_do_not_fit_their_step_are_refused() {
         let told = sandbox.value("SELECT error FROM run").as_str().unwrap().to_owned();
         assert!(told.contains(error), "{told}");
     }
+}
+
+#[test]
+fn steps_that_are_a_small_part_of_the_answers_are_remarked_on() {
+    if !python() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    run(&sandbox, "tiny").succeeds();
+    assert_eq!(only(&sandbox)["status"], "ok");
+    assert!(sandbox.value("SELECT hint FROM run").as_str().unwrap().contains("look at what it times"));
 }
 
 #[test]

@@ -318,6 +318,61 @@ fn tensors_that_were_given_are_measured() {
     assert_eq!((&row["status"], &row["input_shape"]), (&"ok".into(), &"tokens=4,attention_mask=4".into()));
 }
 
+#[test]
+fn tensors_of_two_first_extents_are_taken_as_they_are() {
+    let sandbox = Sandbox::new();
+    let floats = |count: usize| (0..count).flat_map(|at| (at as f32).to_le_bytes()).collect::<Vec<u8>>();
+    let [a, b] = [2, 5].map(|rows| npy("<f4", &[rows, 4], &floats(4 * rows)));
+    sandbox.write("x.npz", npz(&[("a", a), ("b", b)]));
+    for engine in present() {
+        let mut command = sandbox.benchdb();
+        command.args(["infer", "--model", &fixture("sides.onnx"), "--input", "x.npz", "--engine", engine]);
+        let said = stderr_of(&command.args(["--output", "y.npz"]).succeeds());
+        assert!(said.contains("2x5"), "{engine}: {said}");
+    }
+    run(&sandbox, "tract", &fixture("sides.onnx")).args(["--input", "x.npz", "--batch-sizes", "2"]).succeeds();
+    assert_eq!(stored(&sandbox)[0]["input_shape"], "a=4,b=5x4");
+}
+
+#[test]
+fn a_shape_with_another_batch_than_asked_for_is_refused() {
+    let sandbox = Sandbox::new();
+    run(&sandbox, "tract", &fixture("cnn.onnx")).args(["--shape", "image=4,3,8,8"]).refuses(&["a batch of 4"], &["4"]);
+    run(&sandbox, "tract", &fixture("cnn.onnx")).args(["--shape", "image=4,3,8,8", "--batch-sizes", "4"]).succeeds();
+}
+
+#[test]
+fn a_file_of_another_size_is_not_the_model_that_it_is_called() {
+    let sandbox = Sandbox::new();
+    run(&sandbox, "tract", &format!("resnet50={}", fixture("cnn.onnx"))).ends_with(1);
+    says(&stored(&sandbox)[0], "failed", &["137 parameters", "resnet50 has 25557032"]);
+}
+
+#[test]
+fn every_shape_has_its_own_counts() {
+    let sandbox = Sandbox::new();
+    for length in [7, 70] {
+        let shapes = ["tokens", "attention_mask"].map(|input| format!("{input}=1,{length}"));
+        let mut command = run(&sandbox, "tract", &fixture("embedding.onnx"));
+        command.args(["--shape", &shapes[0], "--shape", &shapes[1]]).succeeds();
+    }
+    for (row, length) in stored(&sandbox).iter().zip([7.0, 70.0]) {
+        assert_eq!(sandbox.extra_metric(&row["run_id"], "multiply_adds"), Some(length * 24.0));
+        assert!(sandbox.extra_metric(&row["run_id"], "activations_per_sample").is_some());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_file() {
+    let sandbox = Sandbox::new();
+    for name in ["pipe.onnx", "pipe.npy"] {
+        assert!(Command::new("mkfifo").arg(sandbox.path(name)).status().unwrap().success());
+    }
+    run(&sandbox, "tract", "pipe.onnx").refuses(&["no regular file"], &["copy"]);
+    run(&sandbox, "tract", &fixture("cnn.onnx")).args(["--input", "pipe.npy"]).refuses(&["no regular file"], &["copy"]);
+}
+
 /// An archive of arrays.
 fn npz(arrays: &[(&str, Vec<u8>)]) -> Vec<u8> {
     use std::io::Write as _;
@@ -396,10 +451,10 @@ fn engines_are_paired_with_what_they_read() {
 #[test]
 fn a_file_may_be_that_of_a_model_of_benchdb() {
     let sandbox = Sandbox::new();
-    // It reads pictures, and says so of another size: the zoo's network takes any.
+    // It reads pictures of another size, which the zoo's network takes, too; as a variant it may be much smaller.
     let cnn = fixture("cnn.onnx");
     let plan = run(&sandbox, "burn-flex,tract", "cifar_cnn")
-        .args(["--model", &format!("cifar_cnn={cnn}"), "--dry-run", "--format", "json"])
+        .args(["--model", &format!("tiny=cifar_cnn:{cnn}"), "--dry-run", "--format", "json"])
         .json();
     let pairs: Vec<Value> = planned(&plan).iter().map(|row| serde_json::json!([row["model"], row["engine"]])).collect();
     assert_eq!(pairs, [["cifar_cnn", "burn-flex"], ["cifar_cnn", "tract"]].map(|pair| serde_json::json!(pair)));

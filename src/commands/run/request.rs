@@ -145,6 +145,12 @@ pub(super) fn weight_file(path: &Path) -> anyhow::Result<PathBuf> {
         .into());
     }
     let whole = std::fs::canonicalize(path).with_context(|| unreadable(path))?;
+    // Opening a pipe would wait for somebody who writes to it.
+    let kind = std::fs::metadata(&whole).with_context(|| unreadable(path))?;
+    if !kind.is_file() && !kind.is_dir() {
+        let copy = "copy what it gives into a file, and name that";
+        return Err(CommandError::new(format!("`{}` is no regular file", path.display()), copy).into());
+    }
     std::fs::File::open(&whole).with_context(|| unreadable(path))?;
     Ok(whole)
 }

@@ -15,22 +15,23 @@ use crate::zoo::WeightSource;
 /// Metrics of a run's weights that belong to no table of standard ones.
 const PARAMETER_COUNT: &str = "parameter_count";
 const MULTIPLY_ADDS: &str = "multiply_adds";
+const ACTIVATIONS: &str = "activations_per_sample";
 const NONZERO_SHARE: &str = "nonzero_share";
 
 /// A model as it is named on the command line: `resnet50`, `resnet50:FILE`, `VARIANT=resnet50:FILE`, `FILE.onnx`,
 /// `NAME=FILE.onnx`.
 pub(in crate::commands) fn named_model(text: &str) -> Result<NamedModel, String> {
-    let (variant, model) = match text.split_once('=') {
+    let (variant, model) = match text.split_once('=').filter(|_| !is_file_of_onnx(text)) {
         Some((variant, model)) => (variant.trim(), model),
         None => ("", text),
     };
     if variant.chars().chain(model.chars()).any(char::is_control) {
         return Err("it holds control characters".to_owned());
     }
-    if model.split(':').next().is_some_and(|name| name.contains('=')) {
+    if !is_file_of_onnx(text) && model.split(':').next().is_some_and(|name| name.contains('=')) {
         return Err("`=` stands once: `VARIANT=MODEL:FILE`".to_owned());
     }
-    if text.contains('=') && variant.is_empty() {
+    if text.starts_with('=') {
         return Err("the variant before `=` has no name".to_owned());
     }
     let (name, file) = match model.split_once(':') {
@@ -48,6 +49,11 @@ pub(in crate::commands) fn named_model(text: &str) -> Result<NamedModel, String>
         (_, Some("")) => Err("there is no file after `:`".to_owned()),
         _ => Ok(NamedModel { variant: variant.to_owned(), name: name.to_owned(), weights: file.map(PathBuf::from) }),
     }
+}
+
+/// Whether a text is the path of a file that is there, whatever else it could mean.
+fn is_file_of_onnx(text: &str) -> bool {
+    crate::onnx::is_onnx(Path::new(text)) && Path::new(text).is_file()
 }
 
 /// Whether versions are compared.
@@ -87,10 +93,14 @@ pub(super) fn with_whole_paths(models: &[NamedModel]) -> anyhow::Result<Vec<Name
 /// that is not zero. Nothing where the file cannot be read; the run has said so.
 pub(super) fn weight_metrics(plan: &PlannedRun, path: &Path) -> Vec<ExtraMetric> {
     if plan.graph.is_some() {
-        let counted = plan
-            .described
-            .iter()
-            .flat_map(|model| [(PARAMETER_COUNT, model.parameter_count), (MULTIPLY_ADDS, model.multiply_adds)]);
+        // Another file, or another shape, of the same model has other counts.
+        let counted = plan.described.iter().flat_map(|model| {
+            [
+                (PARAMETER_COUNT, model.parameter_count),
+                (MULTIPLY_ADDS, model.multiply_adds),
+                (ACTIVATIONS, model.activation_count),
+            ]
+        });
         return counted.filter_map(|(name, count)| Some(fact(name, count? as f64))).collect();
     }
     let Ok(entry) = find_model(&plan.configuration.model) else { return Vec::new() };

@@ -338,7 +338,8 @@ impl CommandWorkload {
                 killed_for_memory: killed && more_kills,
             });
         }
-        let numbers = if counted.is_some() {
+        // One that failed, and is counted all the same, need not have come to its numbers.
+        let numbers = if counted.is_some() && used.status.success() {
             self.patterns.numbers(&listeners.each_ref().map(Option::as_ref), execution)?
         } else {
             Vec::new()

@@ -2,17 +2,19 @@
 
 use std::path::Path;
 
+use super::MOST_BYTES;
 use super::error::ExternalError;
 use super::messages::{Hello, HelloDevice, Models, PROTOCOL};
 use crate::domain::metric::find_metric;
 use crate::domain::{Device, DeviceKind, PlannedRun, Platform, Precision, WeightChoice};
+use crate::engine::command::COMMAND_ENGINE;
 use crate::engine::{ProbedDevice, find_engine};
 use crate::hardware::{host_cpu, nvml};
 use crate::onnx::is_onnx;
 use crate::zoo::weight_format;
 
 /// Metrics that benchdb makes itself, beside the standard ones.
-const OWN_METRICS: [&str; 8] = [
+const OWN_METRICS: [&str; 10] = [
     "first_loss",
     "last_loss",
     "fidelity_top1_agreement",
@@ -20,8 +22,13 @@ const OWN_METRICS: [&str; 8] = [
     "decode_tokens_per_second",
     "parameter_count",
     "multiply_adds",
+    "multiply_adds_per_sample",
+    "activations_per_sample",
     "nonzero_share",
 ];
+
+/// The most letters of a version or a name.
+const LONGEST_TEXT: usize = 200;
 
 /// Checks a hello.
 ///
@@ -41,8 +48,22 @@ pub(super) fn check(hello: &Hello, program: &str) -> Result<(), ExternalError> {
     if let Ok(known) = find_engine(&hello.engine) {
         return lie(format!("`{}` is an engine of benchdb's own (`{}`)", hello.engine, known.name()));
     }
+    if hello.engine == COMMAND_ENGINE {
+        return lie(format!("`{COMMAND_ENGINE}` is the engine of `benchdb exec`"));
+    }
     if hello.version.trim().is_empty() {
         return lie("its version is empty".to_owned());
+    }
+    let texts = [Some(&hello.version), hello.framework.as_ref()].into_iter();
+    let of_devices = hello.devices.iter().flat_map(|device| [device.name.as_ref(), device.vendor.as_ref()]);
+    let of_metrics = hello.metrics.iter().map(|metric| Some(&metric.unit));
+    let mut all = texts.chain(of_devices).chain(of_metrics).flatten();
+    if let Some(text) = all.find(|text| text.chars().count() > LONGEST_TEXT || text.chars().any(char::is_control)) {
+        let start: String = text.chars().take(40).collect();
+        return lie(format!("the text {start:?} has control characters, or more than {LONGEST_TEXT} letters"));
+    }
+    if let Some(device) = hello.devices.iter().find(|device| device.memory_bytes > Some(MOST_BYTES)) {
+        return lie(format!("its device for `{}` has {} bytes", device.platform, device.memory_bytes.unwrap_or(0)));
     }
     if hello.devices.is_empty() || hello.devices.iter().any(|device| device.precisions.is_empty()) {
         return lie("it has no device, or one without a precision".to_owned());

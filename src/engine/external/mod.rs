@@ -9,16 +9,30 @@ mod talk;
 mod workload;
 
 use std::path::Path;
+use std::time::Duration;
 
 use self::messages::{Answer, Hello, Input, Prepare, Request, Weights};
 use self::talk::Talk;
 use self::workload::ExternalWorkload;
 use super::process::Guard;
-use super::{Engine, EngineError, Form, Loaded, ProbedDevice, RunClock, Versions, inputs};
+use super::{Engine, EngineError, Form, Loaded, ProbedDevice, RunClock, Surroundings, Versions, inputs};
 use crate::domain::{ExternalProgram, HostData, HostTensor, Mode, PlannedRun, Platform, Precision, WeightChoice};
 use crate::exchange::tensors::{TensorFileError, read_tensors, write_tensors};
 use crate::zoo;
 pub use error::ExternalError;
+
+/// No model and no device is larger, in bytes: a petabyte.
+const MOST_BYTES: u64 = 1 << 50;
+
+/// The folder in which a worker makes that of its program, so that it goes with the parent's even where the worker dies.
+const FOLDER_VARIABLE: &str = "BENCHDB_FOLDER";
+
+/// What a worker needs around it that talks to a program: a folder that is removed when it has ended.
+pub(super) fn surroundings() -> Surroundings {
+    let folder = tempfile::Builder::new().prefix("benchdb-").tempdir().ok();
+    let variables = folder.iter().map(|folder| (FOLDER_VARIABLE, folder.path().into())).collect();
+    Surroundings { variables, folder }
+}
 
 /// A program that speaks the protocol, as an engine.
 #[derive(Debug)]
@@ -89,9 +103,20 @@ impl ExternalEngine {
         if hello.engine != self.name {
             return Err(talk.lie("hello", format!("it was `{}` when the run was planned", self.name)).into());
         }
+        let planned = &self.program.version;
+        if !planned.is_empty() && hello.version != *planned {
+            let was = format!("it is version {}, and was {planned} when the run was planned", hello.version);
+            return Err(talk.lie("hello", was).into());
+        }
+        let here = hello.devices_on(configuration.platform);
+        let device = here.get(plan.device_index as usize).map(|probed| &probed.device.name);
+        if device != Some(&configuration.device.name) {
+            let was = format!("its device was `{}` when the run was planned", configuration.device.name);
+            return Err(talk.lie("hello", was).into());
+        }
         let folder = tempfile::Builder::new()
             .prefix("benchdb-")
-            .tempdir()
+            .tempdir_in(std::env::var_os(FOLDER_VARIABLE).map_or_else(std::env::temp_dir, Into::into))
             .map_err(|source| ExternalError::Folder { program: talk.name().to_owned(), source })?;
         let entry = zoo::find(&configuration.model);
         let batch_size = configuration.batch_size as usize;
@@ -145,7 +170,7 @@ impl ExternalEngine {
             options: &self.program.options,
         }));
         let answer = match talk.ask(&request, self.program.times.prepare) {
-            Ok((answer, _)) => answer,
+            Ok(answer) => answer,
             // The message says what was asked for.
             Err(ExternalError::Refused { program, reason, nearest, .. }) => {
                 let what = format!("{} in {} for {}", configuration.mode, configuration.precision, configuration.model);
@@ -153,9 +178,15 @@ impl ExternalEngine {
             }
             Err(error) => return Err(error.into()),
         };
-        let Answer::Prepare(prepared) = answer else {
+        let (Answer::Prepare(prepared), taken) = answer else {
             return Err(talk.lie("prepare", "it answered something else").into());
         };
+        if let Some(compile) = prepared.compile_ns.map(Duration::from_nanos).filter(|compile| *compile > taken) {
+            return Err(talk.lie("prepare", format!("compiling took {compile:?}, its answer {taken:?}")).into());
+        }
+        if let Some(bytes) = prepared.model_size_bytes.filter(|bytes| *bytes > MOST_BYTES) {
+            return Err(talk.lie("prepare", format!("its model has {bytes} bytes")).into());
+        }
         Ok(ExternalWorkload::new(talk, folder, prepared, hello, plan)?)
     }
 }
@@ -184,6 +215,10 @@ fn write(talk: &Talk, tensors: &[HostTensor], path: &Path) -> Result<(), Externa
 }
 
 fn read(talk: &Talk, path: &Path) -> Result<Vec<HostTensor>, ExternalError> {
+    // A pipe in its place would be waited for.
+    if std::fs::symlink_metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(talk.lie("outputs", "what it wrote is no regular file"));
+    }
     read_tensors(path, "output").map_err(|source| ExternalError::Tensors { program: talk.name().to_owned(), source })
 }
 

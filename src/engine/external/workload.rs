@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::error::ExternalError;
 use super::messages::{Answer, Hello, HelloMetric, Memory, Prepared, Request, Steps, known_phases};
 use super::talk::Talk;
-use super::{read, write};
+use super::{MOST_BYTES, read, write};
 use crate::domain::run::ExtraMetric;
 use crate::domain::{AnswerTimes, HostTensor, Mode, PlannedRun, Precision};
 use crate::engine::burn::prompt_tokens;
@@ -31,6 +31,9 @@ const OVERTIME: Duration = Duration::from_secs(10);
 /// Two clocks that count the same time may differ by this share, and by this much.
 const CLOCK_SHARE: f64 = 1e-3;
 const CLOCK_SLACK: Duration = Duration::from_millis(1);
+
+/// A program whose steps take less than this share of its answers has spent its time on something else.
+const LEAST_SHARE: f64 = 0.1;
 
 /// Phases are measured with calls between them: their sum may differ from the step by this share, and by this much.
 const PHASE_SHARE: f64 = 0.01;
@@ -66,6 +69,9 @@ pub(super) struct ExternalWorkload {
     losses: Option<(f64, f64)>,
     memory: Memory,
     metrics: BTreeMap<String, f64>,
+    /// What all steps took by the program's word, and all its answers by our clock.
+    told: Duration,
+    seen: Duration,
 }
 
 impl ExternalWorkload {
@@ -111,6 +117,8 @@ impl ExternalWorkload {
             losses: None,
             memory: Memory::default(),
             metrics: BTreeMap::new(),
+            told: Duration::ZERO,
+            seen: Duration::ZERO,
         })
     }
 
@@ -166,6 +174,8 @@ impl ExternalWorkload {
         if let Some(loss) = steps.loss {
             self.losses = Some((self.losses.map_or(loss, |(first, _)| first), loss));
         }
+        self.told += Duration::from_nanos(told);
+        self.seen += seen;
         let Memory { device_peak_bytes, device_allocated_bytes, device_reserved_bytes } = steps.memory;
         self.memory.device_peak_bytes = self.memory.device_peak_bytes.max(device_peak_bytes);
         self.memory.device_allocated_bytes = device_allocated_bytes.or(self.memory.device_allocated_bytes);
@@ -191,6 +201,11 @@ impl ExternalWorkload {
                 let told = told.map_or("more than 584 years".to_owned(), |told| format!("{told:?}"));
                 return Err(format!("its steps took {told} together, but its answer came after {seen:?}"));
             }
+        }
+        let memory = &steps.memory;
+        let sizes = [memory.device_peak_bytes, memory.device_allocated_bytes, memory.device_reserved_bytes];
+        if let Some(bytes) = sizes.into_iter().flatten().find(|bytes| *bytes > MOST_BYTES) {
+            return Err(format!("its device holds {bytes} bytes"));
         }
         if let Some(undeclared) =
             steps.metrics.keys().find(|name| !self.declared.iter().any(|known| known.name == **name))
@@ -327,6 +342,12 @@ impl Workload for ExternalWorkload {
             device_peak_bytes: self.memory.device_peak_bytes,
             extra_metrics: metrics.collect(),
             versions: Some(self.versions.clone()),
+            hint: (self.told < self.seen.mul_f64(LEAST_SHARE)).then(|| {
+                let share = 100.0 * self.told.as_secs_f64() / self.seen.as_secs_f64();
+                format!(
+                    "by its own word its steps took {share:.1e} % of the time in which it answered: look at what it times"
+                )
+            }),
             ..OwnReport::default()
         })
     }

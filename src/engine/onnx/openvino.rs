@@ -165,7 +165,7 @@ mod calls {
     use super::super::session::{Session, bytes, from_bytes};
     use super::super::{file_of, refused};
     use super::Versions;
-    use crate::domain::{Device, DeviceKind, ElementType, HostTensor, PlannedRun, Platform, Precision};
+    use crate::domain::{Device, DeviceKind, ElementType, GraphInput, HostTensor, PlannedRun, Platform, Precision};
     use crate::engine::{EngineError, ProbedDevice};
     use crate::hardware::host_cpu;
 
@@ -263,7 +263,7 @@ mod calls {
         /// Its arithmetic, as the device says.
         precision: Option<Precision>,
         compile: Duration,
-        elements: Vec<ElementType>,
+        inputs: Vec<GraphInput>,
         outputs: Vec<String>,
         // Dropped after what belongs to it.
         _model: CompiledModel,
@@ -285,12 +285,14 @@ mod calls {
         let wrong = |error: openvino::InferenceError| failed(&loading, &error);
         let mut model = core.read_model_from_file(&path.to_string_lossy(), "").map_err(wrong)?;
         let mut shapes = Vec::new();
-        for (at, input) in graph.inputs.iter().enumerate() {
+        for (at, input) in graph.inputs.iter().enumerate().filter(|(_, input)| !input.extents.is_empty()) {
             let extents: Vec<i64> = input.shape(batch_size).into_iter().map(|extent| extent as i64).collect();
             shapes.push((at, PartialShape::new_static(extents.len() as i64, &extents).map_err(wrong)?));
         }
         let shapes: Vec<(usize, &PartialShape)> = shapes.iter().map(|(at, shape)| (*at, shape)).collect();
-        model.reshape_by_port_indexes(&shapes).map_err(wrong)?;
+        if !shapes.is_empty() {
+            model.reshape_by_port_indexes(&shapes).map_err(wrong)?;
+        }
         settle(&mut core, &device, plan).map_err(wrong)?;
         let mut outputs = Vec::new();
         for at in 0..model.get_outputs_len().map_err(wrong)? {
@@ -314,7 +316,7 @@ mod calls {
             request,
             precision,
             compile,
-            elements: graph.inputs.iter().map(|input| input.element).collect(),
+            inputs: graph.inputs.clone(),
             outputs,
             _model: compiled,
             _core: core,
@@ -345,7 +347,16 @@ mod calls {
     impl Session for OpenVinoSession {
         fn feed(&mut self, inputs: &[HostTensor]) -> Result<(), EngineError> {
             let wrong = |error: openvino::InferenceError| failed("take its inputs", &error);
-            for (at, (input, element)) in inputs.iter().zip(&self.elements).enumerate() {
+            for (at, (input, own)) in inputs.iter().zip(&self.inputs).enumerate() {
+                let element = &own.element;
+                if input.shape.is_empty() {
+                    // Its interface for C makes no shape without extents; the request has such a tensor already.
+                    let mut tensor = self.request.get_tensor(&self.inputs[at].name).map_err(wrong)?;
+                    let data = bytes(&input.data, *element);
+                    let room = tensor.get_raw_data_mut().map_err(wrong)?;
+                    room.iter_mut().zip(data).for_each(|(place, byte)| *place = byte);
+                    continue;
+                }
                 let extents: Vec<i64> = input.shape.iter().map(|extent| *extent as i64).collect();
                 let shape = Shape::new(&extents).map_err(wrong)?;
                 let mut tensor = Tensor::new(openvino_type(*element), &shape).map_err(wrong)?;

@@ -257,6 +257,9 @@ mod library {
         fn outputs(&mut self) -> Result<Vec<HostTensor>, EngineError> {
             self.run()?;
             let read = |(name, value): (&String, &TValue)| {
+                // Shapes are numbers of its own here.
+                let whole = value.cast_to::<i64>().ok().filter(|_| value.datum_type() == DatumType::TDim);
+                let value: &Tensor = whole.as_deref().unwrap_or(value);
                 let element = element_of(value.datum_type())
                     .ok_or_else(|| refused(NAME, "hand over its outputs", &format!("{:?}", value.datum_type())))?;
                 let data = from_bytes(value.as_bytes(), element);

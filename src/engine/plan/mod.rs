@@ -16,12 +16,12 @@ use super::{Engine, EngineError, ExternalEngine, Form, Runner, find_engine};
 use crate::dataset;
 use crate::domain::model::shape_text;
 use crate::domain::{
-    Configuration, DataChoice, Device, ExternalProgram, HostTensor, InputSpec, Mode, PlannedRun, Platform, Precision,
-    ReferenceChoice, Sampling, Task, TrainingOptimizer, WeightChoice,
+    Configuration, DataChoice, Device, Extent, ExternalProgram, GraphInput, HostTensor, InputSpec, Mode, PlannedRun,
+    Platform, Precision, ReferenceChoice, Sampling, Task, TrainingOptimizer, WeightChoice,
 };
 use crate::hardware::logical_cpus;
 use crate::measure::DEFAULT_TELEMETRY_INTERVAL;
-use crate::onnx::{ShapeChoice, is_onnx};
+use crate::onnx::{GraphError, ShapeChoice, is_onnx};
 use crate::zoo::ModelEntry;
 use forms::Pairing;
 use models::{Chosen, describe, resolve_models};
@@ -203,6 +203,7 @@ impl PlanRequest {
         chosen.extend(programs.speaking.iter().map(|engine| *engine as &dyn Engine));
         let models = resolve_models(request, &programs)?;
         let models = request.compatible(models, plan);
+        models.iter().try_for_each(|model| self.agrees(model))?;
         // Whoever names programs alone does not mean our own engines where those say nothing.
         let pairing = if chosen.is_empty() && !programs.silent.is_empty() {
             Pairing::default()
@@ -254,6 +255,28 @@ impl PlanRequest {
                         }
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the batch in the shapes that were asked for is 1, which stands for any, or one of the batch sizes.
+    fn agrees(&self, model: &Chosen) -> Result<(), EngineError> {
+        let Some(described) = model.described() else { return Ok(()) };
+        let inputs = &described.graph.inputs;
+        for shape in &self.shapes {
+            let means =
+                |input: &&GraphInput| shape.input.as_ref().map_or(inputs.len() == 1, |wanted| *wanted == input.name);
+            let Some(input) = inputs.iter().find(means) else { continue };
+            let at = input.extents.iter().position(|extent| *extent == Extent::Batch);
+            let batch = at.and_then(|at| shape.extents.get(at)).copied().unwrap_or(1);
+            if batch != 1 && !self.batch_sizes.iter().any(|size| *size as usize == batch) {
+                return Err(GraphError::OtherBatch {
+                    input: input.name.clone(),
+                    asked: shape_text(&shape.extents),
+                    batch,
+                }
+                .into());
             }
         }
         Ok(())

@@ -162,7 +162,10 @@ fn chosen(named: &NamedModel, request: &PlanRequest, programs: &Programs) -> Res
             (entry.map_or(own, |entry| entry.name.to_owned()), entry)
         }
     };
-    let file = file.map(|path| describe(&path, &name, entry, request).map_err(Arc::new));
+    let file = file.map(|path| {
+        let described = describe(&path, &name, entry, request);
+        described.and_then(|described| alike(&path, described, entry, variant)).map_err(Arc::new)
+    });
     Ok(Chosen { name, entry, variant: variant.clone(), weights, file })
 }
 
@@ -175,6 +178,23 @@ pub(super) fn describe(
 ) -> Result<Described, GraphError> {
     let like = entry.map(ModelEntry::inputs);
     OnnxFile::read(path)?.describe(name, &request.shapes, like.as_deref())
+}
+
+/// Refuses a file that is said to be a model of the zoo and has less than half or more than twice of its parameters;
+/// a variant may.
+fn alike(
+    path: &Path,
+    described: Described,
+    entry: Option<&ModelEntry>,
+    variant: &str,
+) -> Result<Described, GraphError> {
+    let expected = entry.filter(|_| variant.is_empty()).map(|entry| entry.cost(&entry.inputs()).parameter_count);
+    match (described.record.parameter_count, expected) {
+        (Some(found), Some(expected)) if found > 2 * expected || expected > 2 * found => {
+            Err(GraphError::OtherModel { path: path.to_owned(), model: described.record.name, found, expected })
+        }
+        _ => Ok(described),
+    }
 }
 
 /// The model of the zoo that has exactly this name, or this alias; case and separators do not matter.

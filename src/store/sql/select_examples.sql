@@ -10,7 +10,8 @@ SELECT
     device.memory_bytes, device.software,
     metrics.throughput_samples_per_second, metrics.latency_p50_ms, metrics.latency_mean_ms,
     metrics.memory_host_peak_mb, metrics.memory_device_peak_mb,
-    (SELECT value FROM extra_metric WHERE run_id = run.id AND name = 'multiply_adds_per_sample') AS sample_multiply_adds,
+    (SELECT value FROM extra_metric WHERE run_id = run.id AND name IN ('multiply_adds_per_sample', 'multiply_adds')
+        LIMIT 1) AS sample_multiply_adds,
     (SELECT value FROM extra_metric WHERE run_id = run.id AND name = 'activations_per_sample') AS sample_activations
 FROM configuration
     CROSS JOIN run ON run.configuration_id = configuration.id AND run.validity = 'valid'
