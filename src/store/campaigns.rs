@@ -252,6 +252,21 @@ impl Store {
         }
     }
 
+    /// Whether runs of a campaign have used a file at this path whose content was another one.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn used_other_content(&self, campaign: &str, path: &str, sha256: &str) -> Result<bool, StoreError> {
+        self.connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM campaign JOIN run ON run.campaign_id = campaign.id
+                 JOIN artifact ON artifact.id = run.artifact_id
+                 WHERE campaign.uuid = ?1 AND artifact.path = ?2 AND artifact.sha256 <> ?3)",
+            )
+            .and_then(|mut statement| statement.query_row([campaign, path, sha256], |row| row.get(0)))
+            .map_err(|source| self.fail(source))
+    }
+
     /// How far the newest campaigns are.
     ///
     /// # Errors

@@ -335,6 +335,29 @@ fn tensors_of_two_first_extents_are_taken_as_they_are() {
 }
 
 #[test]
+fn a_campaign_does_not_go_on_with_another_file() {
+    let sandbox = Sandbox::new();
+    std::fs::copy(fixture("cnn.onnx"), sandbox.path("net.onnx")).unwrap();
+    let mut first = run(&sandbox, "tract", "net.onnx");
+    first.args(["--repeat", "2"]).succeeds();
+    std::fs::copy(fixture("cnn-fp16.onnx"), sandbox.path("net.onnx")).unwrap();
+    // As if it had been stopped after its first run.
+    let stopped = "DELETE FROM run WHERE repetition = 2;
+                   UPDATE planned_run SET state = 'pending', run_id = NULL WHERE position = 1";
+    sandbox.connection().execute_batch(stopped).unwrap();
+    sandbox.benchdb().args(["run", "--resume", "last"]).ends_with(1);
+    let row = &stored(&sandbox)[1];
+    says(row, "failed", &["another file than the one that this campaign began with"]);
+}
+
+#[test]
+fn a_fixed_batch_is_taken_where_none_is_asked_for() {
+    let sandbox = Sandbox::new();
+    run(&sandbox, "tract", &fixture("fixed.onnx")).succeeds();
+    assert_eq!(number(&stored(&sandbox)[0], "batch_size"), 2.0);
+}
+
+#[test]
 fn a_shape_with_another_batch_than_asked_for_is_refused() {
     let sandbox = Sandbox::new();
     run(&sandbox, "tract", &fixture("cnn.onnx")).args(["--shape", "image=4,3,8,8"]).refuses(&["a batch of 4"], &["4"]);

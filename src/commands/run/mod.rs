@@ -178,8 +178,8 @@ struct WhatArgs {
     /// ONNX files (the default one of each platform without)
     #[arg(long = "engine", value_name = "ENGINE", value_delimiter = ',')]
     engines: Vec<String>,
-    /// Batch sizes
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Batch sizes [default: 1; for an ONNX file with a fixed one that]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     batch_sizes: Vec<u32>,
     /// Precisions [default: fp32; for an ONNX file its own]
     #[arg(long = "precision", value_enum, value_delimiter = ',')]

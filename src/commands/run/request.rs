@@ -64,7 +64,8 @@ pub(super) fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         .into());
     }
     let mut batch_sizes = without_repeats(&what.batch_sizes);
-    if compares_variants && args.memory_constrained.is_none() && !batch_sizes.contains(&1) {
+    let compares = compares_variants && args.memory_constrained.is_none() && !batch_sizes.is_empty();
+    if compares && !batch_sizes.contains(&1) {
         // Versions of a model are compared by what one sample takes, too.
         batch_sizes.insert(0, 1);
     }

@@ -273,6 +273,11 @@ impl<'s> Session<'s> {
             size_bytes,
             path: Some(path_text(path)),
         };
+        let text = path_text(path);
+        if self.store.used_other_content(&self.campaign.uuid, &text, &artifact.sha256)? {
+            let message = format!("`{text}` is another file than the one that this campaign began with");
+            return Err(CommandError::new(message, "put that one back, or begin anew: `benchdb run`").into());
+        }
         self.artifacts.insert(path.clone(), artifact.clone());
         Ok(Some(artifact))
     }

@@ -381,13 +381,18 @@ mod calls {
             let mut outputs = Vec::new();
             for (at, name) in self.outputs.iter().enumerate() {
                 let tensor = self.request.get_output_tensor_by_index(at).map_err(wrong)?;
-                let extents = tensor.get_shape().map_err(wrong)?;
-                let shape = extents.get_dimensions().iter().map(|extent| usize::try_from(*extent).unwrap_or(0));
+                // Its interface for C has no shape without extents.
+                let shape: Vec<usize> = tensor.get_shape().map_or_else(
+                    |_| Vec::new(),
+                    |extents| {
+                        extents.get_dimensions().iter().map(|extent| usize::try_from(*extent).unwrap_or(0)).collect()
+                    },
+                );
                 let element = element_of(tensor.get_element_type().map_err(wrong)?);
                 let element = element.ok_or_else(|| refused(NAME, "hand over its outputs", "an unknown type"))?;
                 outputs.push(HostTensor {
                     name: name.clone(),
-                    shape: shape.collect(),
+                    shape,
                     data: from_bytes(tensor.get_raw_data().map_err(wrong)?, element),
                 });
             }

@@ -53,7 +53,7 @@ pub struct PlanRequest {
     pub externals: Vec<ExternalProgram>,
     /// Ends the questions to them.
     pub stop: Arc<AtomicBool>,
-    /// Batch sizes.
+    /// Batch sizes; where there is none, that of an ONNX file which fixes one, else 1.
     pub batch_sizes: Vec<u32>,
     /// Precisions; where there is none, fp32 for networks of the zoo and the arithmetic of an ONNX file for it.
     pub precisions: Vec<Precision>,
@@ -101,7 +101,7 @@ impl Default for PlanRequest {
             engines: Vec::new(),
             externals: Vec::new(),
             stop: Arc::default(),
-            batch_sizes: vec![1],
+            batch_sizes: Vec::new(),
             precisions: Vec::new(),
             mode: Mode::Inference,
             optimizer: TrainingOptimizer::Adam,
@@ -218,8 +218,9 @@ impl PlanRequest {
                 parameters,
             };
             let precisions = request.precisions_of(model);
+            let batch_sizes = request.batch_sizes_of(model);
             // Told once, not for every precision and batch size.
-            let (first_precision, first_batch) = (precisions[0], request.batch_sizes.first().copied().unwrap_or(1));
+            let (first_precision, first_batch) = (precisions[0], batch_sizes[0]);
             for program in &programs.silent {
                 let reason = EngineError::External(Arc::clone(&program.reason));
                 match program.target(&request.hardware) {
@@ -243,7 +244,7 @@ impl PlanRequest {
                     continue;
                 }
                 for &precision in &precisions {
-                    for &batch_size in &request.batch_sizes {
+                    for &batch_size in &batch_sizes {
                         let planned = request.planned_run(model, target, precision, batch_size, &common);
                         match request
                             .suits(model)
@@ -270,7 +271,7 @@ impl PlanRequest {
             let Some(input) = inputs.iter().find(means) else { continue };
             let at = input.extents.iter().position(|extent| *extent == Extent::Batch);
             let batch = at.and_then(|at| shape.extents.get(at)).copied().unwrap_or(1);
-            if batch != 1 && !self.batch_sizes.iter().any(|size| *size as usize == batch) {
+            if batch != 1 && !self.batch_sizes_of(model).iter().any(|size| *size as usize == batch) {
                 return Err(GraphError::OtherBatch {
                     input: input.name.clone(),
                     asked: shape_text(&shape.extents),
@@ -381,6 +382,15 @@ impl PlanRequest {
             reference: common.reference.clone(),
             external: program.map(|engine| engine.program().clone()),
             command: None,
+        }
+    }
+
+    /// The batch sizes that a model is measured with.
+    fn batch_sizes_of(&self, model: &Chosen) -> Vec<u32> {
+        let fixed = model.described().and_then(|described| described.graph.fixed_batch);
+        match (&self.batch_sizes[..], fixed) {
+            ([], fixed) => vec![fixed.and_then(|fixed| u32::try_from(fixed).ok()).unwrap_or(1)],
+            (named, _) => named.to_vec(),
         }
     }
 
