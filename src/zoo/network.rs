@@ -84,6 +84,9 @@ pub trait Network: Send {
     /// The reference's name of a parameter.
     fn name_of(&self, parameter: ParamId) -> Option<String>;
 
+    /// The parameter of this reference name.
+    fn parameter_id(&self, name: &str) -> Option<ParamId>;
+
     /// The device that the network was built on; its batches must be on the same.
     fn device(&self) -> Device;
 
@@ -262,6 +265,10 @@ impl<A: Architecture> Network for BurnNetwork<A> {
 
     fn name_of(&self, parameter: ParamId) -> Option<String> {
         self.entries().into_iter().find(|entry| entry.id == parameter).map(|entry| entry.name)
+    }
+
+    fn parameter_id(&self, name: &str) -> Option<ParamId> {
+        self.entries().into_iter().find(|entry| entry.name == name).map(|entry| entry.id)
     }
 
     fn device(&self) -> Device {
