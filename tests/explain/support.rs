@@ -2,8 +2,10 @@
 
 use benchdb::domain::model::{HostData, HostTensor, InputKind, InputSpec};
 use benchdb::explain::{Attribution, Method, Subject, explain, registry};
-use benchdb::zoo::{Network, WeightSource, find, host_inputs};
+use benchdb::zoo::{Network, WeightSource, find, host_inputs, rule};
 use burn::tensor::Device;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 use serde_json::Value;
 
 pub fn network(model: &str, device: &Device) -> Box<dyn Network> {
@@ -81,4 +83,30 @@ pub fn wgpu() -> Option<Device> {
         eprintln!("SKIPPED: no wgpu adapter (Vulkan driver) on this machine");
     }
     device
+}
+
+/// The weights that a network would get from this seed, changed by `edit` (name, shape, values), loaded.
+pub fn with_weights(
+    mut network: Box<dyn Network>,
+    seed: u64,
+    edit: impl Fn(&str, &[usize], &mut [f32]),
+) -> Box<dyn Network> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = network
+        .parameters()
+        .into_iter()
+        .map(|info| {
+            let mut values = rule::parameter(&info.name, &info.shape, seed);
+            edit(&info.name, &info.shape, &mut values);
+            (info.name, info.shape, values.into_iter().flat_map(f32::to_le_bytes).collect())
+        })
+        .collect();
+    let views: Vec<_> = tensors
+        .iter()
+        .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()))
+        .collect();
+    safetensors::serialize_to_file(views, None, &path).unwrap();
+    network.load(&WeightSource::File(path)).unwrap();
+    network
 }

@@ -12,6 +12,7 @@ use super::super::error::ExplainError;
 use super::super::method::{Method, Relevance};
 use super::super::rows::{Row, baselines_of, samples_of, sums};
 use super::super::subject::Subject;
+pub use super::deeplift_rules::MaxPoolRule;
 use super::deeplift_rules::{Recorder, Reference, Rescale};
 use super::named;
 
@@ -21,6 +22,8 @@ use super::named;
 pub struct DeepLift {
     /// What the input is compared with.
     pub baseline: Baseline,
+    /// What poolings by maxima pass back.
+    pub max_pool: MaxPoolRule,
 }
 
 /// The mean of DeepLIFT over several baselines, an estimate of Shapley values (Lundberg and Lee, "A unified approach to
@@ -30,11 +33,13 @@ pub struct DeepLift {
 pub struct DeepLiftShap {
     /// What the input is compared with; Captum has no default.
     pub baseline: Baseline,
+    /// What poolings by maxima pass back.
+    pub max_pool: MaxPoolRule,
 }
 
 impl Default for DeepLiftShap {
     fn default() -> Self {
-        Self { baseline: Baseline::Noise { scale: 0.5, count: 4, seed: 0 } }
+        Self { baseline: Baseline::Noise { scale: 0.5, count: 4, seed: 0 }, max_pool: MaxPoolRule::Winner }
     }
 }
 
@@ -42,20 +47,26 @@ impl Default for DeepLiftShap {
 fn references(
     method: &'static str,
     subject: &Subject<'_>,
+    max_pool: MaxPoolRule,
     rows: Tensor<2>,
     samples: &[usize],
 ) -> Result<Rc<Vec<Reference>>, ExplainError> {
-    let recorder = Rc::new(RefCell::new(Recorder::default()));
+    let recorder = Rc::new(RefCell::new(Recorder::new(max_pool)));
     subject.run(recorder.clone(), rows, samples)?;
-    let recorder = recorder.take();
+    let mut recorder = recorder.borrow_mut();
     match recorder.refused {
         Some(reason) => Err(ExplainError::Unsupported { method, reason: reason.to_owned() }),
-        None => Ok(Rc::new(recorder.references)),
+        None => Ok(Rc::new(std::mem::take(&mut recorder.references))),
     }
 }
 
 /// The mean contributions over all baselines, `[samples, features]`.
-fn contributions(method: &'static str, subject: &Subject<'_>, baseline: Baseline) -> Result<Tensor<2>, ExplainError> {
+fn contributions(
+    method: &'static str,
+    subject: &Subject<'_>,
+    baseline: Baseline,
+    max_pool: MaxPoolRule,
+) -> Result<Tensor<2>, ExplainError> {
     let baselines = subject.baselines(baseline)?;
     let [count, _] = baselines.dims();
     let weight = 1.0 / count as f64;
@@ -68,7 +79,7 @@ fn contributions(method: &'static str, subject: &Subject<'_>, baseline: Baseline
     let shared = if subject.has_other_inputs() {
         None
     } else {
-        Some(references(method, subject, baselines.clone(), &vec![0; count])?)
+        Some(references(method, subject, max_pool, baselines.clone(), &vec![0; count])?)
     };
     let mean = sums(subject, &rows, |chunk| {
         let samples = samples_of(chunk);
@@ -77,11 +88,11 @@ fn contributions(method: &'static str, subject: &Subject<'_>, baseline: Baseline
         let rescale = match &shared {
             Some(references) => {
                 let places: Vec<usize> = chunk.iter().map(|row| row.baseline).collect();
-                Rescale::new(references.clone(), (count > 1).then(|| subject.index(&places)))
+                Rescale::new(max_pool, references.clone(), (count > 1).then(|| subject.index(&places)))
             }
             None => {
                 let rows = from.clone().expand([chunk.len(), subject.features()]);
-                Rescale::new(references(method, subject, rows, &samples)?, None)
+                Rescale::new(max_pool, references(method, subject, max_pool, rows, &samples)?, None)
             }
         };
         let multipliers = subject.gradients(method, Rc::new(RefCell::new(rescale)), to.clone(), &samples)?;
@@ -94,7 +105,7 @@ impl Method for DeepLift {
     named!("deeplift");
 
     fn attribute(&self, subject: &Subject<'_>) -> Result<Relevance, ExplainError> {
-        Ok(Relevance::Features(contributions(self.name(), subject, self.baseline)?))
+        Ok(Relevance::Features(contributions(self.name(), subject, self.baseline, self.max_pool)?))
     }
 }
 
@@ -102,6 +113,6 @@ impl Method for DeepLiftShap {
     named!("deeplift_shap");
 
     fn attribute(&self, subject: &Subject<'_>) -> Result<Relevance, ExplainError> {
-        Ok(Relevance::Features(contributions(self.name(), subject, self.baseline)?))
+        Ok(Relevance::Features(contributions(self.name(), subject, self.baseline, self.max_pool)?))
     }
 }

@@ -8,6 +8,7 @@ use burn::tensor::kind::Basic;
 use burn::tensor::module::max_pool2d_with_indices;
 use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Int, Tensor};
+use serde::{Deserialize, Serialize};
 
 use super::super::ruled::ruled;
 use crate::zoo::activation::Activation;
@@ -20,6 +21,20 @@ const ATTENTION: &str =
     "it multiplies activations with each other in its attention, which the rescale rule does not cover";
 const PADDING: &str = "it pools with a padding that depends on the input's size";
 
+/// What poolings by maxima pass back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxPoolRule {
+    /// What comes to a window goes to its winner, as gradients do. This is what Captum computes where a pool follows a
+    /// ReLU: the ReLU's hook reads the gradient before the pool's own rule has changed it. Contributions do not sum to the
+    /// change of the score then.
+    #[default]
+    Winner,
+    /// Captum's written rule: the winner for the input and the winner for the baseline share what comes, by how far
+    /// each moved the maximum, so that contributions sum to the change of the score.
+    Rescale,
+}
+
 /// What a network computed for baselines at one place.
 #[derive(Clone, Debug)]
 pub(super) enum Reference {
@@ -30,12 +45,20 @@ pub(super) enum Reference {
 }
 
 /// Notes what a network computes for baselines.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recorder {
+    max_pool: MaxPoolRule,
     /// In the order in which the network runs.
     pub references: Vec<Reference>,
     /// Why its changes cannot be shared out.
     pub refused: Option<&'static str>,
+}
+
+impl Recorder {
+    /// For networks whose poolings follow this rule.
+    pub fn new(max_pool: MaxPoolRule) -> Self {
+        Self { max_pool, references: Vec::new(), refused: None }
+    }
 }
 
 impl Hooks for Recorder {
@@ -46,6 +69,9 @@ impl Hooks for Recorder {
     }
 
     fn max_pool(&mut self, layer: &MaxPool2d, x: Tensor<4>) -> Tensor<4> {
+        if self.max_pool == MaxPoolRule::Winner {
+            return layer.forward(x);
+        }
         let Some(options) = options(layer) else {
             self.refused = Some(PADDING);
             return layer.forward(x);
@@ -75,6 +101,7 @@ fn options(layer: &MaxPool2d) -> Option<MaxPoolOptions<2>> {
 /// Shares out changes from baselines.
 #[derive(Debug)]
 pub(super) struct Rescale {
+    max_pool: MaxPoolRule,
     references: Rc<Vec<Reference>>,
     /// The baseline of every row; without it there is one for all rows, or one for each in their order.
     rows: Option<Tensor<1, Int>>,
@@ -83,8 +110,8 @@ pub(super) struct Rescale {
 
 impl Rescale {
     /// For the rows of one pass.
-    pub fn new(references: Rc<Vec<Reference>>, rows: Option<Tensor<1, Int>>) -> Self {
-        Self { references, rows, next: 0 }
+    pub fn new(max_pool: MaxPoolRule, references: Rc<Vec<Reference>>, rows: Option<Tensor<1, Int>>) -> Self {
+        Self { max_pool, references, rows, next: 0 }
     }
 
     fn next(&mut self) -> Option<Reference> {
@@ -116,9 +143,12 @@ impl Hooks for Rescale {
         ruled(x, output, ratio.mask_where(small, function.slope(input)), false)
     }
 
-    /// Captum's rule for pools. With `m` the larger of both outputs of a window, its winner for the input answers for
+    /// [`MaxPoolRule::Rescale`]: with `m` the larger of both outputs of a window, its winner for the input answers for
     /// `m - output before`, its winner for the baseline for `output - m`; each by the ratio to its own change.
     fn max_pool(&mut self, layer: &MaxPool2d, x: Tensor<4>) -> Tensor<4> {
+        if self.max_pool == MaxPoolRule::Winner {
+            return layer.forward(x);
+        }
         let reference = self.next();
         let (
             Some(Reference::Pool { input: input_before, output: output_before, winners: winners_before }),

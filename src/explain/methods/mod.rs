@@ -11,7 +11,7 @@ mod rectified;
 mod rollout;
 
 pub use cam::{GradCam, GuidedGradCam};
-pub use deeplift::{DeepLift, DeepLiftShap};
+pub use deeplift::{DeepLift, DeepLiftShap, MaxPoolRule};
 pub use gradient::{InputXGradient, Saliency, SmoothGrad};
 pub use lrp::{Lrp, LrpRule};
 pub use occlusion::Occlusion;
