@@ -305,14 +305,12 @@ fn lrp_is_the_input_times_the_gradient_on_rectified_networks() {
     assert!(relative_error(&lrp, &product) < 1e-4);
 }
 
-/// The same network on every engine has the same explanations.
+/// The same network on both processors' engines has the same explanations. (GPU runtimes compile a kernel for every shape,
+/// which takes minutes on a software adapter: the golden cases are enough for them.)
+#[cfg(feature = "ndarray")]
 #[test]
 fn engines_agree() {
-    let mut others = Vec::new();
-    #[cfg(feature = "ndarray")]
-    others.extend(crate::support::ndarray());
-    #[cfg(feature = "wgpu")]
-    others.extend(crate::support::wgpu());
+    let Some(other) = crate::support::ndarray() else { return };
     for (seed, class) in [(3, 0), (4, 2)] {
         let explained = |device: &Device| -> Vec<(String, Vec<f64>)> {
             let network = with_weights(small_cnn(device, (3, 8)), seed, as_made);
@@ -325,12 +323,9 @@ fn engines_agree() {
                 })
                 .collect()
         };
-        let expected = explained(&Device::flex());
-        for device in &others {
-            for ((name, found), (_, expected)) in explained(device).iter().zip(&expected) {
-                let error = relative_error(found, expected);
-                assert!(error < 1e-3, "{name} on {device:?}: {error:.2e}");
-            }
+        for ((name, found), (_, expected)) in explained(&other).iter().zip(&explained(&Device::flex())) {
+            let error = relative_error(found, expected);
+            assert!(error < 1e-4, "{name}: {error:.2e}");
         }
     }
 }

@@ -117,8 +117,9 @@ fn captum_on_ndarray() {
     assert_golden(crate::support::ndarray(), 32, 64);
 }
 
+/// Few sizes of a pass, because GPU runtimes compile and tune kernels for each of them.
 #[cfg(feature = "wgpu")]
 #[test]
 fn captum_on_wgpu() {
-    assert_golden(crate::support::wgpu(), 16, 64);
+    assert_golden(crate::support::wgpu(), 4, 64);
 }

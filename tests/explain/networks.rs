@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use benchdb::domain::model::{HostData, HostTensor, InputKind, InputSpec};
 use benchdb::explain::compatibility::tried;
-use benchdb::explain::{ExplainError, Fit, Subject, Target, all_methods, convolutions, explain, no_hooks};
+use benchdb::explain::{Baseline, ExplainError, Fit, Subject, Target, all_methods, convolutions, explain, no_hooks};
 use benchdb::zoo::bert::BertConfig;
 use benchdb::zoo::cifar_cnn::CifarCnnConfig;
 use benchdb::zoo::clip::{ClipConfig, ClipTowerConfig};
@@ -24,7 +24,7 @@ use benchdb::zoo::{Batch, Network, OutputTensor, WeightSource, host_inputs};
 use burn::tensor::{Device, Tensor};
 use serde_json::json;
 
-use crate::support::{attributed, floats, image, method, network, relative_error, scores, scores_of_zeros, values};
+use crate::support::{attributed, floats, image, method, network, relative_error, scores, values};
 
 const VOCABULARY: usize = 50;
 const TOKENS: usize = 6;
@@ -188,16 +188,21 @@ fn texts_are_explained_by_the_vectors_of_their_words() {
         let watched = flat(subject.run(no_hooks(), subject.input(), &[0, 1]).unwrap());
         assert!(relative_error(&watched, &plain) < 1e-5, "{wanted}");
 
-        // Smooth functions: a hundred places are as good as all.
-        let change: f64 = scores(&subject)[1] - scores_of_zeros(&subject)[1];
-        let method = method("integrated_gradients", json!({ "steps": 100 }));
+        // Away from zero, where normalisations turn sharply, these functions are smooth: a hundred places are as good as
+        // all.
+        let noise = Baseline::Noise { scale: 1.0, count: 1, seed: 1 };
+        let from = subject.scores(subject.baselines(noise).unwrap(), &[1]).unwrap().into_scalar::<f32>();
+        let change = scores(&subject)[1] - f64::from(from);
+        let parameters = json!({ "steps": 100, "baseline": { "noise": { "scale": 1.0, "count": 1, "seed": 1 } } });
+        let method = method("integrated_gradients", parameters);
         let attribution = explain(method.as_ref(), &subject).unwrap();
         assert_eq!(attribution.to_host().unwrap().shape, [2, TOKENS]);
         let found = values(&attribution);
         let sum: f64 = found[TOKENS..].iter().sum();
         let scale: f64 = found[TOKENS..].iter().map(|value| value.abs()).sum();
-        // Norms of vectors that shrink to zero turn sharply near the baseline, and T5 rectifies.
-        assert!((sum - change).abs() < 0.05 * scale, "{wanted}: {sum} is not {change}, scale {scale}");
+        // T5 rectifies, which is not smooth.
+        let tolerance = if wanted == "t5" { 0.03 } else { 1e-3 };
+        assert!((sum - change).abs() < tolerance * scale, "{wanted}: {sum} is not {change}, scale {scale}");
     }
 }
 
@@ -213,7 +218,8 @@ fn a_covered_word_is_a_vector_of_zeros() {
         let mut rows = subject.input().reshape([1, TOKENS, 16]);
         rows = rows.slice_assign([0..1, token..token + 1, 0..16], Tensor::zeros([1, 1, 16], &device));
         let covered = subject.scores(rows.reshape([1, TOKENS * 16]), &[0]).unwrap().into_scalar::<f32>();
-        assert!((found - (before - f64::from(covered))).abs() < 1e-5);
+        let expected = before - f64::from(covered);
+        assert!((found - expected).abs() < 1e-4, "{token}: {found} is not {expected}");
     }
 }
 
