@@ -1,5 +1,7 @@
 //! What works with what, found by trying: every method explains one small sample of the real network.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use burn::tensor::Device;
 use serde_json::{Map, Value, json};
 
@@ -7,8 +9,8 @@ use super::error::ExplainError;
 use super::method::explain;
 use super::registry::{MethodEntry, methods};
 use super::subject::Subject;
-use crate::domain::model::{InputKind, InputSpec};
-use crate::zoo::{ModelEntry, Network, WeightError, WeightSource, host_inputs};
+use crate::domain::model::{HostData, HostTensor, InputKind, InputSpec};
+use crate::zoo::{Batch, ModelEntry, Network, WeightError, WeightSource, host_inputs};
 
 /// Whether a method fits a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +57,11 @@ pub fn tried(method: &MethodEntry, network: &dyn Network, specs: &[InputSpec]) -
         let method = method.build(&short_parameters(method.name, subject.shape(), subject.is_text()))?;
         explain(method.as_ref(), &subject)?.to_host()
     };
-    match attempt() {
+    // A backend that cannot do something panics.
+    let Ok(answer) = catch_unwind(AssertUnwindSafe(attempt)) else {
+        return Fit::Failed("the engine stopped in the middle".to_owned());
+    };
+    match answer {
         Ok(attribution) if attribution_is_finite(&attribution) => Fit::Works,
         Ok(_) => Fit::Failed("it answers numbers that are not finite".to_owned()),
         Err(ExplainError::Unsupported { reason, .. }) => Fit::Unsupported(reason),
@@ -63,10 +69,10 @@ pub fn tried(method: &MethodEntry, network: &dyn Network, specs: &[InputSpec]) -
     }
 }
 
-fn attribution_is_finite(attribution: &crate::domain::model::HostTensor) -> bool {
+fn attribution_is_finite(attribution: &HostTensor) -> bool {
     match &attribution.data {
-        crate::domain::model::HostData::F32(values) => values.iter().all(|value| value.is_finite()),
-        crate::domain::model::HostData::I64(_) => false,
+        HostData::F32(values) => values.iter().all(|value| value.is_finite()),
+        HostData::I64(_) => false,
     }
 }
 
@@ -97,7 +103,7 @@ fn small_inputs(entry: &ModelEntry, network: &dyn Network, device: &Device) -> V
         }
     }
     let reads = |specs: &[InputSpec]| {
-        let batch = crate::zoo::Batch::from_host(&host_inputs(specs, 1, 0), device);
+        let batch = Batch::from_host(&host_inputs(specs, 1, 0), device);
         batch.and_then(|batch| network.forward(&batch)).is_ok()
     };
     if reads(&small) {

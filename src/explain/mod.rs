@@ -39,5 +39,5 @@ pub use error::ExplainError;
 pub use layers::convolutions;
 pub use method::{Attribution, Method, Relevance, explain};
 pub use registry::{MethodEntry, methods as all_methods};
-pub use subject::{DEFAULT_INNER_BATCH, Passes, SharedHooks, Subject, no_hooks};
+pub use subject::{DEFAULT_INNER_BATCH, Passes, Prepared, SharedHooks, Subject, no_hooks};
 pub use target::Target;

@@ -45,6 +45,14 @@ enum Source {
 /// The network is one that was built on a plain device: only the input gets gradients.
 pub struct Subject<'n> {
     network: &'n dyn Network,
+    prepared: Prepared,
+    passes: Cell<Passes>,
+}
+
+/// A [`Subject`] without its network: everything is on the device, so that whoever owns the network can ask about the same
+/// samples again and again. Cloning copies handles alone.
+#[derive(Clone)]
+pub struct Prepared {
     batch: Batch,
     source: Source,
     input: Tensor<2>,
@@ -53,8 +61,14 @@ pub struct Subject<'n> {
     targets: Option<Vec<Target>>,
     reader: OnceCell<Reader>,
     inner_batch: usize,
-    passes: Cell<Passes>,
     device: Device,
+}
+
+impl Prepared {
+    /// The samples in front of a network, which must be the one that they were prepared for.
+    pub fn of(self, network: &dyn Network) -> Subject<'_> {
+        Subject { network, prepared: self, passes: Cell::default() }
+    }
 }
 
 impl<'n> Subject<'n> {
@@ -108,8 +122,7 @@ impl<'n> Subject<'n> {
             _ => None,
         };
         let (source, input, shape) = found.ok_or_else(|| refused("the network has no such input"))?;
-        Ok(Self {
-            network,
+        let prepared = Prepared {
             batch,
             source,
             input,
@@ -118,9 +131,14 @@ impl<'n> Subject<'n> {
             targets: None,
             reader: OnceCell::new(),
             inner_batch: DEFAULT_INNER_BATCH,
-            passes: Cell::default(),
             device,
-        })
+        };
+        Ok(prepared.of(network))
+    }
+
+    /// The samples by themselves, their targets resolved as far as they are by now.
+    pub fn prepared(&self) -> Prepared {
+        self.prepared.clone()
     }
 
     /// Explains these outputs: one target for all samples, or one for each. They are checked when the network runs.
@@ -130,19 +148,19 @@ impl<'n> Subject<'n> {
     /// Another number of targets.
     pub fn with_targets(mut self, targets: &[Target]) -> Result<Self, ExplainError> {
         let samples = self.samples();
-        self.targets = Some(match targets {
+        self.prepared.targets = Some(match targets {
             [one] => vec![*one; samples],
             many if many.len() == samples => many.to_vec(),
             many => return Err(ExplainError::TargetCount { expected: samples, found: many.len() }),
         });
-        self.reader = OnceCell::new();
+        self.prepared.reader = OnceCell::new();
         Ok(self)
     }
 
     /// The most rows of one pass: samples, and what a method makes of them (steps, windows, draws). At least 1.
     #[must_use]
     pub fn with_inner_batch(mut self, rows: usize) -> Self {
-        self.inner_batch = rows.max(1);
+        self.prepared.inner_batch = rows.max(1);
         self
     }
 
@@ -157,15 +175,18 @@ impl<'n> Subject<'n> {
             return refused("they hold integers".to_owned());
         };
         let features = self.features();
-        let fits = baselines.shape.get(1..) == Some(&self.shape[..]) && baselines.shape[0] > 0;
+        let fits = baselines.shape.get(1..) == Some(&self.prepared.shape[..]) && baselines.shape[0] > 0;
         if !fits || values.len() != baselines.shape[0] * features {
-            return refused(format!("their shape is {:?}, one of the samples is {:?}", baselines.shape, self.shape));
+            return refused(format!(
+                "their shape is {:?}, one of the samples is {:?}",
+                baselines.shape, self.prepared.shape
+            ));
         }
         if values.iter().any(|value| !value.is_finite()) {
             return refused("they hold values that are not finite".to_owned());
         }
         let data = TensorData::new(values.clone(), [baselines.shape[0], features]);
-        self.baselines = Some(Tensor::from_data(data, &self.device));
+        self.prepared.baselines = Some(Tensor::from_data(data, &self.prepared.device));
         Ok(self)
     }
 
@@ -176,51 +197,51 @@ impl<'n> Subject<'n> {
 
     /// Where everything is computed; without gradients.
     pub fn device(&self) -> &Device {
-        &self.device
+        &self.prepared.device
     }
 
     /// The input, `[samples, features]`.
     pub fn input(&self) -> Tensor<2> {
-        self.input.clone()
+        self.prepared.input.clone()
     }
 
     /// The number of samples.
     pub fn samples(&self) -> usize {
-        self.input.dims()[0]
+        self.prepared.input.dims()[0]
     }
 
     /// The numbers that one sample's input consists of.
     pub fn features(&self) -> usize {
-        self.input.dims()[1]
+        self.prepared.input.dims()[1]
     }
 
     /// The shape of one sample's input: `[channels, height, width]`, `[bins, frames]`, or `[tokens, width]`.
     pub fn shape(&self) -> &[usize] {
-        &self.shape
+        &self.prepared.shape
     }
 
     /// Whether the input is a text, explained by its words' vectors.
     pub fn is_text(&self) -> bool {
-        matches!(self.source, Source::Words(_))
+        matches!(self.prepared.source, Source::Words(_))
     }
 
     /// The most rows of one pass.
     pub fn inner_batch(&self) -> usize {
-        self.inner_batch
+        self.prepared.inner_batch
     }
 
     /// Whether the network reads more than what is explained.
     pub(super) fn has_other_inputs(&self) -> bool {
-        let Batch { image, ids, decoder_ids, mel } = &self.batch;
+        let Batch { image, ids, decoder_ids, mel } = &self.prepared.batch;
         [image.is_some(), ids.is_some(), decoder_ids.is_some(), mel.is_some()].into_iter().filter(|&has| has).count()
             > 1
     }
 
     /// The token ids `[samples, tokens]` of a text.
     pub(super) fn ids(&self) -> Option<Tensor<2, Int>> {
-        match self.source {
-            Source::Words("ids") => self.batch.ids.clone(),
-            Source::Words(_) => self.batch.decoder_ids.clone(),
+        match self.prepared.source {
+            Source::Words("ids") => self.prepared.batch.ids.clone(),
+            Source::Words(_) => self.prepared.batch.decoder_ids.clone(),
             Source::Image | Source::Mel => None,
         }
     }
@@ -231,7 +252,7 @@ impl<'n> Subject<'n> {
     ///
     /// See [`Baseline`].
     pub fn baselines(&self, baseline: Baseline) -> Result<Tensor<2>, ExplainError> {
-        baseline.rows(self.features(), self.baselines.as_ref(), &self.device)
+        baseline.rows(self.features(), self.prepared.baselines.as_ref(), &self.prepared.device)
     }
 
     /// How often the network ran so far.
@@ -264,12 +285,12 @@ impl<'n> Subject<'n> {
     }
 
     fn resolved(&self) -> Result<&Reader, ExplainError> {
-        if let Some(reader) = self.reader.get() {
+        if let Some(reader) = self.prepared.reader.get() {
             return Ok(reader);
         }
         let outputs = self.run(no_hooks(), self.input(), &self.every_sample())?;
-        let reader = Reader::from_values(&outputs, self.targets.as_deref())?;
-        Ok(self.reader.get_or_init(|| reader))
+        let reader = Reader::from_values(&outputs, self.prepared.targets.as_deref())?;
+        Ok(self.prepared.reader.get_or_init(|| reader))
     }
 
     /// The samples, one after another.
@@ -286,7 +307,7 @@ impl<'n> Subject<'n> {
         let count = samples.len();
         let mut batch = self.other_inputs(samples);
         let mut words = None;
-        match (self.source, &self.shape[..]) {
+        match (self.prepared.source, &self.prepared.shape[..]) {
             (Source::Image, &[channels, height, width]) => {
                 batch.image = Some(rows.reshape([count, channels, height, width]));
             }
@@ -307,16 +328,19 @@ impl<'n> Subject<'n> {
     /// The batch of these samples, the explained input included.
     fn other_inputs(&self, samples: &[usize]) -> Batch {
         if samples.iter().copied().eq(0..self.samples()) {
-            return self.batch.clone();
+            return self.prepared.batch.clone();
         }
         let index = self.index(samples);
-        let Batch { image, ids, decoder_ids, mel } = &self.batch;
+        let Batch { image, ids, decoder_ids, mel } = &self.prepared.batch;
         // What is explained is put in its place afterwards; of words the ids still tell the length.
         Batch {
-            image: image.clone().filter(|_| self.source != Source::Image).map(|image| image.select(0, index.clone())),
+            image: image
+                .clone()
+                .filter(|_| self.prepared.source != Source::Image)
+                .map(|image| image.select(0, index.clone())),
             ids: ids.clone().map(|ids| ids.select(0, index.clone())),
             decoder_ids: decoder_ids.clone().map(|ids| ids.select(0, index.clone())),
-            mel: mel.clone().filter(|_| self.source != Source::Mel).map(|mel| mel.select(0, index)),
+            mel: mel.clone().filter(|_| self.prepared.source != Source::Mel).map(|mel| mel.select(0, index)),
         }
     }
 
@@ -324,7 +348,7 @@ impl<'n> Subject<'n> {
     pub(super) fn index(&self, places: &[usize]) -> Tensor<1, Int> {
         let places: Vec<i64> = places.iter().map(|&place| place as i64).collect();
         let count = places.len();
-        Tensor::from_data(TensorData::new(places, [count]), &self.device)
+        Tensor::from_data(TensorData::new(places, [count]), &self.prepared.device)
     }
 
     /// The input of these samples, `[samples, features]`.
@@ -341,13 +365,13 @@ impl<'n> Subject<'n> {
     ///
     /// Targets that the network does not have.
     pub fn read(&self, outputs: &[Output], samples: &[usize]) -> Result<Tensor<2>, ExplainError> {
-        if self.reader.get().is_none()
-            && let Some(targets) = &self.targets
+        if self.prepared.reader.get().is_none()
+            && let Some(targets) = &self.prepared.targets
             && let Some(reader) = Reader::from_shapes(outputs, targets)?
         {
-            return self.reader.get_or_init(|| reader).scores(outputs, samples, &self.device);
+            return self.prepared.reader.get_or_init(|| reader).scores(outputs, samples, &self.prepared.device);
         }
-        self.resolved()?.scores(outputs, samples, &self.device)
+        self.resolved()?.scores(outputs, samples, &self.prepared.device)
     }
 
     /// The scores `[rows, 1]` of rows that stand for these samples.

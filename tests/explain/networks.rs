@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use benchdb::domain::model::{HostData, HostTensor, InputKind, InputSpec};
-use benchdb::explain::compatibility::tried;
+use benchdb::explain::compatibility::{compatibility, tried};
 use benchdb::explain::{Baseline, ExplainError, Fit, Subject, Target, all_methods, convolutions, explain, no_hooks};
 use benchdb::zoo::bert::BertConfig;
 use benchdb::zoo::cifar_cnn::CifarCnnConfig;
@@ -465,4 +465,23 @@ fn a_network_is_the_same_after_it_was_explained() {
     explain(method("lrp", json!({ "rule": "alpha1_beta0" })).as_ref(), &subject).unwrap();
     assert_eq!(before, answer());
     assert_eq!(weights, resnet.weights().unwrap());
+}
+
+/// What `benchdb models --methods` shows.
+#[test]
+#[ignore = "all thirteen models with all methods: minutes"]
+fn no_model_fails_at_any_method() {
+    let mut failed = Vec::new();
+    for entry in benchdb::zoo::models() {
+        let started = std::time::Instant::now();
+        let table = compatibility(entry, &Device::flex()).unwrap();
+        eprintln!("{} {:.1?}", table.model, started.elapsed());
+        for (method, fit) in table.fits {
+            eprintln!("    {method}: {fit:?}");
+            if let Fit::Failed(error) = fit {
+                failed.push(format!("{method} on {}: {error}", table.model));
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
 }

@@ -153,7 +153,14 @@ impl Method for Occlusion {
         }
         let losses: Vec<f32> =
             scores.chunks(per_sample).flat_map(|scores| scores[1..].iter().map(|score| scores[0] - score)).collect();
-        let values = TensorData::new(windows.spread(&losses, samples), [samples, features]);
-        Ok(Relevance::Features(Tensor::from_data(values, subject.device())))
+        let values = windows.spread(&losses, samples);
+        if subject.is_text() {
+            // A window covers whole words: all numbers of a word's vector share its loss.
+            let (tokens, width) = (first, second);
+            let words: Vec<f32> = values.iter().step_by(width).copied().collect();
+            let words = Tensor::from_data(TensorData::new(words, [samples, tokens]), subject.device());
+            return Ok(Relevance::Map(words, vec![tokens]));
+        }
+        Ok(Relevance::Features(Tensor::from_data(TensorData::new(values, [samples, features]), subject.device())))
     }
 }
