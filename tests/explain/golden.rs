@@ -132,9 +132,11 @@ fn captum_on_flex_in_small_batches() {
 /// Where rounding decides, and ndarray and wgpu add in another order than PyTorch and flex do. Of the 100 places of the two
 /// ways of integrated gradients, two have one rectifier on its other side: 18 and 74 of 3072 gradients differ, by 3e-3 and
 /// 2e-3 of the whole, the others by 1e-6. Under the gamma rule one unit of the first convolution is divided by a sum that
-/// cancels to nearly nothing: its 27 inputs, none of them listed, are 8 per cent off, all others 1e-5.
+/// cancels to nearly nothing: its 27 inputs, none of them listed, are 8 per cent off, all others 1e-5. On wgpu the same
+/// moves the length of the alpha1-beta0 rule's answer by 4e-3, and no listed value by more than 2e-5.
 #[cfg(any(feature = "ndarray", feature = "wgpu"))]
-const ROUNDED: [(&str, [f64; 2]); 2] = [("integrated_gradients", [2e-3, 1e-3]), ("lrp@gamma=0.25", [1e-3, 0.1])];
+const ROUNDED: [(&str, [f64; 2]); 3] =
+    [("integrated_gradients", [2e-3, 1e-3]), ("lrp@alpha1_beta0", [1e-3, 1e-2]), ("lrp@gamma=0.25", [1e-3, 0.1])];
 
 #[cfg(feature = "ndarray")]
 #[test]
