@@ -344,7 +344,7 @@ fn maps_are_of_the_layer_that_is_named() {
 
 /// What `benchdb models --methods` shows.
 #[test]
-#[ignore = "all thirteen models with all methods: minutes"]
+#[ignore = "all thirteen models with all methods: two minutes"]
 fn no_model_fails_at_any_method() {
     let mut failed = Vec::new();
     for entry in benchdb::zoo::models() {
