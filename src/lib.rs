@@ -14,6 +14,7 @@ pub mod dataset;
 pub mod domain;
 pub mod engine;
 pub mod exchange;
+pub mod explain;
 pub mod hardware;
 pub mod measure;
 pub mod onnx;
