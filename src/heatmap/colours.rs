@@ -5,8 +5,8 @@ use image::Rgb;
 /// How values become colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Palette {
-    /// From 0 to 1: viridis, of even perceptual steps (van der Walt and Smith, 2015), from yellow (little) to dark blue
-    /// (much), so that more is darker in both palettes.
+    /// From 0 to 1: magma, of even perceptual steps (van der Walt and Smith, 2015), from cream (nothing) to purple
+    /// (much), so that more is darker in both palettes. Its darkest part is left out: it would look like shadows.
     Sequential,
     /// From -1 to 1: blue (against), white (nothing), red (for). Both arms are straight lines in CIELAB with the same
     /// lightness and the same colourfulness at the same distance from zero.
@@ -15,6 +15,9 @@ pub enum Palette {
 
 /// What stands for a value that is no number; in neither palette.
 pub(super) const MISSING: Rgb<u8> = Rgb([255, 0, 255]);
+
+/// How far the sequential palette goes from magma's light end to its dark one.
+const PURPLE: f64 = 0.82;
 
 /// Lightness of zero in the diverging palette.
 const WHITE: f64 = 97.0;
@@ -38,7 +41,7 @@ impl Palette {
         }
         let share = f64::from(share);
         match self {
-            Self::Sequential => Rgb(colorous::VIRIDIS.eval_continuous(1.0 - share.clamp(0.0, 1.0)).into_array()),
+            Self::Sequential => Rgb(colorous::MAGMA.eval_continuous(1.0 - PURPLE * share.clamp(0.0, 1.0)).into_array()),
             Self::Diverging => {
                 let [lightness, a, b] = if share < 0.0 { NEGATIVE } else { POSITIVE };
                 let strength = share.abs().min(1.0);
@@ -128,7 +131,7 @@ mod tests {
     fn the_sequential_palette_only_gets_darker() {
         let lightness: Vec<f64> = (0..=16).map(|step| lab(Palette::Sequential.colour(step as f32 / 16.0))[0]).collect();
         assert!(lightness.is_sorted_by(|one, next| one > next), "{lightness:?}");
-        // Viridis is even in CAM02-UCS, and nearly so in CIELAB.
+        // Magma is even in CAM02-UCS, and nearly so in CIELAB.
         let lightness_steps: Vec<f64> = lightness.windows(2).map(|pair| pair[0] - pair[1]).collect();
         assert!(evenness(&lightness_steps) < 1.6, "{lightness_steps:?}");
         assert_eq!(Palette::Sequential.colour(-3.0), Palette::Sequential.colour(0.0));

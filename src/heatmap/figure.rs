@@ -56,20 +56,23 @@ pub fn figure(map: &HeatMap, picture: Option<&RgbImage>, caption: &Caption) -> R
     }
     panels.push(("attribution", alone(map, (width, height), factor)));
     let (width, height) = (width * factor, height * factor);
+    // What is wide, as a spectrogram, stands one above the other.
+    let stacked = width > 2 * height;
+    let (across, down) = if stacked { (1, panels.len() as u32) } else { (panels.len() as u32, 1) };
     let labels = bar_labels(map);
     let label_width = labels.iter().map(|(_, label)| text_width(label)).max().unwrap_or(0);
-    let count = panels.len() as u32;
-    let bar_left = MARGIN + count * (width + GAP) + GAP;
+    let bar_left = MARGIN + across * (width + GAP) + GAP;
     let top = MARGIN + 2 * LINE + GAP;
-    let mut out = canvas(bar_left + BAR + 8 + label_width + MARGIN, top + height + LINE + MARGIN);
+    let step = height + LINE + GAP;
+    let mut out = canvas(bar_left + BAR + 8 + label_width + MARGIN, top + down * step - GAP + MARGIN);
     headline(&mut out, caption);
     for (index, (name, panel)) in (0..).zip(&panels) {
-        let left = MARGIN + index * (width + GAP);
-        frame(&mut out, left, top, width, height);
-        put(&mut out, panel, left, top);
-        write(&mut out, left, top + height + 4, &shortened(name, width), GREY, Weight::Regular);
+        let (left, above) = if stacked { (MARGIN, top + index * step) } else { (MARGIN + index * (width + GAP), top) };
+        frame(&mut out, left, above, width, height);
+        put(&mut out, panel, left, above);
+        write(&mut out, left, above + height + 4, &shortened(name, width), GREY, Weight::Regular);
     }
-    colour_bar(&mut out, map.is_signed(), &labels, bar_left, top, height);
+    colour_bar(&mut out, map.is_signed(), &labels, bar_left, top + (down - 1) * step, height);
     out
 }
 
@@ -100,11 +103,14 @@ fn bar_labels(map: &HeatMap) -> Vec<(f32, String)> {
         // Nothing anywhere: the bar has no scale.
         return vec![(if map.is_signed() { 0.5 } else { 0.0 }, number(0.0))];
     }
+    let [above, below] = if map.is_clipped() { [">= ", "<= "] } else { [""; 2] };
+    let mut labels = vec![(1.0, [above, &number(bound)].concat())];
     if map.is_signed() {
-        vec![(1.0, ["+", &number(bound)].concat()), (0.5, number(0.0)), (0.0, number(-bound))]
+        labels.extend([(0.5, number(0.0)), (0.0, [below, &number(-bound)].concat())]);
     } else {
-        vec![(1.0, number(bound)), (0.0, number(0.0))]
+        labels.push((0.0, number(0.0)));
     }
+    labels
 }
 
 fn colour_bar(out: &mut RgbImage, signed: bool, labels: &[(f32, String)], left: u32, top: u32, height: u32) {
@@ -227,6 +233,15 @@ mod tests {
         assert_eq!(*figure.get_pixel(MARGIN + 5, MARGIN + 2 * LINE + GAP + 5), Rgb([200, 100, 0]));
         let file = png(&figure).unwrap();
         assert_eq!(image::load_from_memory(&file).unwrap().into_rgb8(), figure);
+    }
+
+    #[test]
+    fn what_is_wide_is_stacked() {
+        let values: Vec<f32> = (0..80 * 3000).map(|place| (place as f32).sin()).collect();
+        let map = HeatMap::new(&[80, 3000], &values).unwrap();
+        let picture = RgbImage::from_pixel(3000, 80, Rgb([50; 3]));
+        let (width, height) = figure(&map, Some(&picture), &caption()).dimensions();
+        assert!(width < 3300 && height > 3 * 80, "{width} x {height}");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! An attribution as a map of one number for every place, with the range in which it is shown.
 
-/// The share of the sum of all magnitudes that the largest values may hold and yet be cut off: with one pixel that is
-/// ten times as strong as all others, these would otherwise all look alike. Captum's `outlier_perc` of 2 is the same.
-pub const CLIPPED_SHARE: f64 = 0.02;
+/// The share of the places at which the colours end: one in a hundred may be cut off, or one pixel that is ten times as
+/// strong as all others would pale these. The same is customary for gradients (Smilkov et al., "SmoothGrad", 2017).
+pub const SHOWN_SHARE: f64 = 0.99;
 
 /// One number for every place of a grid.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +30,7 @@ impl HeatMap {
         }
         let sum = |place| values.iter().skip(place).step_by(places).map(|value| f64::from(*value)).sum::<f64>() as f32;
         let values: Vec<f32> = (0..places).map(sum).collect();
-        let bound = bound(&values, CLIPPED_SHARE);
+        let bound = bound(&values);
         Some(Self { width, height, values, bound })
     }
 
@@ -63,6 +63,11 @@ impl HeatMap {
         self.bound
     }
 
+    /// Whether any place is beyond the [bound](Self::bound).
+    pub fn is_clipped(&self) -> bool {
+        self.values.iter().any(|value| value.abs() > self.bound)
+    }
+
     /// The value at a place, as a share of the [bound](Self::bound): -1 to 1; NaN where the attribution is none.
     pub fn share(&self, x: usize, y: usize) -> f32 {
         self.scaled(self.values[y * self.width + x])
@@ -90,21 +95,14 @@ impl HeatMap {
     }
 }
 
-/// The smallest magnitude such that those above it hold at most `clipped` of the sum of all; values that are no numbers
-/// do not count.
-fn bound(values: &[f32], clipped: f64) -> f32 {
-    let mut magnitudes: Vec<f32> = values.iter().map(|value| value.abs()).filter(|value| value.is_finite()).collect();
+/// The 99th percentile of the magnitudes, by rank; places with nothing, and with no number, do not count: of a map that
+/// is nearly empty everything is shown.
+fn bound(values: &[f32]) -> f32 {
+    let mut magnitudes: Vec<f32> =
+        values.iter().map(|value| value.abs()).filter(|value| value.is_finite() && *value > 0.0).collect();
     magnitudes.sort_by(f32::total_cmp);
-    let kept = magnitudes.iter().map(|value| f64::from(*value)).sum::<f64>() * (1.0 - clipped);
-    let mut sum = 0.0;
-    for magnitude in &magnitudes {
-        sum += f64::from(*magnitude);
-        if sum >= kept {
-            return *magnitude;
-        }
-    }
-    // Rounding.
-    magnitudes.last().copied().unwrap_or(0.0)
+    let rank = (magnitudes.len() as f64 * SHOWN_SHARE).ceil() as usize;
+    rank.checked_sub(1).and_then(|place| magnitudes.get(place)).copied().unwrap_or(0.0)
 }
 
 #[cfg(test)]
@@ -129,19 +127,24 @@ mod tests {
 
     #[test]
     fn one_wild_value_does_not_pale_the_others() {
-        let mut values = vec![1.0; 99];
-        values.push(2.5);
-        // The largest holds 2.5 of 101.5, which is more than two per cent: it is kept.
-        assert_eq!(bound(&values, 0.02), 2.5);
-        // Of 10 000 values one is a hundred times as strong, and holds one per cent.
-        let mut values = vec![-1.0; 9_999];
+        let mut values = vec![-1.0; 199];
         values.push(100.0);
-        assert_eq!(bound(&values, 0.02), 1.0);
+        assert_eq!(bound(&values), 1.0);
+        // Of so few places each counts.
+        assert_eq!(bound(&[1.0, 2.0, 100.0]), 100.0);
         // Nearly all is zero: what is not must not be cut off.
         let mut values = vec![0.0; 9_990];
         values.extend([1.0, 2.0, 3.0, 4.0, 5.0]);
-        assert_eq!(bound(&values, 0.02), 5.0);
-        assert_eq!((bound(&[], 0.02), bound(&[0.0; 4], 0.02), bound(&[f32::NAN, 2.0], 0.02)), (0.0, 0.0, 2.0));
+        assert_eq!(bound(&values), 5.0);
+        assert_eq!([bound(&[]), bound(&[0.0; 4]), bound(&[f32::NAN, 2.0, f32::INFINITY])], [0.0, 0.0, 2.0]);
+    }
+
+    #[test]
+    fn what_is_cut_off_is_known() {
+        let ramp: Vec<f32> = (0..200).map(|value| value as f32).collect();
+        let map = HeatMap::new(&[1, 200], &ramp).unwrap();
+        assert!(map.is_clipped() && map.share(199, 0) == 1.0, "{}", map.bound());
+        assert!(!HeatMap::new(&[2, 2], &[1.0, -2.0, 0.0, f32::NAN]).unwrap().is_clipped());
     }
 
     #[test]

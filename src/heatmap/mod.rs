@@ -14,7 +14,7 @@ use image::{ImageFormat, RgbImage};
 
 pub use colours::Palette;
 pub use figure::{Caption, SheetCell, contact_sheet, figure};
-pub use map::{CLIPPED_SHARE, HeatMap};
+pub use map::{HeatMap, SHOWN_SHARE};
 pub use overlay::{grey_picture, heat_over};
 
 /// A picture as a PNG file.

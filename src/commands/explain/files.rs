@@ -8,6 +8,7 @@ use image::RgbImage;
 use super::super::{CommandError, Context, path_text};
 use super::session::{Done, Waiting};
 use crate::dataset::InputFile;
+use crate::domain::text::counted;
 use crate::domain::{HostData, HostTensor};
 use crate::exchange::tensors::write_tensors;
 use crate::heatmap::{Caption, HeatMap, SheetCell, contact_sheet, figure, grey_picture, png};
@@ -151,20 +152,14 @@ impl Destination {
     ///
     /// # Errors
     /// What the file system refuses.
-    pub(super) fn write_sheet(
-        &self,
-        context: &Context,
-        model: &str,
-        waiting: &Waiting,
-        drawn: &[Drawn],
-    ) -> anyhow::Result<()> {
+    pub(super) fn write_sheet(&self, context: &Context, waiting: &Waiting, drawn: &[Drawn]) -> anyhow::Result<()> {
         let Some(first) = drawn.first() else { return Ok(()) };
         let detail = first.caption.detail.clone();
         let path =
             if self.single { self.output.clone() } else { self.in_folder(&waiting.sample.name, "contact_sheet.png")? };
         let cell = |drawn: &Drawn| SheetCell { title: drawn.method.to_owned(), map: drawn.map.clone() };
         let cells: Vec<SheetCell> = drawn.iter().map(cell).collect();
-        let title = format!("{model}: {}", waiting.sample.name);
+        let title = counted(cells.len(), "attribution method", "attribution methods");
         save(context, &path, &contact_sheet(&cells, first.picture.as_ref(), &Caption { title, detail }))?;
         context.note(&format!("wrote `{}`", path.display()));
         Ok(())

@@ -151,8 +151,7 @@ impl Session<'_> {
         }
         if self.methods.len() > 1 {
             for (waiting, drawn) in batch.iter().zip(&sheets).filter(|(_, drawn)| !drawn.is_empty()) {
-                self.profiler
-                    .time("contact sheet", || self.destination.write_sheet(self.context, self.model, waiting, drawn))?;
+                self.profiler.time("contact sheet", || self.destination.write_sheet(self.context, waiting, drawn))?;
             }
         }
         Ok(())
