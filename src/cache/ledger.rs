@@ -141,7 +141,7 @@ impl Locked<'_> {
         self.file.rewind()?;
         // A ledger that was damaged counts from zero; what lies in the folder is looked up.
         match self.file.read_to_string(&mut text) {
-            Err(error) if error.kind() != std::io::ErrorKind::InvalidData => return Err(error),
+            Err(error) if error.kind() != std::io::ErrorKind::InvalidData => Err(error),
             _ => Ok(serde_json::from_str(&text).unwrap_or_default()),
         }
     }
