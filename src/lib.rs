@@ -15,6 +15,7 @@ pub mod dataset;
 pub mod domain;
 pub mod engine;
 pub mod exchange;
+pub mod explain;
 pub mod hardware;
 pub mod heatmap;
 pub mod measure;

@@ -8,6 +8,7 @@ use super::command::ExecutionError;
 use super::external::ExternalError;
 use crate::dataset::DatasetError;
 use crate::domain::{Platform, Precision, RunStatus};
+use crate::explain::ExplainError;
 use crate::onnx::GraphError;
 use crate::zoo::{self, WeightError, ZooError};
 
@@ -127,6 +128,9 @@ pub enum EngineError {
     /// The network refused.
     #[error(transparent)]
     Zoo(#[from] ZooError),
+    /// A network could not be explained.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     /// The weights do not fit.
     #[error(transparent)]
     Weights(#[from] WeightError),
@@ -336,6 +340,7 @@ impl EngineError {
             }
             Self::Input { .. } => Some("an .npz has one tensor for every input, by its name".to_owned()),
             Self::Zoo(error) => error.hint(),
+            Self::Explain(error) => error.hint(),
             Self::Weights(error) => error.hint(),
             Self::Data(error) => error.hint(),
             Self::External(error) => error.hint(),
@@ -363,7 +368,8 @@ impl EngineError {
             | Self::FixedBatch { .. }
             | Self::OtherPrecision { .. }
             | Self::NotHere { .. }
-            | Self::LossDiverged { .. } => RunStatus::Unsupported,
+            | Self::LossDiverged { .. }
+            | Self::Explain(ExplainError::Unsupported { .. }) => RunStatus::Unsupported,
             Self::External(error) => error.status(),
             Self::Execution(error) => error.status(),
             Self::Worker { out_of_memory: true, .. } => RunStatus::OutOfMemory,

@@ -242,6 +242,11 @@ pub trait Workload {
         None
     }
 
+    /// What it counted beside its times; asked once, after the last iteration.
+    fn own_metrics(&self) -> Vec<ExtraMetric> {
+        Vec::new()
+    }
+
     /// Memory that the engine holds on the device now.
     fn device_memory(&self) -> Option<DeviceMemory> {
         None

@@ -199,6 +199,7 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Result<Mea
         better: Better::None,
         value: f64::from(loss),
     }));
+    measurement.extra_metrics.extend(workload.own_metrics());
     add_telemetry(&mut measurement, telemetry);
     let metrics = &mut measurement.metrics;
     metrics.set("startup_ms", startup.as_secs_f64() * 1e3);

@@ -9,9 +9,9 @@ use crate::domain::model::{HostData, HostTensor, InputKind, InputSpec, Task};
 /// The input that holds pictures.
 const IMAGE: &str = "image";
 /// The input that holds token ids.
-const IDS: &str = "ids";
+pub(super) const IDS: &str = "ids";
 /// The input that holds the token ids that a decoder has so far.
-const DECODER_IDS: &str = "decoder_ids";
+pub(super) const DECODER_IDS: &str = "decoder_ids";
 /// The input that holds a spectrogram.
 const MEL: &str = "mel";
 

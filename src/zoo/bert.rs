@@ -5,14 +5,15 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, Linear};
-use burn::tensor::activation::{gelu, tanh};
 use burn::tensor::{Device, Int, Tensor};
 
-use super::batch::{Batch, Output};
+use super::activation::{gelu, tanh};
+use super::batch::{Batch, IDS, Output};
 use super::blocks::{dense, layer_norm, leading_positions, masked_language_loss, multi_head_attention};
 use super::channels::{ChannelGroup, Flexible, Widths};
 use super::cost::{CostCounter, sequence_length};
 use super::error::ZooError;
+use super::layers::embed;
 use super::network::{Architecture, Network, boxed};
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern, Prefix};
@@ -154,7 +155,7 @@ impl BertEmbeddings {
         let [_, sequence] = ids.dims();
         let positions = leading_positions(&self.position_embeddings, sequence);
         let types = leading_positions(&self.token_type_embeddings, 1); // [1, 1, width]
-        let x = self.word_embeddings.forward(ids) + (positions + types);
+        let x = embed(IDS, &self.word_embeddings, ids) + (positions + types);
         self.layer_norm.forward(x)
     }
 }
@@ -281,6 +282,10 @@ impl Architecture for Bert {
     fn loss(&self, hidden: Tensor<3>, _batch: &Batch, targets: &Targets) -> Result<Tensor<1>, ZooError> {
         let table = self.embeddings.word_embeddings.weight.val();
         masked_language_loss(hidden, table, targets)
+    }
+
+    fn word_table(&self, input: &str) -> Option<Tensor<2>> {
+        (input == IDS).then(|| self.embeddings.word_embeddings.weight.val())
     }
 
     fn reference_name(path: &str) -> String {

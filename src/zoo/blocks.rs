@@ -7,13 +7,13 @@ use burn::nn::{
     BatchNorm, BatchNormConfig, Embedding, LayerNorm, LayerNormConfig, Linear, LinearConfig, PaddingConfig1d,
     PaddingConfig2d, RmsNorm, RmsNormConfig,
 };
-use burn::tensor::activation::{log_softmax, sigmoid};
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor};
 
 use super::cost::ConvShape;
 use super::error::ZooError;
+use super::hooks::{AttentionCall, AttentionKind};
+use super::layers::{Layer, attend};
 use super::targets::{Distilled, Targets};
 
 /// A 1D convolution of this shape.
@@ -82,7 +82,7 @@ impl ConvBn {
 
     /// `[batch, in, height, width]` to `[batch, out, height / stride, width / stride]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.bn.forward(self.conv.forward(x))
+        self.bn.run(self.conv.run(x))
     }
 }
 
@@ -104,8 +104,8 @@ pub fn join_heads(x: Tensor<4>) -> Tensor<3> {
     x.swap_dims(1, 2).reshape([batch, sequence, heads * head_width])
 }
 
-/// Scaled dot-product attention of `heads` heads (Vaswani et al. 2017), each tensor `[batch, sequence, width]`;
-/// `causal` hides what comes later. Uses Burn's fused kernel where the device has one.
+/// Scaled dot-product attention of `heads` heads of a sequence to itself (Vaswani et al. 2017), each tensor
+/// `[batch, sequence, width]`; `causal` hides what comes later. Uses Burn's fused kernel where the device has one.
 pub fn multi_head_attention(
     query: Tensor<3>,
     key: Tensor<3>,
@@ -113,9 +113,13 @@ pub fn multi_head_attention(
     heads: usize,
     causal: bool,
 ) -> Tensor<3> {
-    let [query, key, value] = [query, key, value].map(|x| split_heads(x, heads));
-    let options = AttentionModuleOptions { is_causal: causal, ..AttentionModuleOptions::default() };
-    join_heads(attention(query, key, value, None, None, options))
+    heads_attend(AttentionKind::Own, [query, key, value], heads, causal)
+}
+
+/// What each of `heads` heads makes of query, key and value, `[batch, sequence, width]` each, joined.
+fn heads_attend(kind: AttentionKind, parts: [Tensor<3>; 3], heads: usize, causal: bool) -> Tensor<3> {
+    let [query, key, value] = parts.map(|x| split_heads(x, heads));
+    join_heads(attend(AttentionCall { kind, query, key, value, bias: None, scale: None, causal }))
 }
 
 /// Multi-head attention with a projection each for queries, keys, values and the result, all of one width.
@@ -140,11 +144,21 @@ impl Attention {
         Self { k_proj, v_proj, q_proj, out_proj, heads }
     }
 
-    /// Query `[batch, queries, width]` and key and value `[batch, keys, width]` to `[batch, queries, width]`;
-    /// `causal` hides what comes later.
+    /// Of a sequence to itself: query, key and value `[batch, sequence, width]` to the same; `causal` hides what comes
+    /// later.
     pub fn forward(&self, query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, causal: bool) -> Tensor<3> {
-        let (query, key, value) = (self.q_proj.forward(query), self.k_proj.forward(key), self.v_proj.forward(value));
-        self.out_proj.forward(multi_head_attention(query, key, value, self.heads, causal))
+        self.projected(AttentionKind::Own, [query, key, value], causal)
+    }
+
+    /// To another sequence: query `[batch, queries, width]` and key and value `[batch, keys, width]` to
+    /// `[batch, queries, width]`.
+    pub fn forward_across(&self, query: Tensor<3>, key: Tensor<3>, value: Tensor<3>) -> Tensor<3> {
+        self.projected(AttentionKind::Cross, [query, key, value], false)
+    }
+
+    fn projected(&self, kind: AttentionKind, [query, key, value]: [Tensor<3>; 3], causal: bool) -> Tensor<3> {
+        let parts = [self.q_proj.forward(query), self.k_proj.forward(key), self.v_proj.forward(value)];
+        self.out_proj.forward(heads_attend(kind, parts, self.heads, causal))
     }
 }
 
@@ -163,17 +177,6 @@ pub fn leading_positions(table: &Embedding, sequence: usize) -> Tensor<3> {
 /// `sequence` rows of a table of positions from row `start` on, `[1, sequence, width]`.
 pub fn positions_from(table: &Embedding, start: usize, sequence: usize) -> Tensor<3> {
     table.weight.val().narrow(0, start, sequence).unsqueeze()
-}
-
-/// GELU by the tanh approximation (`gelu_new` of transformers; Hendrycks and Gimpel 2016):
-/// `x/2 * (1 + tanh(z))` with `z = sqrt(2/pi) * (x + 0.044715 x^3)`.
-///
-/// Computed as `x * sigmoid(2z)`, which is the same and saves the power that Burn's own function takes.
-pub fn gelu_tanh(x: Tensor<3>) -> Tensor<3> {
-    const TWICE_SQRT_2_OVER_PI: f64 = 2.0 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
-    let squared = x.clone() * x.clone();
-    let slope = squared * (0.044_715 * TWICE_SQRT_2_OVER_PI) + TWICE_SQRT_2_OVER_PI;
-    x.clone() * sigmoid(x * slope)
 }
 
 /// Logits of a table that is also the input embedding: `[rows, width]` and `[vocabulary, width]` to
@@ -243,7 +246,7 @@ pub fn masked_language_loss(hidden: Tensor<3>, table: Tensor<2>, targets: &Targe
 #[cfg(test)]
 mod tests {
     use burn::tensor::Distribution;
-    use burn::tensor::activation::{gelu_approximate, softmax};
+    use burn::tensor::activation::softmax;
 
     use super::*;
 
@@ -253,13 +256,6 @@ mod tests {
 
     fn random(shape: [usize; 3], device: &Device) -> Tensor<3> {
         Tensor::random(shape, Distribution::Normal(0.0, 2.0), device)
-    }
-
-    #[test]
-    fn gelu_equals_its_definition() {
-        let device = Device::flex();
-        let x = random([2, 5, 33], &device);
-        assert!(difference(gelu_tanh(x.clone()), gelu_approximate(x)) < 2e-6);
     }
 
     #[test]

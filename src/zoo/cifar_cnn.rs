@@ -6,14 +6,15 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
+use super::activation::relu;
 use super::batch::{Batch, Output};
 use super::blocks::{classification_loss, conv2d, dense};
 use super::channels::{ChannelGroup, Flexible, Widths};
 use super::cost::{ConvShape, CostCounter, image_size, window_output};
 use super::error::ZooError;
+use super::layers::Layer;
 use super::network::{Architecture, Network, boxed};
 use super::targets::Targets;
 use super::weights::Checkpoint;
@@ -158,14 +159,14 @@ pub struct CifarCnn {
 impl CifarCnn {
     /// `[batch, 3, 32, 32]` to logits `[batch, classes]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        let x = relu(self.conv2.forward(relu(self.conv1.forward(x))));
-        let x = self.pool.forward(x); // [batch, 32, 16, 16]
-        let x = relu(self.conv4.forward(relu(self.conv3.forward(x))));
-        let x = self.pool.forward(x); // [batch, 64, 8, 8]
-        let x = relu(self.conv6.forward(relu(self.conv5.forward(x))));
-        let x = self.pool.forward(x); // [batch, 128, 4, 4]
+        let x = relu(self.conv2.run(relu(self.conv1.run(x))));
+        let x = self.pool.run(x); // [batch, 32, 16, 16]
+        let x = relu(self.conv4.run(relu(self.conv3.run(x))));
+        let x = self.pool.run(x); // [batch, 64, 8, 8]
+        let x = relu(self.conv6.run(relu(self.conv5.run(x))));
+        let x = self.pool.run(x); // [batch, 128, 4, 4]
         let x = x.flatten::<2>(1, 3); // [batch, 2048]
-        self.fc2.forward(relu(self.fc1.forward(x)))
+        self.fc2.run(relu(self.fc1.run(x)))
     }
 }
 

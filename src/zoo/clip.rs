@@ -7,13 +7,14 @@
 use burn::module::{Module, Param};
 use burn::nn::conv::Conv2d;
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, Linear, LinearConfig};
-use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::batch::{Batch, Output};
+use super::activation::quick_gelu;
+use super::batch::{Batch, IDS, Output};
 use super::blocks::{Attention, conv2d, cross_entropy, dense, layer_norm, leading_positions};
 use super::cost::{ConvShape, CostCounter};
 use super::error::ZooError;
+use super::layers::{Layer, embed};
 use super::network::Architecture;
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern};
@@ -191,11 +192,6 @@ impl ClipLayer {
     }
 }
 
-/// `x * sigmoid(1.702 x)`, the cheaper approximation of GELU (Hendrycks and Gimpel 2016, section 2).
-fn quick_gelu(x: Tensor<3>) -> Tensor<3> {
-    x.clone() * sigmoid(x * 1.702)
-}
-
 /// A stack of layers.
 #[derive(Module, Debug)]
 pub struct ClipEncoder {
@@ -234,7 +230,7 @@ impl ClipText {
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<2> {
         let [_, sequence] = ids.dims();
         let positions = leading_positions(&self.embeddings.position_embedding, sequence);
-        let x = self.embeddings.token_embedding.forward(ids.clone()) + positions;
+        let x = embed(IDS, &self.embeddings.token_embedding, ids.clone()) + positions;
         let x = self.encoder.forward(x, true);
         let [batch, _, width] = x.dims();
         let ends = end_positions(ids).reshape([batch, 1, 1]).expand([batch, 1, width]);
@@ -268,7 +264,7 @@ impl ClipVisionEmbeddings {
     pub fn forward(&self, image: Tensor<4>) -> Tensor<3> {
         let patches: Tensor<3> = self
             .patch_embedding
-            .forward(image) // [batch, width, rows, columns]
+            .run(image) // [batch, width, rows, columns]
             .flatten::<3>(2, 3)
             .swap_dims(1, 2); // [batch, patches, width]
         let [batch, _, width] = patches.dims();
@@ -379,6 +375,10 @@ impl Architecture for Clip {
 
     fn is_scalar(name: &str) -> bool {
         name == "logit_scale"
+    }
+
+    fn word_table(&self, input: &str) -> Option<Tensor<2>> {
+        (input == IDS).then(|| self.text_model.embeddings.token_embedding.weight.val())
     }
 
     fn reference_name(path: &str) -> String {

@@ -1,13 +1,13 @@
 //! Pieces that decoders share: attention to a text that grows, logits, and the loss of guessing the next token.
 
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Int, Tensor};
 
 use super::batch::{Batch, Output};
 use super::blocks::{cross_entropy, join_heads, tied_logits};
 use super::error::ZooError;
 use super::generation::{KeyValue, Memory, Writer};
+use super::hooks::{AttentionCall, AttentionKind};
+use super::layers::attend;
 use super::targets::Targets;
 
 /// A decoder without an encoder, its head tied to the table of its words: it writes on what it reads.
@@ -80,12 +80,15 @@ pub fn causal_attention(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>) -> T
     if queries == 1 {
         // One query sees all keys, so the heads of a group can stand in line as queries do; nothing is copied.
         let query = query.reshape([batch, shared, group, head_width]);
-        let context = attention(query, key, value, None, None, AttentionModuleOptions::default());
+        let context = attend(own(query, key, value, false));
         return context.reshape([batch, 1, heads * head_width]);
     }
     let [key, value] = [key, value].map(|x| repeat_heads(x, group));
-    let options = AttentionModuleOptions { is_causal: true, ..AttentionModuleOptions::default() };
-    join_heads(attention(query, key, value, None, None, options))
+    join_heads(attend(own(query, key, value, true)))
+}
+
+fn own(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, causal: bool) -> AttentionCall {
+    AttentionCall { kind: AttentionKind::Own, query, key, value, bias: None, scale: None, causal }
 }
 
 /// Every head `times` times in succession: `[batch, heads, sequence, head_width]` to

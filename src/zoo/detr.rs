@@ -10,15 +10,17 @@
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, Linear};
-use burn::tensor::activation::{relu, sigmoid};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::activation::relu;
 use super::batch::{Batch, Output};
 use super::blocks::{Attention, conv2d, dense, layer_norm};
 use super::channels::Widths;
 use super::cost::{ConvShape, CostCounter};
 use super::detr_backbone::Backbone;
 use super::error::ZooError;
+use super::layers::Layer;
 use super::network::Architecture;
 use super::resnet::ResNetConfig;
 use super::set_prediction::set_prediction_loss;
@@ -233,7 +235,7 @@ impl DetrDecoderLayer {
         let placed = x.clone() + positions.clone();
         let x = self.self_attn.forward(placed.clone(), placed, x.clone(), false) + x;
         let x = self.self_attn_layer_norm.forward(x);
-        let x = self.encoder_attn.forward(x.clone() + positions, keys, memory, false) + x;
+        let x = self.encoder_attn.forward_across(x.clone() + positions, keys, memory) + x;
         let x = self.encoder_attn_layer_norm.forward(x);
         self.final_layer_norm.forward(self.mlp.forward(x.clone()) + x)
     }
@@ -297,7 +299,7 @@ pub struct Detections {
 impl Detr {
     /// Images `[batch, 3, height, width]` of any size.
     pub fn forward(&self, image: Tensor<4>) -> Detections {
-        let map = self.input_projection.forward(self.backbone.forward(image)); // [batch, width, rows, columns]
+        let map = self.input_projection.run(self.backbone.forward(image)); // [batch, width, rows, columns]
         let [batch, width, rows, columns] = map.dims();
         let places = sine_positions([rows, columns], width, &map.device()); // [1, tokens, width]
         let tokens = map.flatten::<3>(2, 3).swap_dims(1, 2); // [batch, tokens, width]

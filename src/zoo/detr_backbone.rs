@@ -5,12 +5,14 @@
 use burn::module::{Module, RunningState};
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::MaxPool2d;
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
+use super::activation::relu;
 use super::blocks::conv2d;
 use super::channels::Widths;
 use super::cost::ConvShape;
+use super::hooks::is_watched;
+use super::layers::{Layer, scale_channels};
 use super::resnet::{BlockShape, ResNetConfig, STEM, stem_pool};
 
 /// Of all normalisations.
@@ -40,11 +42,7 @@ impl FrozenBatchNorm {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let scale = self.weight.value() / (self.running_var.value() + EPSILON).sqrt();
         let shift = self.bias.value() - self.running_mean.value() * scale.clone();
-        let by_channel = |values: Tensor<1>| {
-            let [channels] = values.dims();
-            values.reshape([1, channels, 1, 1])
-        };
-        x * by_channel(scale) + by_channel(shift)
+        scale_channels(x, scale, shift)
     }
 }
 
@@ -63,7 +61,7 @@ impl FrozenConvBn {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.normalization.forward(self.convolution.forward(x))
+        self.normalization.forward(self.convolution.run(x))
     }
 }
 
@@ -141,9 +139,10 @@ impl Backbone {
 
     /// `[batch, 3, height, width]` to `[batch, channels, height / 32, width / 32]`, every halving rounded up.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.pool.forward(relu(self.stem.forward(x)));
-        // No gradient goes further back: what comes before is frozen.
-        let x = self.first_stage.forward(x).detach();
+        let x = self.pool.run(relu(self.stem.forward(x)));
+        let x = self.first_stage.forward(x);
+        // No gradient goes further back: what comes before is frozen. An explanation asks for that of the image.
+        let x = if is_watched() { x } else { x.detach() };
         self.later_stages.iter().fold(x, |x, stage| stage.forward(x))
     }
 }

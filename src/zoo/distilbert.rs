@@ -5,14 +5,15 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, Linear};
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::batch::{Batch, Output};
+use super::activation::gelu;
+use super::batch::{Batch, IDS, Output};
 use super::blocks::{dense, layer_norm, leading_positions, masked_language_loss, multi_head_attention};
 use super::channels::{ChannelGroup, Flexible, Widths};
 use super::cost::{CostCounter, sequence_length};
 use super::error::ZooError;
+use super::layers::embed;
 use super::network::{Architecture, Network, boxed};
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern, Prefix};
@@ -210,7 +211,7 @@ impl DistilBert {
     /// `[batch, sequence]` to `[batch, sequence, width]`.
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
         let [_, sequence] = ids.dims();
-        let words = self.embeddings.word_embeddings.forward(ids);
+        let words = embed(IDS, &self.embeddings.word_embeddings, ids);
         let positions = leading_positions(&self.embeddings.position_embeddings, sequence);
         let embedded = self.embeddings.layer_norm.forward(words + positions);
         self.transformer.layer.iter().fold(embedded, |x, layer| layer.forward(x))
@@ -231,6 +232,10 @@ impl Architecture for DistilBert {
     fn loss(&self, hidden: Tensor<3>, _batch: &Batch, targets: &Targets) -> Result<Tensor<1>, ZooError> {
         let table = self.embeddings.word_embeddings.weight.val();
         masked_language_loss(hidden, table, targets)
+    }
+
+    fn word_table(&self, input: &str) -> Option<Tensor<2>> {
+        (input == IDS).then(|| self.embeddings.word_embeddings.weight.val())
     }
 
     fn reference_name(path: &str) -> String {

@@ -8,13 +8,15 @@ use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm};
 use burn::tensor::module::linear;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::batch::{Batch, Output};
-use super::blocks::{gelu_tanh, layer_norm, positions_from, split_heads, split_projection};
+use super::activation::gelu_tanh;
+use super::batch::{Batch, IDS, Output};
+use super::blocks::{layer_norm, positions_from, split_heads, split_projection};
 use super::channels::{ChannelGroup, Flexible, Widths};
 use super::cost::{CostCounter, sequence_length};
 use super::decoder::{DecoderOnly, causal_attention, logits_outputs, next_token_loss, through_layers};
 use super::error::ZooError;
 use super::generation::{KeyValue, Memory, Writer};
+use super::layers::embed;
 use super::network::{Architecture, Network, boxed};
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern, Prefix};
@@ -228,7 +230,7 @@ impl DecoderOnly for Gpt2 {
     fn layers(&self, ids: Tensor<2, Int>, memory: Option<&mut Memory>) -> Tensor<3> {
         let [_, sequence] = ids.dims();
         let start = memory.as_deref().map_or(0, |memory| memory.length);
-        let x = self.wte.forward(ids) + positions_from(&self.wpe, start, sequence);
+        let x = embed(IDS, &self.wte, ids) + positions_from(&self.wpe, start, sequence);
         through_layers(&self.h, x, memory, |layer, x, own| layer.forward(x, own))
     }
 
@@ -258,6 +260,10 @@ impl Architecture for Gpt2 {
 
     fn writer(&self) -> Option<&dyn Writer> {
         Some(self)
+    }
+
+    fn word_table(&self, input: &str) -> Option<Tensor<2>> {
+        (input == IDS).then(|| self.words())
     }
 
     fn reference_name(path: &str) -> String {

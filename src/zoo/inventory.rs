@@ -3,7 +3,7 @@
 //! Burn's own collector reads every tensor, and so would fill a module with random numbers only to learn its
 //! shapes. This visitor asks the lazy parameters instead; Burn's PyTorch adapter still decides names and layout.
 
-use burn::module::{ModuleVisitor, Param};
+use burn::module::{ModuleVisitor, Param, ParamId};
 use burn::store::bridge;
 use burn::store::burn_pack::Error as PackError;
 use burn::store::{BurnToPyTorchAdapter, ModuleAdapter, ModuleContext};
@@ -14,6 +14,8 @@ use super::network::{Architecture, ParameterKind};
 /// One tensor of a module.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
+    /// Which parameter it is, in this module.
+    pub id: ParamId,
     /// Burn's path: `layer1.0.bn1.gamma`.
     pub path: String,
     /// The reference's name: `layer1.0.bn1.weight`.
@@ -101,6 +103,6 @@ impl ModuleVisitor for Visitor {
         let scalar = (self.is_scalar)(&name);
         let shape = if scalar { Vec::new() } else { adapted.shape.iter().copied().collect() };
         let kind = (self.kind)(&name);
-        self.entries.push(Entry { path, name, shape, kind, bytes });
+        self.entries.push(Entry { id: param.id, path, name, shape, kind, bytes });
     }
 }

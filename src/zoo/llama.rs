@@ -5,15 +5,16 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Linear, RmsNorm};
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::batch::{Batch, Output};
+use super::activation::silu;
+use super::batch::{Batch, IDS, Output};
 use super::blocks::{projection, rms_norm, split_heads};
 use super::cost::CostCounter;
 use super::decoder::{DecoderOnly, causal_attention, logits_outputs, next_token_loss, through_layers};
 use super::error::ZooError;
 use super::generation::{KeyValue, Memory, Writer};
+use super::layers::embed;
 use super::network::Architecture;
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern, Prefix};
@@ -253,7 +254,7 @@ impl DecoderOnly for Llama {
     fn layers(&self, ids: Tensor<2, Int>, memory: Option<&mut Memory>) -> Tensor<3> {
         let [_, sequence] = ids.dims();
         let start = memory.as_deref().map_or(0, |memory| memory.length);
-        let x = self.embed_tokens.forward(ids);
+        let x = embed(IDS, &self.embed_tokens, ids);
         let rotation = Rotation::new(start, sequence, self.head_width, self.rope_theta, &x.device());
         through_layers(&self.layers, x, memory, |layer, x, own| layer.forward(x, &rotation, own))
     }
@@ -284,6 +285,10 @@ impl Architecture for Llama {
 
     fn writer(&self) -> Option<&dyn Writer> {
         Some(self)
+    }
+
+    fn word_table(&self, input: &str) -> Option<Tensor<2>> {
+        (input == IDS).then(|| self.words())
     }
 
     fn reference_name(path: &str) -> String {

@@ -6,11 +6,13 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
+use super::activation::relu6;
 use super::batch::{Batch, Output};
 use super::blocks::{ConvBn, classification_loss, dense, global_average_pool};
 use super::channels::{ChannelGroup, Flexible, Widths};
 use super::cost::{ConvShape, CostCounter, image_size};
 use super::error::ZooError;
+use super::layers::Layer;
 use super::network::{Architecture, Network, boxed};
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern};
@@ -204,10 +206,6 @@ impl InvertedResidual {
     }
 }
 
-fn relu6(x: Tensor<4>) -> Tensor<4> {
-    x.clamp(0.0, 6.0)
-}
-
 /// See the [module](self).
 #[derive(Module, Debug)]
 pub struct MobileNetV2 {
@@ -229,7 +227,7 @@ impl MobileNetV2 {
             x = block.forward(x);
         }
         let x = relu6(self.head.forward(x)); // [batch, 1280, height / 32, width / 32]
-        self.classifier.forward(global_average_pool(x))
+        self.classifier.run(global_average_pool(x))
     }
 }
 

@@ -1,13 +1,14 @@
 //! The networks that are measured: real architectures on Burn, their weights, inputs, costs and training steps.
 //!
 //! This layer owns everything that knows what a network *is*: one file for each architecture (an `XConfig`
-//! beside an `X`), [`blocks`] and [`decoder`] for the pieces they share, [`registry`] with one row for each model,
-//! [`weights`] for loading by the reference's names, and [`rule`] for weights and inputs that need no file.
+//! beside an `X`), [`blocks`] and [`decoder`] for the pieces they share, [`layers`] and [`activation`] through which all
+//! run and [`hooks`] watch, [`registry`] with one row for each model, [`weights`] for loading by the reference's names, and [`rule`] for weights and inputs that need no file.
 //! It must not know engines, clocks or databases: whoever measures holds a [`Network`] or a [`Trainer`] and
 //! nothing else.
 //!
 //! Dropout is left out of every network: its rate is 0 at inference, and training steps run without it.
 
+pub mod activation;
 mod assignment;
 pub mod batch;
 pub mod bert;
@@ -23,8 +24,10 @@ pub mod distilbert;
 pub mod error;
 pub mod generation;
 pub mod gpt2;
+pub mod hooks;
 pub mod int8;
 mod inventory;
+pub mod layers;
 pub mod llama;
 pub mod mobilenet_v2;
 pub mod network;

@@ -1,6 +1,6 @@
 //! The object-safe face of a network, and its one implementation for every architecture.
 
-use burn::module::Module;
+use burn::module::{Module, ParamId};
 use burn::tensor::{Device, Tensor};
 
 use super::batch::{Batch, Output};
@@ -77,6 +77,16 @@ pub trait Network: Send {
     /// A network that does not write, or that has no weights yet.
     fn writer(&self) -> Result<&dyn Writer, ZooError>;
 
+    /// The vectors of all words of an input (`ids`, `decoder_ids`), `[vocabulary, width]`; `None` for inputs that are no
+    /// words.
+    fn word_table(&self, input: &str) -> Option<Tensor<2>>;
+
+    /// The reference's name of a parameter.
+    fn name_of(&self, parameter: ParamId) -> Option<String>;
+
+    /// The parameter of this reference name.
+    fn parameter_id(&self, name: &str) -> Option<ParamId>;
+
     /// The device that the network was built on; its batches must be on the same.
     fn device(&self) -> Device;
 
@@ -132,6 +142,11 @@ pub trait Architecture: Module + 'static {
 
     /// How it writes tokens one after another; `None` for networks that do not.
     fn writer(&self) -> Option<&dyn Writer> {
+        None
+    }
+
+    /// The vectors of all words of an input, `[vocabulary, width]`; `None` for inputs that are no words.
+    fn word_table(&self, _input: &str) -> Option<Tensor<2>> {
         None
     }
 
@@ -242,6 +257,18 @@ impl<A: Architecture> Network for BurnNetwork<A> {
             Some(writer) => Ok(writer),
             None => Err(ZooError::NoWriter),
         }
+    }
+
+    fn word_table(&self, input: &str) -> Option<Tensor<2>> {
+        self.module.word_table(input)
+    }
+
+    fn name_of(&self, parameter: ParamId) -> Option<String> {
+        self.entries().into_iter().find(|entry| entry.id == parameter).map(|entry| entry.name)
+    }
+
+    fn parameter_id(&self, name: &str) -> Option<ParamId> {
+        self.entries().into_iter().find(|entry| entry.name == name).map(|entry| entry.id)
     }
 
     fn device(&self) -> Device {

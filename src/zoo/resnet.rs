@@ -7,14 +7,15 @@ use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, Linear, PaddingConfig2d};
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
+use super::activation::relu;
 use super::batch::{Batch, Output};
 use super::blocks::{ConvBn, batch_norm, classification_loss, conv2d, dense, global_average_pool};
 use super::channels::{ChannelGroup, Flexible, Widths};
 use super::cost::{ConvShape, CostCounter, image_size, window_output};
 use super::error::ZooError;
+use super::layers::Layer;
 use super::network::{Architecture, Network, boxed};
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern};
@@ -261,8 +262,8 @@ impl Block {
             Some(projection) => projection.forward(x.clone()),
             None => x.clone(),
         };
-        let x = relu(self.bn1.forward(self.conv1.forward(x)));
-        let x = self.bn2.forward(self.conv2.forward(x));
+        let x = relu(self.bn1.run(self.conv1.run(x)));
+        let x = self.bn2.run(self.conv2.run(x));
         let x = match &self.expand {
             Some(expand) => expand.forward(relu(x)),
             None => x,
@@ -295,13 +296,13 @@ pub struct ResNet {
 impl ResNet {
     /// `[batch, 3, height, width]` to logits `[batch, classes]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        let x = relu(self.bn1.forward(self.conv1.forward(x))); // [batch, 64, height / 2, width / 2]
-        let mut x = self.maxpool.forward(x); // [batch, 64, height / 4, width / 4]
+        let x = relu(self.bn1.run(self.conv1.run(x))); // [batch, 64, height / 2, width / 2]
+        let mut x = self.maxpool.run(x); // [batch, 64, height / 4, width / 4]
         let stages = [&self.layer1, &self.layer2, &self.layer3, &self.layer4];
         for block in stages.into_iter().flatten() {
             x = block.forward(x);
         }
-        self.fc.forward(global_average_pool(x)) // [batch, features] to [batch, classes]
+        self.fc.run(global_average_pool(x)) // [batch, features] to [batch, classes]
     }
 }
 

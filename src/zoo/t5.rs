@@ -9,17 +9,17 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig, Linear, RmsNorm};
-use burn::tensor::activation::relu;
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::batch::{Batch, Output};
+use super::activation::relu;
+use super::batch::{Batch, DECODER_IDS, IDS, Output};
 use super::blocks::{join_heads, projection, rms_norm, split_heads, tied_logits};
 use super::cost::CostCounter;
 use super::decoder::{last_position, logits_outputs, next_token_loss, tied_logits_everywhere};
 use super::error::ZooError;
 use super::generation::{KeyValue, LayerMemory, Memory, Writer};
+use super::hooks::{AttentionCall, AttentionKind};
+use super::layers::{attend, embed};
 use super::network::Architecture;
 use super::t5_positions::T5Positions;
 use super::targets::Targets;
@@ -184,9 +184,9 @@ impl T5Attention {
         causal: bool,
     ) -> Tensor<3> {
         let query = split_heads(self.q.forward(normed), self.heads);
-        let options =
-            AttentionModuleOptions { scale: Some(1.0), is_causal: causal, ..AttentionModuleOptions::default() };
-        self.o.forward(join_heads(attention(query, key, value, None, bias, options)))
+        // Only positions of one and the same sequence have distances.
+        let kind = if bias.is_some() { AttentionKind::Own } else { AttentionKind::Cross };
+        self.o.forward(join_heads(attend(AttentionCall { kind, query, key, value, bias, scale: Some(1.0), causal })))
     }
 }
 
@@ -326,13 +326,13 @@ impl T5 {
     /// `[batch, sequence]` read and `[batch, written]` written so far to logits `[batch, written, vocabulary]`.
     pub fn forward(&self, ids: Tensor<2, Int>, decoder_ids: Tensor<2, Int>) -> Tensor<3> {
         let mut memory = self.encode(ids);
-        let x = self.decoder.layers(self.shared.forward(decoder_ids), &mut memory);
+        let x = self.decoder.layers(embed(DECODER_IDS, &self.shared, decoder_ids), &mut memory);
         tied_logits_everywhere(self.scaled(self.decoder.final_layer_norm.forward(x)), self.shared.weight.val())
     }
 
     /// Runs the encoder: `[batch, sequence]` to a memory in which nothing is written yet.
     fn encode(&self, ids: Tensor<2, Int>) -> Memory {
-        self.decoder.memory(&self.encoder.forward(self.shared.forward(ids)))
+        self.decoder.memory(&self.encoder.forward(embed(IDS, &self.shared, ids)))
     }
 
     /// What the head reads.
@@ -385,6 +385,10 @@ impl Architecture for T5 {
 
     fn writer(&self) -> Option<&dyn Writer> {
         Some(self)
+    }
+
+    fn word_table(&self, input: &str) -> Option<Tensor<2>> {
+        (input == IDS || input == DECODER_IDS).then(|| self.shared.weight.val())
     }
 
     /// The reference numbers the parts of a layer, and keeps the table of positions in the first layer of a stack.

@@ -5,14 +5,15 @@
 use burn::module::{Module, Param};
 use burn::nn::conv::Conv2d;
 use burn::nn::{Initializer, LayerNorm, Linear};
-use burn::tensor::activation::gelu;
 use burn::tensor::{Device, Tensor};
 
+use super::activation::gelu;
 use super::batch::{Batch, Output};
 use super::blocks::{classification_loss, conv2d, dense, layer_norm, multi_head_attention, split_projection};
 use super::channels::{ChannelGroup, Flexible, Widths};
 use super::cost::{ConvShape, CostCounter, image_size};
 use super::error::ZooError;
+use super::layers::Layer;
 use super::network::{Architecture, Network, boxed};
 use super::targets::Targets;
 use super::weights::Checkpoint;
@@ -212,7 +213,7 @@ impl VisionTransformer {
     pub fn forward(&self, image: Tensor<4>) -> Tensor<2> {
         let patches: Tensor<3> = self
             .conv_proj
-            .forward(image) // [batch, width, rows, columns]
+            .run(image) // [batch, width, rows, columns]
             .flatten::<3>(2, 3)
             .swap_dims(1, 2); // [batch, patches, width]
         let [batch, _, width] = patches.dims();

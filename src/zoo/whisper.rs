@@ -8,12 +8,10 @@
 use burn::module::Module;
 use burn::nn::conv::Conv1d;
 use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, Linear};
-use burn::tensor::activation::gelu;
-use burn::tensor::module::attention;
-use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, Int, Tensor};
 
-use super::batch::{Batch, Output};
+use super::activation::gelu;
+use super::batch::{Batch, DECODER_IDS, Output};
 use super::blocks::{
     conv1d, dense, join_heads, layer_norm, leading_positions, multi_head_attention, positions_from, projection,
     split_heads, tied_logits,
@@ -22,6 +20,8 @@ use super::cost::{ConvShape, CostCounter};
 use super::decoder::{causal_attention, last_position, logits_outputs, next_token_loss, tied_logits_everywhere};
 use super::error::ZooError;
 use super::generation::{KeyValue, LayerMemory, Memory, Writer};
+use super::hooks::{AttentionCall, AttentionKind};
+use super::layers::{Layer, attend, embed};
 use super::network::Architecture;
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern, Prefix};
@@ -207,8 +207,9 @@ impl WhisperAttention {
     /// Of `[batch, sequence, width]` to other positions, whose keys and values are given.
     fn cross_attention(&self, x: Tensor<3>, (key, value): (Tensor<4>, Tensor<4>)) -> Tensor<3> {
         let query = split_heads(self.q_proj.forward(x), self.heads);
-        let context = attention(query, key, value, None, None, AttentionModuleOptions::default());
-        self.out_proj.forward(join_heads(context))
+        let kind = AttentionKind::Cross;
+        let call = AttentionCall { kind, query, key, value, bias: None, scale: None, causal: false };
+        self.out_proj.forward(join_heads(attend(call)))
     }
 }
 
@@ -254,7 +255,7 @@ pub struct WhisperEncoder {
 impl WhisperEncoder {
     /// `[batch, bins, frames]` to `[batch, frames / 2, width]`; the frames must be twice the positions.
     pub fn forward(&self, mel: Tensor<3>) -> Tensor<3> {
-        let x = gelu(self.conv2.forward(gelu(self.conv1.forward(mel)))).swap_dims(1, 2);
+        let x = gelu(self.conv2.run(gelu(self.conv1.run(mel)))).swap_dims(1, 2);
         let [_, positions, _] = x.dims();
         let x = x + leading_positions(&self.embed_positions, positions);
         self.layer_norm.forward(self.layers.iter().fold(x, |x, layer| layer.forward(x)))
@@ -308,7 +309,7 @@ impl WhisperDecoder {
     /// Tokens at the positions from `start` on: `[batch, sequence]` to `[batch, sequence, width]`.
     fn embed(&self, ids: Tensor<2, Int>, start: usize) -> Tensor<3> {
         let [_, sequence] = ids.dims();
-        self.embed_tokens.forward(ids) + positions_from(&self.embed_positions, start, sequence)
+        embed(DECODER_IDS, &self.embed_tokens, ids) + positions_from(&self.embed_positions, start, sequence)
     }
 
     /// Reads tokens, `[batch, sequence]`, after those in `memory`, and remembers them too. Answers the logits of the
@@ -397,6 +398,10 @@ impl Architecture for Whisper {
 
     fn is_frozen(name: &str) -> bool {
         name == "model.encoder.embed_positions.weight"
+    }
+
+    fn word_table(&self, input: &str) -> Option<Tensor<2>> {
+        (input == DECODER_IDS).then(|| self.decoder.embed_tokens.weight.val())
     }
 
     fn reference_name(path: &str) -> String {

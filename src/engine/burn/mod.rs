@@ -1,5 +1,6 @@
 //! The engines on Burn: one code for all of its backends.
 
+mod explanation;
 mod rates;
 mod workloads;
 
@@ -16,6 +17,7 @@ use crate::hardware::{host_cpu, nvml};
 use crate::measure::MonotonicClock;
 use crate::zoo::quantize::multiplies_with_integers;
 use crate::zoo::{self, Batch, Network, Targets, WeightSource, ZooError};
+use explanation::ExplanationWorkload;
 use workloads::{GenerationWorkload, InferenceWorkload, TrainingWorkload, forward_on_host, wait};
 
 /// The release of Burn that is built in; `Cargo.toml` pins it.
@@ -97,10 +99,10 @@ impl Engine for BurnEngine {
             Err(EngineError::Unsupported { engine: self.name(), what, reason, nearest })
         };
         match (mode, precision) {
-            (Mode::Explanation, _) => unsupported(
-                "mode explanation".into(),
-                "attribution methods are not in this release",
-                Some("`--mode inference`"),
+            (Mode::Explanation, Precision::Int8w) => unsupported(
+                "explanations in int8w".into(),
+                "no gradient goes back through integer weights",
+                Some("`--precision fp16`, or fp32"),
             ),
             (_, Precision::Fp32 | Precision::Fp16 | Precision::Bf16) | (Mode::Inference, Precision::Int8w) => Ok(()),
             (Mode::Training, Precision::Int8w) => {
@@ -165,7 +167,8 @@ impl Engine for BurnEngine {
                     batch_size: configuration.batch_size,
                 })
             }
-            (Mode::Inference | Mode::Explanation, Some(new_tokens)) => {
+            (Mode::Explanation, _) => Box::new(ExplanationWorkload::new(network, configuration, &inputs, &device)?),
+            (Mode::Inference, Some(new_tokens)) => {
                 network.writer()?;
                 Box::new(GenerationWorkload {
                     network,
@@ -180,7 +183,7 @@ impl Engine for BurnEngine {
                     precision: None,
                 })
             }
-            (Mode::Inference | Mode::Explanation, None) => Box::new(InferenceWorkload {
+            (Mode::Inference, None) => Box::new(InferenceWorkload {
                 network,
                 batch,
                 device: device.clone(),

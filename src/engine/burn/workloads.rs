@@ -26,7 +26,7 @@ pub(super) fn wait(device: &BurnDevice) -> Result<(), EngineError> {
     device.sync().map_err(|error| EngineError::Device { message: error.to_string() })
 }
 
-fn memory_of(device: &BurnDevice) -> Option<DeviceMemory> {
+pub(super) fn memory_of(device: &BurnDevice) -> Option<DeviceMemory> {
     let usage = device.memory_pool_usage()?;
     Some(DeviceMemory { allocated: usage.bytes_in_use, reserved: usage.bytes_reserved })
 }
