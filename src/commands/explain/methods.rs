@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::super::CommandError;
 use super::seam::{Answer, Explained, Explainer, Failure, Job, Request};
 use crate::engine::{Learning, network_on_host};
 use crate::explain::{ExplainError, Method, Subject, Target, all_methods, explain, registry};
@@ -42,11 +43,20 @@ impl Explainer for Methods {
         given_baselines: bool,
     ) -> anyhow::Result<Box<dyn Job + 'e>> {
         let entry = registry::find(name)?;
+        let defaults = entry.default_method()?.parameters();
         let mut parameters = parameters.clone();
-        if given_baselines && entry.default_method()?.parameters().get(BASELINE).is_some() {
+        if given_baselines && defaults.get(BASELINE).is_some() {
             parameters.entry(BASELINE).or_insert_with(|| "given".into());
         }
-        let method = entry.build(&parameters)?;
+        let method = entry.build(&parameters).map_err(|error| {
+            let known = defaults.as_object().into_iter().flatten();
+            let known: Vec<String> = known.map(|(name, value)| format!("{name}={value}")).collect();
+            let hint = match known.is_empty() {
+                true => format!("{name} has no parameters"),
+                false => format!("its parameters and their defaults: {}", known.join(", ")),
+            };
+            CommandError::new(error.to_string(), hint)
+        })?;
         Ok(Box::new(OneMethod { method, network: self.network.as_ref() }))
     }
 }
