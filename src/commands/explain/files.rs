@@ -12,6 +12,7 @@ use crate::domain::text::counted;
 use crate::domain::{HostData, HostTensor};
 use crate::exchange::tensors::write_tensors;
 use crate::heatmap::{Caption, HeatMap, SheetCell, contact_sheet, figure, grey_picture, png};
+use crate::measure::StageProfiler;
 
 /// A map, and what it explains.
 #[derive(Debug)]
@@ -122,6 +123,7 @@ impl Destination {
     pub(super) fn write(
         &self,
         context: &Context,
+        profiler: &StageProfiler,
         waiting: &Waiting,
         method: &str,
         done: &Done,
@@ -137,12 +139,13 @@ impl Destination {
         if let Some(path) = array {
             let text = path_text(&path);
             let single = std::slice::from_ref(&done.attribution);
-            context.write(Some(&path), |out| Ok(write_tensors(out, single, false, &text)?))?;
+            profiler
+                .time("write", || context.write(Some(&path), |out| Ok(write_tensors(out, single, false, &text)?)))?;
             written.attribution = Some(path);
         }
         if let Some(drawn) = drawn.filter(|_| !(self.single && self.several_methods)) {
             let path = if self.single { self.output.clone() } else { self.in_folder(&name, "png")? };
-            save(context, &path, &figure(&drawn.map, drawn.picture.as_ref(), &drawn.caption))?;
+            save(context, profiler, &path, || figure(&drawn.map, drawn.picture.as_ref(), &drawn.caption))?;
             written.picture = Some(path);
         }
         Ok(written)
@@ -152,7 +155,13 @@ impl Destination {
     ///
     /// # Errors
     /// What the file system refuses.
-    pub(super) fn write_sheet(&self, context: &Context, waiting: &Waiting, drawn: &[Drawn]) -> anyhow::Result<()> {
+    pub(super) fn write_sheet(
+        &self,
+        context: &Context,
+        profiler: &StageProfiler,
+        waiting: &Waiting,
+        drawn: &[Drawn],
+    ) -> anyhow::Result<()> {
         let Some(first) = drawn.first() else { return Ok(()) };
         let detail = first.caption.detail.clone();
         let path =
@@ -160,7 +169,8 @@ impl Destination {
         let cell = |drawn: &Drawn| SheetCell { title: drawn.method.to_owned(), map: drawn.map.clone() };
         let cells: Vec<SheetCell> = drawn.iter().map(cell).collect();
         let title = counted(cells.len(), "attribution method", "attribution methods");
-        save(context, &path, &contact_sheet(&cells, first.picture.as_ref(), &Caption { title, detail }))?;
+        let caption = Caption { title, detail };
+        save(context, profiler, &path, || contact_sheet(&cells, first.picture.as_ref(), &caption))?;
         context.note(&format!("wrote `{}`", path.display()));
         Ok(())
     }
@@ -177,7 +187,12 @@ impl Destination {
     }
 }
 
-fn save(context: &Context, path: &Path, picture: &RgbImage) -> anyhow::Result<()> {
-    let bytes = png(picture)?;
-    context.write(Some(path), |out| Ok(out.write_all(&bytes)?))
+fn save(
+    context: &Context,
+    profiler: &StageProfiler,
+    path: &Path,
+    draw: impl FnOnce() -> RgbImage,
+) -> anyhow::Result<()> {
+    let bytes = profiler.time("draw", || png(&draw()))?;
+    profiler.time("write", || context.write(Some(path), |out| Ok(out.write_all(&bytes)?)))
 }

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use indicatif::ProgressBar;
-use rayon::prelude::{IntoParallelRefIterator as _, ParallelIterator as _};
+use rayon::prelude::{IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
 use serde::{Deserialize, Serialize};
 
 use super::super::{CommandError, Context};
-use super::files::{Destination, Drawn};
+use super::files::{Destination, Drawn, Written};
 use super::seam::{Answer, Explained, Explainer, Failure, Job, Request};
 use super::shelf::Shelf;
 use super::tables::{Report, Row};
@@ -82,6 +82,9 @@ pub(super) struct Facts {
     pub(super) passes: [f64; 2],
 }
 
+/// The map of an explanation, where it is one, and its files.
+type Filed = (Option<Drawn>, Written);
+
 impl Session<'_> {
     /// Explains all files.
     ///
@@ -137,12 +140,11 @@ impl Session<'_> {
         for job in self.methods {
             bar.set_message(format!("{} by {}", batch[0].sample.name, job.name()));
             let outcomes = self.outcomes(job.as_ref(), batch, &digests);
-            for ((waiting, outcome), sheet) in batch.iter().zip(outcomes).zip(&mut sheets) {
+            let files = self.write(job.name(), batch, &outcomes)?;
+            for (((waiting, outcome), files), sheet) in batch.iter().zip(outcomes).zip(files).zip(&mut sheets) {
                 let mut row = Row::new(waiting, job.name(), &outcome);
-                if let Outcome::Done(done) = &outcome {
-                    let drawn = self.profiler.time("draw", || Drawn::new(self.model, job.name(), waiting, done));
-                    let write = || self.destination.write(self.context, waiting, job.name(), done, drawn.as_ref());
-                    row.files = self.profiler.time("write", write)?;
+                if let Some((drawn, written)) = files {
+                    row.files = written;
                     sheet.extend(drawn);
                 }
                 report.add(row, outcome);
@@ -151,10 +153,31 @@ impl Session<'_> {
         }
         if self.methods.len() > 1 {
             for (waiting, drawn) in batch.iter().zip(&sheets).filter(|(_, drawn)| !drawn.is_empty()) {
-                self.profiler.time("contact sheet", || self.destination.write_sheet(self.context, waiting, drawn))?;
+                self.destination.write_sheet(self.context, self.profiler, waiting, drawn)?;
             }
         }
         Ok(())
+    }
+
+    /// Draws and writes what a method found, a sample on each core.
+    ///
+    /// # Errors
+    /// What the file system refuses.
+    fn write(
+        &self,
+        method: &'static str,
+        batch: &[Waiting],
+        outcomes: &[Outcome],
+    ) -> anyhow::Result<Vec<Option<Filed>>> {
+        // Of the session, threads see these alone.
+        let Self { destination, profiler, context, model, .. } = self;
+        let write = |(waiting, outcome): (&Waiting, &Outcome)| {
+            let Outcome::Done(done) = outcome else { return Ok(None) };
+            let drawn = profiler.time("map", || Drawn::new(model, method, waiting, done));
+            let written = destination.write(context, profiler, waiting, method, done, drawn.as_ref())?;
+            Ok(Some((drawn, written)))
+        };
+        batch.par_iter().zip(outcomes).map(write).collect()
     }
 
     /// What a method says of each sample of a batch.
