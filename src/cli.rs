@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    Context, ExitStatus, GlobalArgs, accept, analyze, backup, baseline, check, completions, delete, exec, export,
-    hardware, hint_of, import, infer, init_db, man, merge, models, optimize, predict, query, recommend, regress, run,
-    status,
+    Context, ExitStatus, GlobalArgs, accept, analyze, backup, baseline, check, completions, delete, exec, explain,
+    export, hardware, hint_of, import, infer, init_db, man, merge, models, optimize, predict, query, recommend,
+    regress, run, status,
 };
 use crate::domain::text::one_line;
 
@@ -38,6 +38,8 @@ enum Command {
     Exec(Box<exec::Args>),
     /// Run one forward pass on tensors from a file
     Infer(infer::Args),
+    /// Show what an answer rests on: attributions as heat maps, arrays and tables
+    Explain(Box<explain::Args>),
     /// Make smaller or faster versions of a model to compare: pruned, int8, trained, distilled
     Optimize(Box<optimize::Args>),
     /// Compare what was measured: medians, speed-ups, scaling, rankings; or judge it against a file
@@ -84,6 +86,7 @@ impl Cli {
             Command::Run(args) => run::execute(&args, &context),
             Command::Exec(args) => exec::execute(&args, &context),
             Command::Infer(args) => infer::execute(&args, &context),
+            Command::Explain(args) => explain::execute(&args, &context),
             Command::Optimize(args) => optimize::execute(&args, &context),
             Command::Analyze(args) => analyze::execute(&args, &context),
             Command::Recommend(args) => recommend::execute(&args, &context),

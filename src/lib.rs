@@ -8,6 +8,7 @@
 //! Imports go down only; `tests/it/layers.rs` holds it.
 
 pub mod analysis;
+pub mod cache;
 pub mod cli;
 pub mod commands;
 pub mod dataset;
@@ -16,6 +17,7 @@ pub mod engine;
 pub mod exchange;
 pub mod explain;
 pub mod hardware;
+pub mod heatmap;
 pub mod measure;
 pub mod onnx;
 pub mod optimize;

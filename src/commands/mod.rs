@@ -9,6 +9,7 @@ pub mod check;
 pub mod completions;
 pub mod delete;
 pub mod exec;
+pub mod explain;
 pub mod export;
 pub mod hardware;
 pub mod import;
@@ -39,12 +40,14 @@ use anyhow::Context as _;
 use clap::ColorChoice;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cache::CacheError;
 use crate::dataset::DatasetError;
 use crate::domain::Table;
 use crate::domain::text::{folder_of, printable};
 use crate::engine::EngineError;
 use crate::exchange::ExchangeError;
 use crate::exchange::tensors::TensorFileError;
+use crate::explain::ExplainError;
 use crate::optimize::OptimizeError;
 use crate::predict::PredictError;
 use crate::report::{Format, Style, renderer};
@@ -129,9 +132,11 @@ pub fn hint_of(error: &anyhow::Error) -> Option<String> {
             let dataset = || cause.downcast_ref::<DatasetError>().and_then(DatasetError::hint);
             let optimize = || cause.downcast_ref::<OptimizeError>().and_then(OptimizeError::hint);
             let predict = || cause.downcast_ref::<PredictError>().and_then(PredictError::hint);
+            let explain = || cause.downcast_ref::<ExplainError>().and_then(ExplainError::hint);
+            let cache = || cause.downcast_ref::<CacheError>().and_then(CacheError::hint);
             let command = || cause.downcast_ref::<CommandError>().and_then(|error| error.hint.clone());
             let files = || exchange().or_else(tensors).or_else(dataset);
-            let networks = || zoo().or_else(weights).or_else(optimize);
+            let networks = || zoo().or_else(weights).or_else(optimize).or_else(explain).or_else(cache);
             store.or_else(engine).or_else(files).or_else(networks).or_else(predict).or_else(command)
         })
     })

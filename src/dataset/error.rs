@@ -164,6 +164,34 @@ pub enum DatasetError {
         /// The value.
         value: f32,
     },
+    /// Nothing that a network could read.
+    #[error("`{path}` holds no picture and no tensor")]
+    NoInputs {
+        /// The folder.
+        path: String,
+    },
+    /// NaN or infinity where a network is to read.
+    #[error("the tensor `{name}` of `{path}` holds values that are not finite")]
+    NotFinite {
+        /// The file.
+        path: String,
+        /// The tensor.
+        name: String,
+    },
+    /// Tensors of one file that do not belong together.
+    #[error("the tensors of `{path}` are not of the same samples: `{first}` has {ours}, `{name}` {theirs}")]
+    SampleCount {
+        /// The file.
+        path: String,
+        /// The first tensor.
+        first: String,
+        /// Its samples.
+        ours: usize,
+        /// Another tensor.
+        name: String,
+        /// Its samples.
+        theirs: usize,
+    },
     /// Outputs that are no logits of these samples.
     #[error("logits of the shape {} for {samples} samples of {classes} classes", shape_text(found))]
     Logits {
@@ -181,7 +209,7 @@ impl DatasetError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoPreprocessing { .. } => {
-                "`--data` is for the image classifiers cifar_cnn, mobilenet_v2, resnet18, resnet50 and vit_b_16"
+                "`--data` and pictures are for the image classifiers cifar_cnn, mobilenet_v2, resnet18, resnet50 and vit_b_16"
             }
             Self::InputShape { .. } => "leave out the other input shape, or leave out `--data`",
             Self::Read { .. } => "check the path, its permissions and that it can be read to its end",
@@ -207,6 +235,9 @@ impl DatasetError {
             Self::Value { .. } => {
                 "floats are taken as pre-processed already; give uint8 pictures to have it done as published"
             }
+            Self::NoInputs { .. } => "files end in .png, .jpg, .jpeg, .npy or .npz",
+            Self::NotFinite { .. } => "look for NaN and infinity in what wrote the file: `numpy.isfinite(x).all()`",
+            Self::SampleCount { .. } => "the first dimension is the batch: give one of each for every sample",
             Self::Logits { .. } => return None,
         };
         Some(hint.to_owned())

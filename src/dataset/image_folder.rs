@@ -13,7 +13,9 @@ use super::picture::{PictureError, decode};
 use super::{DatasetError, Split, read_error};
 
 /// Endings of picture files, in lower case.
-const ENDINGS: [&str; 3] = ["png", "jpg", "jpeg"];
+const PICTURES: &[&str] = &["png", "jpg", "jpeg"];
+/// Endings of files that a network can read, in lower case.
+const READABLE: &[&str] = &["png", "jpg", "jpeg", "npy", "npz"];
 
 /// Names, in lower case, of folders for evaluation, the best first.
 const TEST_PARTS: &[&str] = &["test", "val", "valid", "validation"];
@@ -47,7 +49,8 @@ pub(super) struct Listed {
 #[derive(Debug, Default)]
 struct Content {
     folders: Vec<PathBuf>,
-    pictures: Vec<PathBuf>,
+    /// Those with the endings that are looked for.
+    files: Vec<PathBuf>,
     others: usize,
 }
 
@@ -71,7 +74,7 @@ pub(super) fn part_of(folder: &Path, split: Split) -> Result<Option<PathBuf>, Da
     };
     let named = |folder: &PathBuf| name_of(folder).to_lowercase();
     let is_part = |folder: &PathBuf| [TEST_PARTS, TRAIN_PARTS].concat().contains(&named(folder).as_str());
-    let folders = content(folder)?.folders;
+    let folders = content(folder, PICTURES)?.folders;
     if folders.is_empty() || !folders.iter().all(is_part) {
         return Ok(None);
     }
@@ -89,7 +92,7 @@ pub(super) fn part_of(folder: &Path, split: Split) -> Result<Option<PathBuf>, Da
 /// No class folders, no pictures, other classes than the model has, folders that cannot be read or hold themselves.
 pub(super) fn list(root: &Path, labels: usize) -> Result<Listed, DatasetError> {
     let path = root.display().to_string();
-    let Content { folders, pictures: stray, mut others } = content(root)?;
+    let Content { folders, files: stray, mut others } = content(root, PICTURES)?;
     if folders.is_empty() {
         return Err(if stray.is_empty() {
             DatasetError::Unknown { path }
@@ -101,7 +104,7 @@ pub(super) fn list(root: &Path, labels: usize) -> Result<Listed, DatasetError> {
     let mut classes = Vec::new();
     for folder in folders {
         let mut pictures = Vec::new();
-        walk(&folder, &mut vec![resolved(root)?], &mut pictures, &mut others)?;
+        walk(&folder, PICTURES, &mut vec![resolved(root)?], &mut pictures, &mut others)?;
         // As torchvision: folder by folder in the order of their paths, by name in each.
         pictures.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
         classes.push((folder, pictures));
@@ -157,23 +160,35 @@ fn numbers(root: &Path, names: &[String], labels: usize) -> Result<Option<Vec<us
     Ok(Some(numbers))
 }
 
-/// Adds the pictures below `folder`. `above` holds the folders that it lies in, links resolved.
+/// All files below `root` that a network can read, folder by folder in the order of their paths.
+///
+/// # Errors
+/// Folders that cannot be read or hold themselves.
+pub(super) fn readable_below(root: &Path) -> Result<Vec<PathBuf>, DatasetError> {
+    let mut files = Vec::new();
+    walk(root, READABLE, &mut Vec::new(), &mut files, &mut 0)?;
+    files.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
+    Ok(files)
+}
+
+/// Adds the files with these endings below `folder`. `above` holds the folders that it lies in, links resolved.
 fn walk(
     folder: &Path,
+    endings: &[&str],
     above: &mut Vec<PathBuf>,
-    pictures: &mut Vec<PathBuf>,
+    files: &mut Vec<PathBuf>,
     others: &mut usize,
 ) -> Result<(), DatasetError> {
     let real = resolved(folder)?;
     if above.contains(&real) {
         return Err(DatasetError::Loop { path: folder.display().to_string() });
     }
-    let mut inside = content(folder)?;
-    pictures.append(&mut inside.pictures);
+    let mut inside = content(folder, endings)?;
+    files.append(&mut inside.files);
     *others += inside.others;
     above.push(real);
     for folder in inside.folders {
-        walk(&folder, above, pictures, others)?;
+        walk(&folder, endings, above, files, others)?;
     }
     above.pop();
     Ok(())
@@ -184,7 +199,7 @@ fn resolved(folder: &Path) -> Result<PathBuf, DatasetError> {
 }
 
 /// What lies in `folder`; the folders in the order of their names.
-fn content(folder: &Path) -> Result<Content, DatasetError> {
+fn content(folder: &Path, endings: &[&str]) -> Result<Content, DatasetError> {
     let mut content = Content::default();
     for entry in std::fs::read_dir(folder).map_err(|error| read_error(folder, error))? {
         let entry = entry.map_err(|error| read_error(folder, error))?;
@@ -192,11 +207,11 @@ fn content(folder: &Path) -> Result<Content, DatasetError> {
         if entry.file_name().as_encoded_bytes().starts_with(b".") {
             continue;
         }
-        let is_picture =
-            path.extension().is_some_and(|ending| ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known)));
+        let is_wanted =
+            path.extension().is_some_and(|ending| endings.iter().any(|known| ending.eq_ignore_ascii_case(known)));
         match kind(&entry)? {
             Kind::Folder => content.folders.push(path),
-            Kind::File if is_picture => content.pictures.push(path),
+            Kind::File if is_wanted => content.files.push(path),
             Kind::File | Kind::Other => content.others += 1,
         }
     }

@@ -1,5 +1,6 @@
 //! Test sets of pictures: image folders, CIFAR-10's binary files and .npz archives, told by their content; their
-//! pre-processing as published for the model; batches as host tensors; accuracy.
+//! pre-processing as published for the model; batches as host tensors; accuracy. And what somebody wants a network to
+//! read without saying what it is.
 //!
 //! It knows no network and no device, and never holds a whole set in memory.
 
@@ -16,6 +17,7 @@ mod records;
 mod resample;
 #[cfg(test)]
 mod tests;
+mod unlabelled;
 
 use std::fs::File;
 use std::io::Read as _;
@@ -31,6 +33,7 @@ pub use batches::Batches;
 pub use error::DatasetError;
 pub use inputs::{file_digest, read_inputs};
 pub use picture::PictureError;
+pub use unlabelled::{InputFile, SampleReader, UnlabelledSample, input_files};
 
 /// Which part of a set that comes in parts is wanted. A set without parts is taken as a whole for either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ const LABELS: &str = "labels";
 
 /// How the elements of a sample lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Layout {
+pub(super) enum Layout {
     /// `uint8` `[3, height, width]`.
     Planes,
     /// `uint8` `[height, width, 3]`.
@@ -144,7 +144,11 @@ fn images(
 }
 
 /// How the pictures lie, their height and width; or what is wrong with them and the way out.
-fn layout(dtype: &DType, shape: &[usize], crop: usize) -> Result<(Layout, usize, usize), (String, &'static str)> {
+pub(super) fn layout(
+    dtype: &DType,
+    shape: &[usize],
+    crop: usize,
+) -> Result<(Layout, usize, usize), (String, &'static str)> {
     let DType::Plain(plain) = dtype else {
         return Err(("holds records".into(), "store uint8 pictures"));
     };
@@ -172,6 +176,23 @@ fn layout(dtype: &DType, shape: &[usize], crop: usize) -> Result<(Layout, usize,
     }
 }
 
+/// The picture in bytes `[3, height, width]`.
+pub(super) fn picture_of_planes(bytes: &[u8], width: usize, height: usize) -> RgbImage {
+    picture(width, height, |pixel, channel| bytes[channel * width * height + pixel])
+}
+
+/// The picture in bytes `[height, width, 3]`.
+pub(super) fn picture_of_pixels(bytes: &[u8], width: usize, height: usize) -> RgbImage {
+    picture(width, height, |pixel, channel| bytes[pixel * 3 + channel])
+}
+
+fn picture(width: usize, height: usize, value: impl Fn(usize, usize) -> u8) -> RgbImage {
+    RgbImage::from_fn(width as u32, height as u32, |x, y| {
+        let pixel = y as usize * width + x as usize;
+        image::Rgb([value(pixel, 0), value(pixel, 1), value(pixel, 2)])
+    })
+}
+
 impl Npz {
     /// The file.
     pub(super) fn path(&self) -> &Path {
@@ -185,15 +206,9 @@ impl Npz {
     pub(super) fn sample(&self, index: usize) -> Result<Sample, DatasetError> {
         let record = self.records.read(index)?;
         let (width, height) = (self.width, self.height);
-        let picture = |value: &dyn Fn(usize, usize) -> u8| {
-            Sample::Picture(RgbImage::from_fn(width as u32, height as u32, |x, y| {
-                let pixel = y as usize * width + x as usize;
-                image::Rgb([value(pixel, 0), value(pixel, 1), value(pixel, 2)])
-            }))
-        };
         match self.layout {
-            Layout::Planes => Ok(picture(&|pixel, channel| record[channel * width * height + pixel])),
-            Layout::Pixels => Ok(picture(&|pixel, channel| record[pixel * 3 + channel])),
+            Layout::Planes => Ok(Sample::Picture(picture_of_planes(&record, width, height))),
+            Layout::Pixels => Ok(Sample::Picture(picture_of_pixels(&record, width, height))),
             Layout::Prepared => {
                 let (values, _) = record.as_chunks::<4>();
                 let values: Vec<f32> = values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();

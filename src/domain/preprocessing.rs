@@ -46,6 +46,12 @@ impl Preprocessing {
         (f32::from(value) / 255.0 - self.mean[channel]) / self.std[channel]
     }
 
+    /// The value (0 to 255) that is nearest to what a channel's normalised value stands for.
+    pub fn denormalise(&self, channel: usize, value: f32) -> u8 {
+        // A cast stays within 0 and 255.
+        ((value * self.std[channel] + self.mean[channel]) * 255.0).round() as u8
+    }
+
     /// The shape of one sample: `[channels, height, width]`.
     pub fn shape(&self) -> [usize; 3] {
         [3, self.crop, self.crop]
@@ -63,6 +69,17 @@ mod tests {
         assert_eq!(imagenet.normalise(0, 0), -2.117_904);
         assert_eq!(imagenet.normalise(2, 255), 2.64);
         assert!(Preprocessing::CIFAR10.normalise(0, 125).abs() < 0.01);
+    }
+
+    #[test]
+    fn every_value_comes_back() {
+        for preprocessing in [Preprocessing::IMAGENET, Preprocessing::CIFAR10] {
+            for channel in 0..3 {
+                let back = |value| preprocessing.denormalise(channel, preprocessing.normalise(channel, value));
+                assert!((0..=255).all(|value| back(value) == value));
+            }
+            assert_eq!([preprocessing.denormalise(0, 99.0), preprocessing.denormalise(1, -99.0)], [255, 0]);
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Tensors in NumPy's files: .npy holds one, .npz several by name.
 
-use std::io::{Cursor, Read as _, Seek, Write};
+use std::io::{Cursor, ErrorKind, Read as _, Seek, Write};
 use std::path::Path;
 
-use npyz::{DType, NpyFile, TypeChar, WriterBuilder as _};
+use npyz::{DType, Endianness, NpyFile, TypeChar, WriterBuilder as _};
 
 use crate::domain::{HostData, HostTensor};
 
@@ -106,17 +106,24 @@ pub fn read_npy(path: &str, name: &str, bytes: &[u8]) -> Result<HostTensor, Tens
     let elements = shape.iter().try_fold(1_usize, |all, extent| all.checked_mul(*extent));
     if elements.is_none_or(|elements| elements > bytes.len()) {
         return Err(unreadable(std::io::Error::new(
-            std::io::ErrorKind::InvalidData,
+            ErrorKind::InvalidData,
             "the header promises more elements than the file holds",
         )));
     }
     let fortran = file.order() == npyz::Order::Fortran;
     let dtype = file.dtype();
-    let kind = match &dtype {
-        DType::Plain(plain) => (plain.type_char(), plain.size_field()),
-        _ => (TypeChar::RawData, 0),
+    let (kind, swapped) = match &dtype {
+        DType::Plain(plain) => ((plain.type_char(), plain.size_field()), plain.endianness() == Endianness::Big),
+        _ => ((TypeChar::RawData, 0), false),
     };
     let data = match kind {
+        // The usual case; one element after the other would take some times as long.
+        (TypeChar::Float, 4) if !swapped => {
+            let (elements, _) = file.into_inner().as_chunks::<4>();
+            let all =
+                elements.get(..shape.iter().product()).ok_or_else(|| unreadable(ErrorKind::UnexpectedEof.into()))?;
+            HostData::F32(all.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
+        }
         (TypeChar::Float, 4) => HostData::F32(file.into_vec().map_err(unreadable)?),
         (TypeChar::Float, 8) => {
             let wide: Vec<f64> = file.into_vec().map_err(unreadable)?;
@@ -147,7 +154,7 @@ pub fn read_npy(path: &str, name: &str, bytes: &[u8]) -> Result<HostTensor, Tens
 
 /// Integers of another type.
 fn widened<T: npyz::Deserialize + TryInto<i64>>(file: NpyFile<&[u8]>) -> std::io::Result<HostData> {
-    let too_large = || std::io::Error::new(std::io::ErrorKind::InvalidData, "an integer does not fit into 64 bits");
+    let too_large = || std::io::Error::new(ErrorKind::InvalidData, "an integer does not fit into 64 bits");
     let values: Vec<T> = file.into_vec()?;
     let values: Result<Vec<i64>, _> =
         values.into_iter().map(|value| value.try_into().map_err(|_| too_large())).collect();
@@ -272,6 +279,25 @@ mod tests {
         assert_eq!(read(npy(&[u32::MAX])).unwrap(), HostData::I64(vec![i64::from(u32::MAX)]));
         assert_eq!(read(npy(&[7_u64])).unwrap(), HostData::I64(vec![7]));
         assert!(read(npy(&[u64::MAX])).is_err());
+    }
+
+    #[test]
+    fn floats_of_either_byte_order_are_read_to_the_last_one() {
+        let npy = |order: &str, values: [f32; 3]| {
+            let mut bytes = Vec::new();
+            let dtype = DType::Plain(order.parse().unwrap());
+            let mut writer = npyz::WriteOptions::new().dtype(dtype).shape(&[3]).writer(&mut bytes).begin_nd().unwrap();
+            writer.extend(values).unwrap();
+            writer.finish().unwrap();
+            bytes
+        };
+        let values = [1.5, -0.0, f32::MIN_POSITIVE];
+        let [little, big] = ["<f4", ">f4"].map(|order| npy(order, values));
+        assert_ne!(little[little.len() - 12..], big[big.len() - 12..]);
+        for bytes in [little, big] {
+            assert_eq!(read_npy("x.npy", "x", &bytes).unwrap().data, HostData::F32(values.to_vec()));
+            assert!(read_npy("x.npy", "x", &bytes[..bytes.len() - 1]).is_err());
+        }
     }
 
     #[test]

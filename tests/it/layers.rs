@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::support::root;
 
 /// What each layer may import; what is not listed here is no layer. Everything may import itself and `domain`.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("main", &["cli", "engine"]),
     ("lib", &[]),
     ("cli", &["commands"]),
@@ -14,7 +14,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
         "commands",
         &[
             "report", "exchange", "store", "predict", "analysis", "engine", "dataset", "hardware", "stats", "optimize",
-            "zoo", "measure", "onnx",
+            "zoo", "measure", "onnx", "explain", "cache", "heatmap",
         ],
     ),
     // Tensors go to programs of others, and come back, as NumPy writes them.
@@ -22,6 +22,8 @@ const ALLOWED: [(&str, &[&str]); 15] = [
     // NumPy's files are read in one place.
     ("dataset", &["exchange"]),
     ("explain", &["zoo"]),
+    // Attributions lie on disk as NumPy writes them.
+    ("cache", &["exchange"]),
     ("optimize", &["zoo"]),
     ("predict", &["stats"]),
     ("analysis", &["stats"]),
@@ -34,7 +36,7 @@ const ALLOWED: [(&str, &[&str]); 15] = [
 ];
 
 /// Layers that know nothing but `domain`.
-const BOTTOM: [&str; 4] = ["store", "hardware", "stats", "domain"];
+const BOTTOM: [&str; 5] = ["store", "hardware", "stats", "heatmap", "domain"];
 
 /// Commands that print what is generated from the whole command line have to see it.
 const GENERATED: [&str; 2] = ["commands/completions.rs", "commands/man.rs"];

@@ -15,6 +15,7 @@ mod datasets;
 mod docs;
 mod exchange;
 mod exec;
+mod explain;
 mod external;
 mod faults;
 mod generation;

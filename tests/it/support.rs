@@ -79,7 +79,9 @@ impl Sandbox {
     pub fn wrapped(&self, other: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(other);
         command.current_dir(self.folder.path()).env("NO_COLOR", "1").env("TMPDIR", self.path("tmp"));
-        for variable in ["BENCHDB_PATH", "BENCHDB_SCRIPT", "GIT_DIR", "GIT_WORK_TREE", "RUST_BACKTRACE"] {
+        for variable in
+            ["BENCHDB_PATH", "BENCHDB_SCRIPT", "BENCHDB_CACHE", "GIT_DIR", "GIT_WORK_TREE", "RUST_BACKTRACE"]
+        {
             command.env_remove(variable);
         }
         let script = self.path("script.json");

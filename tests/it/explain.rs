@@ -1,0 +1,276 @@
+//! `benchdb explain`: pictures, arrays and tables of attributions, the cache behind them, and bad input.
+
+use std::path::Path;
+use std::process::Command;
+
+use benchdb::zoo::rule;
+use serde_json::Value;
+
+use crate::support::{Expect as _, Sandbox, has_program, number, program, root, rows, said, skip, stderr_of, test_set};
+
+/// `benchdb explain` of cifar_cnn with a cache in the sandbox.
+fn explain(sandbox: &Sandbox, arguments: &[&str]) -> Command {
+    let mut command = sandbox.benchdb();
+    command.args(["explain", "--model", "cifar_cnn", "--cache", "cache"]).args(arguments);
+    command
+}
+
+/// A .npy of the golden files' picture.
+fn golden_input(sandbox: &Sandbox, samples: usize) {
+    let shape = [samples, 3, 32, 32];
+    let values = rule::floats("input.image", shape.iter().product(), 0);
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    sandbox.write("x.npy", npy(&shape, &bytes));
+}
+
+/// A .npy of version 1.0 of `<f4`.
+fn npy(shape: &[usize], bytes: &[u8]) -> Vec<u8> {
+    let shape: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
+    while !(10 + header.len() + 1).is_multiple_of(64) {
+        header.push(' ');
+    }
+    header.push('\n');
+    let length = u16::try_from(header.len()).unwrap();
+    [&b"\x93NUMPY\x01\x00"[..], &length.to_le_bytes(), header.as_bytes(), bytes].concat()
+}
+
+/// The last `count` floats of a .npy.
+fn floats(path: &Path, count: usize) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap();
+    let (values, _) = bytes[bytes.len() - 4 * count..].as_chunks::<4>();
+    values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// The first of the drawn shapes.
+fn picture(sandbox: &Sandbox, name: &str) {
+    let class = names_in(Path::new(&test_set("shapes10/test"))).remove(0);
+    let folder = Path::new(&test_set("shapes10/test")).join(class);
+    std::fs::copy(folder.join(names_in(&folder).remove(0)), sandbox.path(name)).unwrap();
+}
+
+/// The cache's row.
+fn statistics(sandbox: &Sandbox) -> Value {
+    let command = &mut sandbox.benchdb();
+    rows(&command.args(["explain", "--cache", "cache", "--cache-stats", "--format", "json"]).json()).remove(0)
+}
+
+#[test]
+fn a_picture_is_explained_by_every_method_that_fits() {
+    let sandbox = Sandbox::new();
+    picture(&sandbox, "shape.png");
+    let arguments = ["--method", "all", "--set", "occlusion.window=[3,8,8]", "shape.png", "--format", "json"];
+    let explained = rows(&explain(&sandbox, &arguments).json());
+    let methods = |status: &str| {
+        let of = |row: &&Value| row["status"] == status;
+        explained.iter().filter(of).map(|row| row["method"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(methods("unsupported"), ["attention_rollout"]);
+    assert!(methods("ok").len() >= 13, "{explained:?}");
+    assert!(methods("failed").is_empty(), "{explained:?}");
+    let mut expected: Vec<String> =
+        methods("ok").iter().flat_map(|name| ["npy", "png"].map(|ending| format!("shape.{name}.{ending}"))).collect();
+    expected.push("shape.contact_sheet.png".into());
+    expected.sort();
+    assert_eq!(names_in(&sandbox.path("explanations")), expected);
+    for name in expected.iter().filter(|name| name.ends_with(".png")) {
+        let picture = image::open(sandbox.path("explanations").join(name)).unwrap();
+        assert!(picture.width() > 500 && picture.height() > 300, "{name}");
+    }
+    assert!(stderr_of(&explain(&sandbox, &arguments).succeeds()).contains("shape.contact_sheet.png"));
+    let again = rows(&explain(&sandbox, &arguments).json());
+    assert!(again.iter().filter(|row| row["status"] == "ok").all(|row| row["cached"] == "yes"), "{again:?}");
+    assert!(explained.iter().filter(|row| row["status"] == "ok").all(|row| row["cached"] == "no"));
+    assert_eq!(explained[0]["class"], again[0]["class"]);
+    assert_eq!(explained[0]["forward_passes"], again[0]["forward_passes"], "what it took is kept, too");
+}
+
+#[test]
+fn what_is_written_is_what_captum_computes_from_the_cache_too() {
+    let text = std::fs::read_to_string(root().join("fixtures/golden/explanations-cifar_cnn.json")).unwrap();
+    let golden: Value = serde_json::from_str(&text).unwrap();
+    let expected = &golden["methods"]["saliency"]["attribution"];
+    let stride = expected["stride"].as_u64().unwrap() as usize;
+    let expected: Vec<f64> =
+        expected["values"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+    let sandbox = Sandbox::new();
+    golden_input(&sandbox, 2);
+    for cached in ["no", "yes"] {
+        let arguments = ["--method", "saliency", "--target", "3,7", "x.npy", "--format", "json"];
+        let explained = rows(&explain(&sandbox, &arguments).json());
+        for (row, class) in explained.iter().zip([3.0, 7.0]) {
+            assert_eq!((&row["cached"], &row["predicted"]), (&cached.into(), &"no".into()));
+            assert_eq!(number(row, "class"), class);
+        }
+        let of = |sample| floats(&sandbox.path(&format!("explanations/x_{sample}.saliency.npy")), 3 * 32 * 32);
+        let found: Vec<f32> = [of(0), of(1)].concat().into_iter().step_by(stride).collect();
+        assert_eq!(found.len(), expected.len());
+        let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+        let error = norm(&mut found.iter().zip(&expected).map(|(found, expected)| f64::from(*found) - expected));
+        assert!(error < 1e-3 * norm(&mut expected.iter().copied()), "{error}");
+        std::fs::remove_dir_all(sandbox.path("explanations")).unwrap();
+    }
+}
+
+#[test]
+fn many_inputs_go_through_batches_and_each_is_explained_as_if_alone() {
+    let sandbox = Sandbox::new();
+    golden_input(&sandbox, 3);
+    let arguments = ["--method", "integrated_gradients,grad_cam", "--set", "integrated_gradients.steps=8", "x.npy"];
+    explain(&sandbox, &arguments).args(["--no-cache", "--output", "together"]).succeeds();
+    explain(&sandbox, &arguments).args(["--no-cache", "--batch-size", "1", "--output", "alone"]).succeeds();
+    assert_eq!(names_in(&sandbox.path("together")), names_in(&sandbox.path("alone")));
+    for sample in 0..3 {
+        let of =
+            |folder: &str| floats(&sandbox.path(folder).join(format!("x_{sample}.integrated_gradients.npy")), 3072);
+        let (together, alone) = (of("together"), of("alone"));
+        let largest = alone.iter().map(|value| value.abs()).fold(0.0, f32::max);
+        assert!(together.iter().zip(&alone).all(|(one, other)| (one - other).abs() < 1e-4 * largest), "{sample}");
+    }
+    assert_eq!(sandbox.listing(), ["alone", "together", "x.npy"], "no cache, no database");
+}
+
+#[test]
+fn one_picture_and_one_array_may_be_asked_for_by_name() {
+    let sandbox = Sandbox::new();
+    picture(&sandbox, "shape.png");
+    let arguments =
+        ["--method", "saliency", "--input", "shape.png", "--output", "map.png", "--save-attribution", "a.npy"];
+    explain(&sandbox, &arguments).arg("--profile").succeeds();
+    assert_eq!(sandbox.listing(), ["a.npy", "cache", "map.png", "shape.png"]);
+    explain(&sandbox, &["--method", "saliency", "shape.png", "--output", "shape.png"])
+        .refuses(&["the output would overwrite an input"], &["--output"]);
+}
+
+#[test]
+fn the_cache_counts_is_limited_and_can_be_emptied() {
+    let sandbox = Sandbox::new();
+    golden_input(&sandbox, 4);
+    let command = &mut sandbox.benchdb();
+    command
+        .args(["explain", "--cache", "cache", "--cache-stats"])
+        .refuses(&["there is no explanation cache in `cache`"], &[]);
+    let arguments = ["--method", "saliency", "x.npy"];
+    explain(&sandbox, &arguments).succeeds();
+    explain(&sandbox, &arguments).succeeds();
+    let found = statistics(&sandbox);
+    assert_eq!([number(&found, "hits"), number(&found, "misses"), number(&found, "entries")], [4.0, 4.0, 4.0]);
+    assert!((number(&found, "utilisation") - number(&found, "size_bytes") / 1e9).abs() < 1e-12);
+    // One entry takes 16 384 bytes.
+    let output =
+        explain(&sandbox, &["--method", "saliency", "--target", "1", "--cache-limit", "0", "x.npy"]).succeeds();
+    assert!(stderr_of(&output).contains("4 explanations were not kept"), "{}", said(&output));
+    let entry =
+        sandbox.path("cache").join(names_in(&sandbox.path("cache")).into_iter().find(|name| name.len() == 68).unwrap());
+    let mut bytes = std::fs::read(&entry).unwrap();
+    bytes[500] ^= 1;
+    std::fs::write(&entry, bytes).unwrap();
+    explain(&sandbox, &arguments).succeeds();
+    let found = statistics(&sandbox);
+    assert_eq!([number(&found, "damaged"), number(&found, "entries")], [1.0, 4.0]);
+    let command = &mut sandbox.benchdb();
+    let output = command.args(["explain", "--cache", "cache", "--clear-cache"]).succeeds();
+    assert!(stderr_of(&output).contains("removed 4 explanations"), "{}", said(&output));
+    assert_eq!(number(&statistics(&sandbox), "entries"), 0.0);
+}
+
+#[test]
+fn a_full_disk_under_the_cache_costs_no_explanation() {
+    if !has_program("prlimit") {
+        return skip("there is no prlimit (util-linux) to limit the size of files");
+    }
+    let sandbox = Sandbox::new();
+    golden_input(&sandbox, 1);
+    let mut command = sandbox.wrapped("sh");
+    // An attribution takes 12 kB: it cannot be kept, nor written. grad_cam's map is small.
+    command.args(["-c", "trap '' XFSZ; exec prlimit --fsize=\"$0\" \"$@\"", "4000"]).arg(program());
+    command.args([
+        "explain",
+        "--model",
+        "cifar_cnn",
+        "--cache",
+        "cache",
+        "--method",
+        "saliency",
+        "x.npy",
+        "--output",
+        "map.png",
+    ]);
+    let stderr = stderr_of(&command.ends_with(2));
+    assert!(stderr.contains("cannot write `map.png`"), "the picture itself does not fit: {stderr}");
+    sandbox.write("file", "");
+    let mut command = sandbox.benchdb();
+    command.args(["explain", "--model", "cifar_cnn", "--method", "saliency", "x.npy", "--cache", "file/cache"]);
+    let output = command.succeeds();
+    assert!(stderr_of(&output).contains("the explanation cache `file/cache` cannot be used"), "{}", said(&output));
+    assert_eq!(names_in(&sandbox.path("explanations")), ["x.saliency.npy", "x.saliency.png"]);
+}
+
+#[test]
+fn bad_input_is_one_clear_sentence() {
+    let sandbox = Sandbox::new();
+    golden_input(&sandbox, 1);
+    let refused = |arguments: &[&str], what: &str, hint: &str| {
+        explain(&sandbox, arguments).refuses(&[what], &[hint]);
+    };
+    refused(
+        &["--method", "saliency", "--target", "10", "x.npy"],
+        "there is no class 10: the network tells 10 apart",
+        "0 to 9",
+    );
+    refused(&["--method", "gradcam", "x.npy"], "unknown attribution method `gradcam`", "grad_cam");
+    refused(&["--method", "saliency", "--set", "steps=3", "x.npy"], "the parameters of saliency cannot be used", "");
+    refused(&["--method", "saliency"], "there is nothing to explain", "name pictures");
+    refused(&["--method", "saliency", "missing.png"], "cannot read `missing.png`", "check the path");
+    sandbox.write("broken.png", "no picture");
+    refused(&["--method", "saliency", "broken.png"], "the picture `broken.png` cannot be used", "");
+    sandbox.write("wrong.npy", npy(&[1, 4, 32, 32], &[0; 4 * 32 * 32 * 4]));
+    refused(&["--method", "saliency", "wrong.npy"], "`image` has the shape 1x4x32x32", "");
+    let mut values = vec![0_u8; 3 * 32 * 32 * 4];
+    values[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    sandbox.write("nan.npy", npy(&[1, 3, 32, 32], &values));
+    refused(&["--method", "saliency", "nan.npy"], "`nan.npy` holds values that are not finite", "numpy.isfinite");
+    let output = explain(&sandbox, &["--method", "attention_rollout", "x.npy"]).ends_with(1);
+    assert!(said(&output).contains("attention"), "{}", said(&output));
+    // One of several inputs: the others are explained.
+    let output = explain(&sandbox, &["--method", "saliency", "x.npy", "nan.npy", "--format", "json"]).ends_with(1);
+    let explained: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut statuses: Vec<&str> =
+        explained["rows"].as_array().unwrap().iter().map(|row| row["status"].as_str().unwrap()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, ["failed", "ok"]);
+}
+
+#[test]
+fn a_text_is_explained_word_by_word() {
+    let sandbox = Sandbox::new();
+    let ids: Vec<u8> = [101_i64, 2023, 2003, 102].iter().flat_map(|id| id.to_le_bytes()).collect();
+    let mut file = npy(&[1, 4], &ids);
+    let place = file.windows(3).position(|part| part == b"<f4").unwrap();
+    file[place..place + 3].copy_from_slice(b"<i8");
+    sandbox.write("text.npy", file);
+    let mut command = sandbox.benchdb();
+    command.args([
+        "explain",
+        "--model",
+        "distilbert",
+        "--no-cache",
+        "--method",
+        "saliency",
+        "text.npy",
+        "--format",
+        "json",
+    ]);
+    let answer = command.json();
+    let tokens = answer["tokens"].as_array().unwrap();
+    assert_eq!(tokens.iter().map(|row| number(row, "token")).collect::<Vec<_>>(), [101.0, 2023.0, 2003.0, 102.0]);
+    assert!(tokens.iter().all(|row| row["attribution"].is_number()));
+    assert_eq!(names_in(&sandbox.path("explanations")), ["text.saliency.npy"]);
+}
