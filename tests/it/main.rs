@@ -40,3 +40,9 @@ mod telemetry;
 mod timm;
 mod variants;
 mod verdict_formats;
+
+#[cfg(not(feature = "tract"))]
+#[test]
+fn onnx_files_are_tested_in_builds_with_tract() {
+    support::skip("this build has no tract, so no ONNX file was run: cargo test --features tract");
+}
