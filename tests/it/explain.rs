@@ -6,7 +6,10 @@ use std::process::Command;
 use benchdb::zoo::rule;
 use serde_json::Value;
 
-use crate::support::{Expect as _, Sandbox, has_program, number, program, root, rows, said, skip, stderr_of, test_set};
+use crate::support::{
+    Expect as _, Sandbox, floats_npy, has_program, npy, number, program, read_npy, root, rows, said, skip, stderr_of,
+    test_set,
+};
 
 /// `benchdb explain` of cifar_cnn with a cache in the sandbox.
 fn explain(sandbox: &Sandbox, arguments: &[&str]) -> Command {
@@ -18,28 +21,14 @@ fn explain(sandbox: &Sandbox, arguments: &[&str]) -> Command {
 /// A .npy of the golden files' picture.
 fn golden_input(sandbox: &Sandbox, samples: usize) {
     let shape = [samples, 3, 32, 32];
-    let values = rule::floats("input.image", shape.iter().product(), 0);
-    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    sandbox.write("x.npy", npy(&shape, &bytes));
+    sandbox.write("x.npy", floats_npy(&shape, &rule::floats("input.image", shape.iter().product(), 0)));
 }
 
-/// A .npy of version 1.0 of `<f4`.
-fn npy(shape: &[usize], bytes: &[u8]) -> Vec<u8> {
-    let shape: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
-    while !(10 + header.len() + 1).is_multiple_of(64) {
-        header.push(' ');
-    }
-    header.push('\n');
-    let length = u16::try_from(header.len()).unwrap();
-    [&b"\x93NUMPY\x01\x00"[..], &length.to_le_bytes(), header.as_bytes(), bytes].concat()
-}
-
-/// The last `count` floats of a .npy.
-fn floats(path: &Path, count: usize) -> Vec<f32> {
-    let bytes = std::fs::read(path).unwrap();
-    let (values, _) = bytes[bytes.len() - 4 * count..].as_chunks::<4>();
-    values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+/// What an attribution file of a picture holds.
+fn floats(path: &Path) -> Vec<f32> {
+    let (shape, values) = read_npy(&std::fs::read(path).unwrap());
+    assert_eq!(shape, "(3,32,32)");
+    values
 }
 
 fn names_in(folder: &Path) -> Vec<String> {
@@ -109,7 +98,7 @@ fn what_is_written_is_what_captum_computes_from_the_cache_too() {
             assert_eq!((&row["cached"], &row["predicted"]), (&cached.into(), &"no".into()));
             assert_eq!(number(row, "class"), class);
         }
-        let of = |sample| floats(&sandbox.path(&format!("explanations/x_{sample}.saliency.npy")), 3 * 32 * 32);
+        let of = |sample| floats(&sandbox.path(&format!("explanations/x_{sample}.saliency.npy")));
         let found: Vec<f32> = [of(0), of(1)].concat().into_iter().step_by(stride).collect();
         assert_eq!(found.len(), expected.len());
         let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
@@ -128,8 +117,7 @@ fn many_inputs_go_through_batches_and_each_is_explained_as_if_alone() {
     explain(&sandbox, &arguments).args(["--no-cache", "--batch-size", "1", "--output", "alone"]).succeeds();
     assert_eq!(names_in(&sandbox.path("together")), names_in(&sandbox.path("alone")));
     for sample in 0..3 {
-        let of =
-            |folder: &str| floats(&sandbox.path(folder).join(format!("x_{sample}.integrated_gradients.npy")), 3072);
+        let of = |folder: &str| floats(&sandbox.path(folder).join(format!("x_{sample}.integrated_gradients.npy")));
         let (together, alone) = (of("together"), of("alone"));
         let largest = alone.iter().map(|value| value.abs()).fold(0.0, f32::max);
         assert!(together.iter().zip(&alone).all(|(one, other)| (one - other).abs() < 1e-4 * largest), "{sample}");
@@ -231,11 +219,11 @@ fn bad_input_is_one_clear_sentence() {
     refused(&["--method", "saliency", "missing.png"], "cannot read `missing.png`", "check the path");
     sandbox.write("broken.png", "no picture");
     refused(&["--method", "saliency", "broken.png"], "the picture `broken.png` cannot be used", "");
-    sandbox.write("wrong.npy", npy(&[1, 4, 32, 32], &[0; 4 * 32 * 32 * 4]));
+    sandbox.write("wrong.npy", floats_npy(&[1, 4, 32, 32], &[0.0; 4 * 32 * 32]));
     refused(&["--method", "saliency", "wrong.npy"], "`image` has the shape 1x4x32x32", "");
-    let mut values = vec![0_u8; 3 * 32 * 32 * 4];
-    values[..4].copy_from_slice(&f32::NAN.to_le_bytes());
-    sandbox.write("nan.npy", npy(&[1, 3, 32, 32], &values));
+    let mut values = vec![0.0; 3 * 32 * 32];
+    values[7] = f32::NAN;
+    sandbox.write("nan.npy", floats_npy(&[1, 3, 32, 32], &values));
     refused(&["--method", "saliency", "nan.npy"], "`nan.npy` holds values that are not finite", "numpy.isfinite");
     let output = explain(&sandbox, &["--method", "attention_rollout", "x.npy"]).ends_with(1);
     assert!(said(&output).contains("attention"), "{}", said(&output));
@@ -252,10 +240,7 @@ fn bad_input_is_one_clear_sentence() {
 fn a_text_is_explained_word_by_word() {
     let sandbox = Sandbox::new();
     let ids: Vec<u8> = [101_i64, 2023, 2003, 102].iter().flat_map(|id| id.to_le_bytes()).collect();
-    let mut file = npy(&[1, 4], &ids);
-    let place = file.windows(3).position(|part| part == b"<f4").unwrap();
-    file[place..place + 3].copy_from_slice(b"<i8");
-    sandbox.write("text.npy", file);
+    sandbox.write("text.npy", npy("<i8", &[1, 4], &ids));
     let mut command = sandbox.benchdb();
     command.args([
         "explain",

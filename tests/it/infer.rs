@@ -5,40 +5,7 @@ use std::process::Command;
 use benchdb::zoo::rule;
 use serde_json::Value;
 
-use crate::support::{Expect as _, Sandbox, root, stderr_of};
-
-/// A .npy of version 1.0, written by hand: `<f4`, `<i8`, ... in C order.
-fn npy(descr: &str, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
-    let shape: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
-    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({shape}), }}");
-    while !(10 + header.len() + 1).is_multiple_of(64) {
-        header.push(' ');
-    }
-    header.push('\n');
-    let length = u16::try_from(header.len()).unwrap();
-    [&b"\x93NUMPY\x01\x00"[..], &length.to_le_bytes(), header.as_bytes(), bytes].concat()
-}
-
-fn floats_npy(shape: &[usize], values: &[f32]) -> Vec<u8> {
-    npy("<f4", shape, &values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
-}
-
-/// Shape as NumPy writes it, and values, of a .npy of floats.
-fn read_npy(bytes: &[u8]) -> (String, Vec<f32>) {
-    assert!(bytes.starts_with(b"\x93NUMPY"));
-    let (start, length) = match bytes[6] {
-        1 => (10, usize::from(u16::from_le_bytes([bytes[8], bytes[9]]))),
-        _ => (12, u32::from_le_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]) as usize),
-    };
-    let header = std::str::from_utf8(&bytes[start..start + length]).unwrap();
-    assert!(header.contains("'<f4'") && header.contains("False"), "{header}");
-    let shape = header[header.find('(').unwrap()..=header.find(')').unwrap()].replace(' ', "").replace(",)", ")");
-    let values = bytes[start + length..]
-        .chunks_exact(4)
-        .map(|chunk| f32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]))
-        .collect();
-    (shape, values)
-}
+use crate::support::{Expect as _, Sandbox, floats_npy, npy, read_npy, root, stderr_of};
 
 fn picture(batch: usize) -> Vec<u8> {
     let shape = [batch, 3, 32, 32];

@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::support::{Expect as _, QUICK_RUN, Sandbox, json_of, number, planned, root, rows, same, skip, stderr_of};
+use crate::support::{
+    Expect as _, QUICK_RUN, Sandbox, json_of, npy, number, planned, root, rows, same, skip, stderr_of,
+};
 
 /// Set where skipping is no choice: the libraries were installed for these tests.
 const REQUIRED: &str = "BENCHDB_TESTS_NEED_ONNX_LIBRARIES";
@@ -156,18 +158,6 @@ fn a_pass_over_given_tensors_is_the_same_everywhere() {
         let far = answer.iter().zip(first).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(far < 1e-5, "{engine}: {far}");
     }
-}
-
-/// A .npy of version 1.0.
-fn npy(kind: &str, shape: &[usize], bytes: &[u8]) -> Vec<u8> {
-    let shape: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
-    let mut header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}");
-    while !(10 + header.len() + 1).is_multiple_of(64) {
-        header.push(' ');
-    }
-    header.push('\n');
-    let length = u16::try_from(header.len()).unwrap();
-    [&b"\x93NUMPY\x01\x00"[..], &length.to_le_bytes(), header.as_bytes(), bytes].concat()
 }
 
 /// The four arithmetics of one network.
