@@ -151,59 +151,82 @@ def resnet_shapes(depths=(2, 2, 2, 2), bottleneck=False):
     return shapes | dense("fc", narrow, 1000)
 
 
+# The parts of an encoder layer, by BERT's names and by DistilBERT's: query, key, value, projection, normalisation; wide and
+# narrow linear layer, normalisation.
+BERT_PARTS = (
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "attention.output.LayerNorm",
+    "intermediate.dense",
+    "output.dense",
+    "output.LayerNorm",
+)
+DISTILBERT_PARTS = (
+    "attention.q_lin",
+    "attention.k_lin",
+    "attention.v_lin",
+    "attention.out_lin",
+    "sa_layer_norm",
+    "ffn.lin1",
+    "ffn.lin2",
+    "output_layer_norm",
+)
+
+
+def encoder_layer(w, layer, parts, x):
+    """[batch, length, 768]: attention and two linear layers, each normalised with what came in."""
+    query, key, value, projected, first_norm, wide, narrow, last_norm = (f"{layer}.{part}" for part in parts)
+    mixed = attend(*(linear(w, name, x) for name in (query, key, value)), 12)
+    x = layer_norm(w, first_norm, linear(w, projected, mixed) + x)
+    hidden = jax.nn.gelu(linear(w, wide, x), approximate=False)
+    return layer_norm(w, last_norm, linear(w, narrow, hidden) + x)
+
+
+def encoder_shapes(layers, parts):
+    """The embeddings that both networks have, and these layers."""
+    shapes = {
+        "embeddings.word_embeddings.weight": (30522, 768),
+        "embeddings.position_embeddings.weight": (512, 768),
+    } | normal("embeddings.LayerNorm", 768)
+    for layer in layers:
+        *attention, first_norm, wide, narrow, last_norm = (f"{layer}.{part}" for part in parts)
+        for name in attention:
+            shapes |= dense(name, 768, 768)
+        shapes |= normal(first_norm, 768) | normal(last_norm, 768)
+        shapes |= dense(wide, 768, 3072) | dense(narrow, 3072, 768)
+    return shapes
+
+
+BERT_LAYERS = [f"encoder.layer.{layer}" for layer in range(12)]
+DISTILBERT_LAYERS = [f"transformer.layer.{layer}" for layer in range(6)]
+
+
 def bert(w, ids, running=None):
     embedded = w["embeddings.word_embeddings.weight"][ids]
     positions = w["embeddings.position_embeddings.weight"][: ids.shape[1]]
     x = layer_norm(w, "embeddings.LayerNorm", embedded + positions + w["embeddings.token_type_embeddings.weight"][0])
-    for layer in range(12):
-        name = f"encoder.layer.{layer}"
-        query, key, value = (linear(w, f"{name}.attention.self.{part}", x) for part in ("query", "key", "value"))
-        mixed = linear(w, f"{name}.attention.output.dense", attend(query, key, value, 12))
-        x = layer_norm(w, f"{name}.attention.output.LayerNorm", mixed + x)
-        wide = jax.nn.gelu(linear(w, f"{name}.intermediate.dense", x), approximate=False)
-        x = layer_norm(w, f"{name}.output.LayerNorm", linear(w, f"{name}.output.dense", wide) + x)
+    for layer in BERT_LAYERS:
+        x = encoder_layer(w, layer, BERT_PARTS, x)
     return {"last_hidden_state": x, "pooler_output": jnp.tanh(linear(w, "pooler.dense", x[:, 0]))}
 
 
 def bert_shapes():
-    shapes = {
-        "embeddings.word_embeddings.weight": (30522, 768),
-        "embeddings.position_embeddings.weight": (512, 768),
-        "embeddings.token_type_embeddings.weight": (2, 768),
-    } | normal("embeddings.LayerNorm", 768)
-    for layer in range(12):
-        name = f"encoder.layer.{layer}"
-        for part in ("self.query", "self.key", "self.value", "output.dense"):
-            shapes |= dense(f"{name}.attention.{part}", 768, 768)
-        shapes |= normal(f"{name}.attention.output.LayerNorm", 768) | normal(f"{name}.output.LayerNorm", 768)
-        shapes |= dense(f"{name}.intermediate.dense", 768, 3072) | dense(f"{name}.output.dense", 3072, 768)
-    return shapes | dense("pooler.dense", 768, 768)
+    own = {"embeddings.token_type_embeddings.weight": (2, 768)} | dense("pooler.dense", 768, 768)
+    return encoder_shapes(BERT_LAYERS, BERT_PARTS) | own
 
 
 def distilbert(w, ids, running=None):
     embedded = w["embeddings.word_embeddings.weight"][ids] + w["embeddings.position_embeddings.weight"][: ids.shape[1]]
     x = layer_norm(w, "embeddings.LayerNorm", embedded)
-    for layer in range(6):
-        name = f"transformer.layer.{layer}"
-        query, key, value = (linear(w, f"{name}.attention.{part}_lin", x) for part in "qkv")
-        x = layer_norm(w, f"{name}.sa_layer_norm", linear(w, f"{name}.attention.out_lin", attend(query, key, value, 12)) + x)
-        wide = jax.nn.gelu(linear(w, f"{name}.ffn.lin1", x), approximate=False)
-        x = layer_norm(w, f"{name}.output_layer_norm", linear(w, f"{name}.ffn.lin2", wide) + x)
+    for layer in DISTILBERT_LAYERS:
+        x = encoder_layer(w, layer, DISTILBERT_PARTS, x)
     return {"last_hidden_state": x}
 
 
 def distilbert_shapes():
-    shapes = {
-        "embeddings.word_embeddings.weight": (30522, 768),
-        "embeddings.position_embeddings.weight": (512, 768),
-    } | normal("embeddings.LayerNorm", 768)
-    for layer in range(6):
-        name = f"transformer.layer.{layer}"
-        for part in ("q_lin", "k_lin", "v_lin", "out_lin"):
-            shapes |= dense(f"{name}.attention.{part}", 768, 768)
-        shapes |= normal(f"{name}.sa_layer_norm", 768) | normal(f"{name}.output_layer_norm", 768)
-        shapes |= dense(f"{name}.ffn.lin1", 768, 3072) | dense(f"{name}.ffn.lin2", 3072, 768)
-    return shapes
+    return encoder_shapes(DISTILBERT_LAYERS, DISTILBERT_PARTS)
 
 
 def dense(name, into, out):

@@ -35,7 +35,7 @@ pub use burn::{Learning, network_on_host};
 pub use error::EngineError;
 pub use evaluation::open_set;
 pub use external::{ExternalEngine, ExternalError};
-pub use onnx::Surroundings;
+pub use process::Surroundings;
 pub use record::record;
 pub use registry::{engines, find_engine, is_hidden};
 pub use runner::{Progress, Runner};

@@ -1,6 +1,7 @@
 //! What all child processes have in common: their last words, how they ended, and that a whole group of them is ended
 //! at once.
 
+use std::ffi::OsString;
 use std::io::Read;
 use std::process::ExitStatus;
 use std::sync::atomic::AtomicBool;
@@ -24,6 +25,15 @@ pub(super) struct Guard {
     pub announce: fn(u32),
     /// Gets what is to be shown.
     pub print: fn(String),
+}
+
+/// What a worker needs around it.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// Variables to set.
+    pub variables: Vec<(&'static str, OsString)>,
+    /// A folder that lives for as long as the worker.
+    pub folder: Option<tempfile::TempDir>,
 }
 
 impl Guard {

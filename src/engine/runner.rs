@@ -13,6 +13,7 @@ use super::error::is_out_of_memory;
 use super::process::{LastWords, describe_exit, end_group, own_group, signal_of, telling};
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT, Words};
 use super::rates::AROUND;
+use super::registry::engine_of;
 use super::{Engine, EngineError, Probed, Surroundings, external, fidelity, find_engine, worker};
 use crate::domain::text::one_line;
 use crate::domain::{DeviceRates, HostTensor, Measurement, PlannedRun, Precision, RunStatus};
@@ -82,7 +83,7 @@ impl Runner {
     /// The worker could not be started, crashed, or the engine refused.
     pub fn probe(&self, engine: &str) -> Result<Probed, EngineError> {
         let request = Request::Probe { engine: engine.to_owned() };
-        let mut talk = Talk::start(self, &request, engine, 0)?;
+        let mut talk = Talk::start(self, &request, 0)?;
         loop {
             match talk.answers.recv_timeout(SILENCE) {
                 Ok(Answer::Devices(probed)) => {
@@ -108,7 +109,7 @@ impl Runner {
         limit: Duration,
     ) -> Result<DeviceRates, EngineError> {
         let request = Request::Rates { engine: engine.to_owned(), device_index, precision, limit };
-        let mut talk = Talk::start(self, &request, engine, logical_cpus())?;
+        let mut talk = Talk::start(self, &request, logical_cpus())?;
         let patience = (2 + AROUND) * limit + Duration::from_secs(1);
         let mut deadline = Instant::now() + FIRST_RATE + patience;
         let mut found = DeviceRates::default();
@@ -146,7 +147,7 @@ impl Runner {
     /// The worker could not be started, crashed, ran out of memory, or the engine refused.
     pub fn write_reference(&self, plan: &PlannedRun, path: &Path, stop: &AtomicBool) -> Result<(), EngineError> {
         let request = Request::Reference { plan: Box::new(plan.clone()), path: path.to_owned() };
-        let mut talk = Talk::start(self, &request, &plan.configuration.engine, plan.configuration.threads)?;
+        let mut talk = Talk::start(self, &request, plan.configuration.threads)?;
         let started = Instant::now();
         loop {
             match talk.answers.recv_timeout(LOOK) {
@@ -188,7 +189,7 @@ impl Runner {
     ) -> Measurement {
         let request = Request::Measure { plan: Box::new(plan.clone()), reference: reference.map(Path::to_path_buf) };
         let configuration = &plan.configuration;
-        let mut talk = match Talk::start(self, &request, &configuration.engine, configuration.threads) {
+        let mut talk = match Talk::start(self, &request, configuration.threads) {
             Ok(talk) => talk,
             Err(error) => return worker::failure(&error),
         };
@@ -276,8 +277,19 @@ struct Talk {
     _surroundings: Surroundings,
 }
 
+/// What the worker of a request needs around it: what its engine says, or a folder for a program of others.
+fn surroundings_of(request: &Request) -> Surroundings {
+    let engine = match request {
+        Request::Probe { engine } | Request::Rates { engine, .. } => find_engine(engine),
+        Request::Measure { plan, .. } if plan.external.is_some() => return external::surroundings(),
+        Request::Measure { plan, .. } | Request::Reference { plan, .. } => engine_of(plan),
+    };
+    // A name that means nothing is told by the worker.
+    engine.map(Engine::surroundings).unwrap_or_default()
+}
+
 impl Talk {
-    fn start(runner: &Runner, request: &Request, engine: &str, threads: u32) -> Result<Self, EngineError> {
+    fn start(runner: &Runner, request: &Request, threads: u32) -> Result<Self, EngineError> {
         let failed = |source| EngineError::Start { program: runner.program.clone(), source };
         let mut command = Command::new(&runner.program);
         command.arg(WORKER_ARGUMENT).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -291,11 +303,7 @@ impl Talk {
                 command.env(variable, threads.to_string());
             }
         }
-        let external = matches!(request, Request::Measure { plan, .. } if plan.external.is_some());
-        let surroundings = match find_engine(engine) {
-            _ if external => external::surroundings(),
-            found => found.map(Engine::surroundings).unwrap_or_default(),
-        };
+        let surroundings = surroundings_of(request);
         command.envs(surroundings.variables.iter().map(|(name, value)| (name, value)));
         // Ctrl-C reaches the whole foreground group; the parent decides what becomes of a worker.
         own_group(&mut command);

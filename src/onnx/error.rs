@@ -93,6 +93,16 @@ pub enum GraphError {
         /// The inputs that there are.
         known: Vec<String>,
     },
+    /// Two shapes that differ where the file has one name.
+    #[error("`{}` calls two extents `{name}`, and the shapes make one {} and the other {}", path.display(), extents[0], extents[1])]
+    OneNameTwoExtents {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        name: String,
+        /// What was asked for.
+        extents: [usize; 2],
+    },
     /// A batch in a shape that is not among those that were asked for.
     #[error("the shape {asked} for `{input}` has a batch of {batch}, which is not among the batch sizes")]
     OtherBatch {
@@ -145,6 +155,9 @@ impl GraphError {
                 "`--shape` is for ONNX files: `--model FILE.onnx`".to_owned()
             }
             Self::NoSuchInput { known, .. } => format!("there are {}", known.join(", ")),
+            Self::OneNameTwoExtents { .. } => {
+                "name one extent in both: `--shape`, or the tensors of `--input`".to_owned()
+            }
             Self::OtherBatch { batch, .. } => format!("`--batch-sizes {batch}`, or 1 in its place in `--shape`"),
             Self::OtherModel { .. } => {
                 "give it a name of its own: `--model NAME=FILE.onnx`; a version of the model that was made smaller or \

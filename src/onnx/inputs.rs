@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::batch::Batch;
 use super::error::GraphError;
 use super::file::{Dimension, GraphMessage, ValueInfo, element_name, element_type};
 use crate::domain::{ElementType, Extent, GraphInput, InputKind, InputSpec};
@@ -17,11 +18,14 @@ pub struct ShapeChoice {
 }
 
 impl ShapeChoice {
-    fn means(&self, name: &str, inputs: usize) -> bool {
-        match &self.input {
-            Some(wanted) => wanted == name,
-            None => inputs == 1,
-        }
+    /// Whether it is for the input of this name, one of so many.
+    pub fn means(&self, name: &str, inputs: usize) -> bool {
+        self.input.as_ref().map_or(inputs == 1, |wanted| wanted == name)
+    }
+
+    /// The shape that was asked for an input, one of so many; the last one counts.
+    pub(super) fn of<'s>(choices: &'s [Self], name: &str, inputs: usize) -> Option<&'s Self> {
+        choices.iter().rev().find(|choice| choice.means(name, inputs))
     }
 }
 
@@ -41,10 +45,6 @@ pub(super) fn given(graph: &GraphMessage) -> Vec<&ValueInfo> {
 
 /// Closes all shapes. Extents that the file leaves open come from `shapes`, then from `like`, the inputs of the zoo's
 /// model `model` that the file is said to be. `tables` has the rows of the embedding that an integer input looks up.
-///
-/// The batch is the extent whose name says so, or the one that is open in front of the first input. An extent of another name in
-/// front of another input is taken for it, too, unless that name stands elsewhere, or a shape that was asked for says
-/// something else.
 pub(super) fn resolve(
     path: &Path,
     graph: &GraphMessage,
@@ -57,29 +57,33 @@ pub(super) fn resolve(
         Some((model, specs)) => matching(path, model, &given, specs)?,
         None => vec![None; given.len()],
     };
-    let batch = batch_name(&given);
-    let asked_batch = batch.and_then(|batch| asked_batch(&given, shapes, batch));
-    let mut names: HashMap<String, usize> = HashMap::new();
+    let batch = Batch::of(&given, shapes);
     let mut open = Vec::new();
     for (info, like) in given.iter().zip(&matches) {
-        let shape = shapes.iter().rev().find(|shape| shape.means(&info.name, given.len()));
+        let shape = ShapeChoice::of(shapes, &info.name, given.len());
         let dimensions = dimensions(info, shape);
         check(path, info, &dimensions, shape)?;
-        let at_batch = places_of_batch(&dimensions, batch, |name| {
-            let elsewhere = given.iter().flat_map(|info| info.dimensions.iter().flat_map(|all| all.iter().skip(1)));
-            let stands_elsewhere =
-                elsewhere.into_iter().any(|other| matches!(other, Dimension::Named(other) if other == name));
-            let asked = shape.and_then(|shape| shape.extents.first());
-            stands_elsewhere || asked.is_some_and(|asked| asked_batch.is_some_and(|batch| batch != *asked))
-        });
-        for (at, dimension) in dimensions.iter().enumerate() {
-            let (Dimension::Named(name), false) = (dimension, at_batch[at]) else { continue };
-            let asked = shape.map(|shape| shape.extents[at]);
-            if let Some(extent) = asked.or_else(|| extent_of(*like, &at_batch, at)) {
-                names.entry(name.clone()).or_insert(extent);
+        let at_batch = batch.places(&dimensions, shape);
+        open.push((info, dimensions, at_batch, shape, like));
+    }
+    // What was asked for goes before what the zoo's model has, in whichever input the name stands.
+    let mut names: HashMap<String, usize> = HashMap::new();
+    for (_, dimensions, at_batch, shape, _) in &open {
+        for (name, at) in named(dimensions, at_batch) {
+            let Some(asked) = shape.map(|shape| shape.extents[at]) else { continue };
+            let known = *names.entry(name.to_owned()).or_insert(asked);
+            if known != asked {
+                let extents = [known, asked];
+                return Err(GraphError::OneNameTwoExtents { path: path.to_owned(), name: name.to_owned(), extents });
             }
         }
-        open.push((info, dimensions, at_batch, shape, like));
+    }
+    for (_, dimensions, at_batch, _, like) in &open {
+        for (name, at) in named(dimensions, at_batch) {
+            if let Some(extent) = extent_of(**like, at_batch, at) {
+                names.entry(name.to_owned()).or_insert(extent);
+            }
+        }
     }
     let mut of_file = Vec::new();
     let mut made = Vec::new();
@@ -155,41 +159,13 @@ fn matching<'s>(
     Ok(matches)
 }
 
-/// The name of the extent that is the batch's.
-fn batch_name<'g>(given: &[&'g ValueInfo]) -> Option<&'g str> {
-    let named = |dimension: &'g Dimension| match dimension {
-        Dimension::Named(name) => Some(name.as_str()),
+/// The extents of an input that have a name and are not the batch's, with their places.
+fn named<'d>(dimensions: &'d [Dimension], at_batch: &[bool]) -> impl Iterator<Item = (&'d str, usize)> {
+    let places = dimensions.iter().zip(at_batch).enumerate();
+    places.filter_map(|(at, (dimension, at_batch))| match dimension {
+        Dimension::Named(name) if !at_batch => Some((name.as_str(), at)),
         _ => None,
-    };
-    let says_so = |name: &&str| name.to_lowercase().contains("batch") || *name == "N";
-    let all = || given.iter().flat_map(|info| info.dimensions.as_deref().unwrap_or_default());
-    let first = || given.iter().filter_map(|info| info.dimensions.as_deref()?.first());
-    all().filter_map(named).find(says_so).or_else(|| first().find_map(named))
-}
-
-/// The extent that shapes ask for where the extent called `batch` stands.
-fn asked_batch(given: &[&ValueInfo], shapes: &[ShapeChoice], batch: &str) -> Option<usize> {
-    given.iter().find_map(|info| {
-        let named = |dimension: &Dimension| matches!(dimension, Dimension::Named(name) if name == batch);
-        let at = info.dimensions.as_ref()?.iter().position(named)?;
-        let shape = shapes.iter().rev().find(|shape| shape.means(&info.name, given.len()))?;
-        shape.extents.get(at).copied()
     })
-}
-
-/// Which extents of one input are the batch's; `is_another` knows names in front that are not.
-fn places_of_batch(dimensions: &[Dimension], batch: Option<&str>, is_another: impl Fn(&str) -> bool) -> Vec<bool> {
-    let named = |dimension: &Dimension| matches!(dimension, Dimension::Named(name) if Some(name.as_str()) == batch);
-    let mut places: Vec<bool> = dimensions.iter().map(named).collect();
-    let in_front = match dimensions.first() {
-        Some(Dimension::Named(name)) => !is_another(name),
-        Some(Dimension::Unknown) => true,
-        Some(Dimension::Fixed(_)) | None => false,
-    };
-    if in_front && !places.contains(&true) {
-        places[0] = true;
-    }
-    places
 }
 
 /// The extents of an input as the file has them; as many unknown ones as were asked for where it says nothing.

@@ -4,6 +4,7 @@
 //! protocol buffers keeps it independent of the libraries that execute: a build without tract describes files, too, and a
 //! description takes no memory, however many gigabytes of weights there are.
 
+mod batch;
 mod constants;
 mod error;
 mod file;
@@ -260,6 +261,9 @@ mod tests {
         let asked = [choice("a", &[2, 4]), choice("b", &[5, 4])];
         assert_eq!(shapes("sides.onnx", &asked, 2), [[2, 4], [5, 4]]);
         assert_eq!(shapes("sides.onnx", &[], 3), [[3, 4], [3, 4]]);
+        let contrary = [choice("a", &[1, 5]), choice("b", &[6, 7])];
+        let refused = fixture("product.onnx").describe("x", &contrary, None).unwrap_err();
+        assert!(refused.to_string().contains("calls two extents `K`"), "{refused}");
     }
 
     #[test]

@@ -25,6 +25,8 @@ mod layers;
 mod maintain;
 #[cfg(feature = "tract")]
 mod onnx;
+#[cfg(feature = "tract")]
+mod onnx_refusals;
 mod optimize;
 mod plan;
 mod precision;

@@ -1,7 +1,6 @@
 //! Where the libraries of ONNX Runtime and OpenVINO are: where a variable says, in the Python environment at hand, or where the
 //! system keeps its libraries. Looked for by the parent, once; a worker is told.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -102,15 +101,6 @@ pub(super) fn system_folders() -> Vec<PathBuf> {
 /// The file name of a library on this system.
 pub(super) fn file_name(name: &str) -> String {
     format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
-}
-
-/// What a worker needs in its surroundings to find a library.
-#[derive(Debug, Default)]
-pub struct Surroundings {
-    /// Variables to set.
-    pub variables: Vec<(&'static str, OsString)>,
-    /// A folder that lives for as long as the worker.
-    pub folder: Option<tempfile::TempDir>,
 }
 
 #[cfg(test)]

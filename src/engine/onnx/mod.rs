@@ -3,65 +3,162 @@
 mod library;
 mod onnxruntime;
 mod openvino;
-#[cfg(any(feature = "tract", feature = "onnxruntime", feature = "openvino"))]
+#[cfg_attr(
+    not(any(feature = "tract", feature = "onnxruntime", feature = "openvino")),
+    allow(dead_code, reason = "the libraries that convert elements are not compiled in")
+)]
 mod session;
 mod tract;
 
-use super::EngineError;
-use crate::domain::{Mode, PlannedRun, Precision};
+use super::{Engine, EngineError, Form, Loaded, ProbedDevice, Surroundings, Versions};
+use crate::domain::{Device, HostTensor, Mode, PlannedRun, Platform, Precision};
+use session::Open;
 
-pub use library::Surroundings;
 pub use onnxruntime::OnnxRuntimeEngine;
 pub use openvino::OpenVinoEngine;
 pub use tract::TractEngine;
 
-/// What every engine of ONNX files refuses.
-fn supports(engine: &'static str, mode: Mode, precision: Precision) -> Result<(), EngineError> {
-    let unsupported = |what: String, reason, nearest| Err(EngineError::Unsupported { engine, what, reason, nearest });
-    match (mode, precision) {
-        (Mode::Training, _) => unsupported(
-            "training".to_owned(),
-            "an ONNX file holds the forward pass alone",
-            Some("`--engine burn-flex` with the network of benchdb"),
-        ),
-        (Mode::Explanation, _) => unsupported(
-            "mode explanation".to_owned(),
-            "an ONNX file holds the forward pass alone",
-            Some("`--mode inference`"),
-        ),
-        (_, Precision::Tf32 | Precision::Amp) => unsupported(
-            precision.to_string(),
-            "the arithmetic of an ONNX file is the one that it was written in",
-            Some("`--precision fp32`"),
-        ),
-        _ => Ok(()),
+/// A library that runs ONNX files. What is not overridden is what a build without the library answers.
+trait Library: Sync {
+    /// The engine's name.
+    fn name(&self) -> &'static str;
+
+    /// The platforms that it serves.
+    fn platforms(&self) -> &'static [Platform];
+
+    /// The cargo feature that compiles it in, and whether it is.
+    fn feature(&self) -> (&'static str, bool);
+
+    /// As [`Engine::surroundings`].
+    fn surroundings(&self) -> Surroundings {
+        Surroundings::default()
+    }
+
+    /// As [`Engine::home`].
+    fn home(&self) -> Option<Device>;
+
+    /// As [`Engine::versions`].
+    fn versions(&self) -> Versions {
+        Versions { engine: String::new(), framework: String::new() }
+    }
+
+    /// As [`Engine::probe`].
+    fn probe(&self) -> Result<Vec<ProbedDevice>, EngineError> {
+        Err(self.missing())
+    }
+
+    /// What loads files.
+    fn opener(&self) -> Result<Open, EngineError> {
+        Err(self.missing())
+    }
+
+    /// Whether it has this arithmetic at all; if not, why.
+    fn computes(&self, _precision: Precision) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    /// Whether a file in one arithmetic can be run in another, and is then called so.
+    fn converts(&self, _from: Precision, _to: Precision) -> bool {
+        false
+    }
+
+    /// That the library is not compiled in.
+    fn missing(&self) -> EngineError {
+        EngineError::NotCompiled { engine: self.name(), feature: self.feature().0 }
     }
 }
 
-/// The arithmetic of a file is the one that it is run in: nobody converts it in silence.
-fn accepts(engine: &'static str, plan: &PlannedRun) -> Result<(), EngineError> {
-    if plan.generate.is_some() {
-        return Err(EngineError::Unsupported {
-            engine,
-            what: "writing tokens".to_owned(),
-            reason: "an ONNX file holds one forward pass",
-            nearest: Some("`--engine burn-flex` with the network of benchdb"),
-        });
+impl<L: Library> Engine for L {
+    fn name(&self) -> &'static str {
+        Library::name(self)
     }
-    let configuration = &plan.configuration;
-    match &plan.graph {
-        Some(graph) if graph.precision != configuration.precision => Err(EngineError::FilePrecision {
-            engine: engine.to_owned(),
-            model: configuration.model.clone(),
-            asked: configuration.precision,
-            real: graph.precision,
-        }),
-        _ => Ok(()),
+
+    fn platforms(&self) -> &'static [Platform] {
+        Library::platforms(self)
+    }
+
+    fn feature(&self) -> (&'static str, bool) {
+        Library::feature(self)
+    }
+
+    fn takes(&self, form: Form) -> bool {
+        form == Form::Onnx
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Library::surroundings(self)
+    }
+
+    fn home(&self) -> Option<Device> {
+        Library::home(self)
+    }
+
+    fn versions(&self) -> Versions {
+        Library::versions(self)
+    }
+
+    fn probe(&self) -> Result<Vec<ProbedDevice>, EngineError> {
+        Library::probe(self)
+    }
+
+    fn supports(&self, mode: Mode, precision: Precision) -> Result<(), EngineError> {
+        self.computes(precision)?;
+        let engine = Library::name(self);
+        let unsupported =
+            |what: String, reason, nearest| Err(EngineError::Unsupported { engine, what, reason, nearest });
+        match (mode, precision) {
+            (Mode::Training, _) => unsupported(
+                "training".to_owned(),
+                "an ONNX file holds the forward pass alone",
+                Some("`--engine burn-flex` with the network of benchdb"),
+            ),
+            (Mode::Explanation, _) => unsupported(
+                "mode explanation".to_owned(),
+                "an ONNX file holds the forward pass alone",
+                Some("`--mode inference`"),
+            ),
+            (_, Precision::Tf32 | Precision::Amp) => unsupported(
+                precision.to_string(),
+                "the arithmetic of an ONNX file is the one that it was written in",
+                Some("`--precision fp32`"),
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// The arithmetic of a file is the one that it is run in: nobody converts it in silence.
+    fn accepts(&self, plan: &PlannedRun) -> Result<(), EngineError> {
+        let engine = Library::name(self);
+        if plan.generate.is_some() {
+            return Err(EngineError::Unsupported {
+                engine,
+                what: "writing tokens".to_owned(),
+                reason: "an ONNX file holds one forward pass",
+                nearest: Some("`--engine burn-flex` with the network of benchdb"),
+            });
+        }
+        let asked = plan.configuration.precision;
+        match plan.graph.as_ref().map(|graph| graph.precision) {
+            Some(real) if real != asked && !self.converts(real, asked) => Err(EngineError::FilePrecision {
+                engine: engine.to_owned(),
+                model: plan.configuration.model.clone(),
+                asked,
+                real,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn load(&self, plan: &PlannedRun) -> Result<Loaded, EngineError> {
+        session::load(plan, self.opener()?)
+    }
+
+    fn infer(&self, plan: &PlannedRun, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {
+        session::infer(plan, &self.opener()?, inputs)
     }
 }
 
 /// The ONNX file of a run.
-#[cfg(any(feature = "tract", feature = "onnxruntime", feature = "openvino"))]
 fn file_of(plan: &PlannedRun) -> Result<(&crate::domain::Graph, &std::path::Path), EngineError> {
     match (&plan.graph, &plan.weights) {
         (Some(graph), crate::domain::WeightChoice::File(path)) => Ok((graph, path)),
@@ -74,7 +171,6 @@ fn file_of(plan: &PlannedRun) -> Result<(&crate::domain::Graph, &std::path::Path
 }
 
 /// What a library says, as one sentence that fits a line.
-#[cfg(any(feature = "tract", feature = "onnxruntime", feature = "openvino"))]
 fn refused(engine: &str, doing: &str, message: &str) -> EngineError {
     /// Longer ones list half a graph.
     const LONGEST: usize = 300;

@@ -7,11 +7,16 @@ mod calls;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::super::{Engine, EngineError, Form, Loaded, ProbedDevice, Versions};
-use super::library::{self, Surroundings};
+use super::super::Surroundings;
+#[cfg(feature = "onnxruntime")]
+use super::super::{EngineError, ProbedDevice, Versions};
+use super::Library;
+use super::library;
+#[cfg(feature = "onnxruntime")]
+use super::session::Open;
 #[cfg(feature = "onnxruntime")]
 use crate::domain::DeviceKind;
-use crate::domain::{Device, HostTensor, Mode, PlannedRun, Platform, Precision};
+use crate::domain::{Device, Platform};
 use crate::hardware::host_cpu;
 #[cfg(feature = "onnxruntime")]
 use crate::hardware::nvml;
@@ -44,7 +49,7 @@ impl OnnxRuntimeEngine {
         [Self::Cpu, Self::Cuda, Self::TensorRt, Self::MiGraphX, Self::Rocm, Self::CoreMl, Self::OpenVino];
 }
 
-impl Engine for OnnxRuntimeEngine {
+impl Library for OnnxRuntimeEngine {
     fn name(&self) -> &'static str {
         match self {
             Self::Cpu => "onnxruntime",
@@ -71,10 +76,6 @@ impl Engine for OnnxRuntimeEngine {
         ("onnxruntime", cfg!(feature = "onnxruntime"))
     }
 
-    fn takes(&self, form: Form) -> bool {
-        form == Form::Onnx
-    }
-
     fn surroundings(&self) -> Surroundings {
         if std::env::var_os(PATH_VARIABLE).is_some_and(|path| !path.is_empty()) {
             return Surroundings::default();
@@ -92,56 +93,18 @@ impl Engine for OnnxRuntimeEngine {
         calls::versions()
     }
 
-    #[cfg(not(feature = "onnxruntime"))]
-    fn versions(&self) -> Versions {
-        Versions { engine: String::new(), framework: String::new() }
-    }
-
     #[cfg(feature = "onnxruntime")]
     fn probe(&self) -> Result<Vec<ProbedDevice>, EngineError> {
         calls::probe(*self)
     }
 
-    #[cfg(not(feature = "onnxruntime"))]
-    fn probe(&self) -> Result<Vec<ProbedDevice>, EngineError> {
-        Err(self.missing())
-    }
-
-    fn supports(&self, mode: Mode, precision: Precision) -> Result<(), EngineError> {
-        super::supports(self.name(), mode, precision)
-    }
-
-    fn accepts(&self, plan: &PlannedRun) -> Result<(), EngineError> {
-        super::accepts(self.name(), plan)
-    }
-
     #[cfg(feature = "onnxruntime")]
-    fn load(&self, plan: &PlannedRun) -> Result<Loaded, EngineError> {
-        super::session::load(plan, calls::opener(*self))
-    }
-
-    #[cfg(not(feature = "onnxruntime"))]
-    fn load(&self, _: &PlannedRun) -> Result<Loaded, EngineError> {
-        Err(self.missing())
-    }
-
-    #[cfg(feature = "onnxruntime")]
-    fn infer(&self, plan: &PlannedRun, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {
-        super::session::infer(plan, &calls::opener(*self), inputs)
-    }
-
-    #[cfg(not(feature = "onnxruntime"))]
-    fn infer(&self, _: &PlannedRun, _: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {
-        Err(self.missing())
+    fn opener(&self) -> Result<Open, EngineError> {
+        Ok(calls::opener(*self))
     }
 }
 
 impl OnnxRuntimeEngine {
-    #[cfg(not(feature = "onnxruntime"))]
-    fn missing(self) -> EngineError {
-        EngineError::NotCompiled { engine: self.name(), feature: "onnxruntime" }
-    }
-
     /// The silicon that the provider drives, as the drivers tell of it.
     #[cfg(feature = "onnxruntime")]
     fn devices(self) -> Vec<Device> {

@@ -2,9 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::{Engine, EngineError, Form, Loaded, ProbedDevice, Versions};
-use super::library::{self, Surroundings};
-use crate::domain::{Device, HostTensor, Mode, PlannedRun, Platform, Precision};
+use super::super::Surroundings;
+#[cfg(feature = "openvino")]
+use super::super::{EngineError, ProbedDevice, Versions};
+use super::Library;
+use super::library;
+#[cfg(feature = "openvino")]
+use super::session::Open;
+use crate::domain::{Device, Platform, Precision};
 use crate::hardware::host_cpu;
 
 /// The variable that says where OpenVINO is installed; its crate looks there first.
@@ -20,7 +25,7 @@ const LIBRARIES: &str = "runtime/lib/intel64";
 #[derive(Clone, Copy, Debug)]
 pub struct OpenVinoEngine;
 
-impl Engine for OpenVinoEngine {
+impl Library for OpenVinoEngine {
     fn name(&self) -> &'static str {
         "openvino"
     }
@@ -31,10 +36,6 @@ impl Engine for OpenVinoEngine {
 
     fn feature(&self) -> (&'static str, bool) {
         ("openvino", cfg!(feature = "openvino"))
-    }
-
-    fn takes(&self, form: Form) -> bool {
-        form == Form::Onnx
     }
 
     fn surroundings(&self) -> Surroundings {
@@ -54,61 +55,19 @@ impl Engine for OpenVinoEngine {
         calls::versions()
     }
 
-    #[cfg(not(feature = "openvino"))]
-    fn versions(&self) -> Versions {
-        Versions { engine: String::new(), framework: String::new() }
-    }
-
     #[cfg(feature = "openvino")]
     fn probe(&self) -> Result<Vec<ProbedDevice>, EngineError> {
         calls::probe()
     }
 
-    #[cfg(not(feature = "openvino"))]
-    fn probe(&self) -> Result<Vec<ProbedDevice>, EngineError> {
-        Err(self.missing())
-    }
-
-    fn supports(&self, mode: Mode, precision: Precision) -> Result<(), EngineError> {
-        super::supports(self.name(), mode, precision)
-    }
-
-    fn accepts(&self, plan: &PlannedRun) -> Result<(), EngineError> {
-        let asked = plan.configuration.precision;
-        let of_file = plan.graph.as_ref().map(|graph| graph.precision);
-        match (of_file, asked) {
-            // It computes a file in fp32 with bfloat16 products where it is told to.
-            (Some(Precision::Fp32), Precision::Bf16) if plan.generate.is_none() => Ok(()),
-            _ => super::accepts(self.name(), plan),
-        }
-    }
-
     #[cfg(feature = "openvino")]
-    fn load(&self, plan: &PlannedRun) -> Result<Loaded, EngineError> {
-        super::session::load(plan, Box::new(calls::open))
+    fn opener(&self) -> Result<Open, EngineError> {
+        Ok(Box::new(calls::open))
     }
 
-    #[cfg(not(feature = "openvino"))]
-    fn load(&self, _: &PlannedRun) -> Result<Loaded, EngineError> {
-        Err(self.missing())
-    }
-
-    #[cfg(feature = "openvino")]
-    fn infer(&self, plan: &PlannedRun, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {
-        let open: super::session::Open = Box::new(calls::open);
-        super::session::infer(plan, &open, inputs)
-    }
-
-    #[cfg(not(feature = "openvino"))]
-    fn infer(&self, _: &PlannedRun, _: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {
-        Err(self.missing())
-    }
-}
-
-impl OpenVinoEngine {
-    #[cfg(not(feature = "openvino"))]
-    fn missing(self) -> EngineError {
-        EngineError::NotCompiled { engine: self.name(), feature: "openvino" }
+    /// It computes a file in fp32 with bfloat16 products where it is told to.
+    fn converts(&self, from: Precision, to: Precision) -> bool {
+        (from, to) == (Precision::Fp32, Precision::Bf16)
     }
 }
 

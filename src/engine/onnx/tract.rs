@@ -1,7 +1,10 @@
 //! The engine `tract`: pure Rust, nothing to install.
 
-use super::super::{Engine, EngineError, Form, Loaded, ProbedDevice, Versions};
-use crate::domain::{Device, HostTensor, Mode, PlannedRun, Platform, Precision};
+use super::super::{EngineError, ProbedDevice, Versions};
+use super::Library;
+#[cfg(feature = "tract")]
+use super::session::Open;
+use crate::domain::{Device, Platform, Precision};
 use crate::hardware::host_cpu;
 
 /// The release of tract that is built in; `Cargo.toml` pins it.
@@ -11,7 +14,7 @@ const TRACT_VERSION: &str = "0.23.9";
 #[derive(Clone, Copy, Debug)]
 pub struct TractEngine;
 
-impl Engine for TractEngine {
+impl Library for TractEngine {
     fn name(&self) -> &'static str {
         "tract"
     }
@@ -22,10 +25,6 @@ impl Engine for TractEngine {
 
     fn feature(&self) -> (&'static str, bool) {
         ("tract", cfg!(feature = "tract"))
-    }
-
-    fn takes(&self, form: Form) -> bool {
-        form == Form::Onnx
     }
 
     fn versions(&self) -> Versions {
@@ -41,41 +40,21 @@ impl Engine for TractEngine {
         Ok(vec![ProbedDevice { device: host_cpu(), precisions }])
     }
 
-    fn supports(&self, mode: Mode, precision: Precision) -> Result<(), EngineError> {
+    fn computes(&self, precision: Precision) -> Result<(), EngineError> {
         if precision == Precision::Bf16 {
             return Err(EngineError::Unsupported {
-                engine: self.name(),
+                engine: Library::name(self),
                 what: precision.to_string(),
                 reason: "it has no such type",
                 nearest: Some("a file in fp32 or fp16"),
             });
         }
-        super::supports(self.name(), mode, precision)
-    }
-
-    fn accepts(&self, plan: &PlannedRun) -> Result<(), EngineError> {
-        super::accepts(self.name(), plan)
+        Ok(())
     }
 
     #[cfg(feature = "tract")]
-    fn load(&self, plan: &PlannedRun) -> Result<Loaded, EngineError> {
-        super::session::load(plan, Box::new(library::open))
-    }
-
-    #[cfg(not(feature = "tract"))]
-    fn load(&self, _: &PlannedRun) -> Result<Loaded, EngineError> {
-        Err(EngineError::NotCompiled { engine: self.name(), feature: "tract" })
-    }
-
-    #[cfg(feature = "tract")]
-    fn infer(&self, plan: &PlannedRun, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {
-        let open: super::session::Open = Box::new(library::open);
-        super::session::infer(plan, &open, inputs)
-    }
-
-    #[cfg(not(feature = "tract"))]
-    fn infer(&self, _: &PlannedRun, _: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {
-        Err(EngineError::NotCompiled { engine: self.name(), feature: "tract" })
+    fn opener(&self) -> Result<Open, EngineError> {
+        Ok(Box::new(library::open))
     }
 }
 

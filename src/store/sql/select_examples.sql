@@ -1,5 +1,6 @@
 -- What forecasts are learned from: the valid runs of a selection with their configuration and what they measured, one
--- configuration after the other, one engine version after the other. `selection.sql` follows.
+-- configuration after the other, one engine version after the other. `selection.sql` follows. What a run says of its own
+-- work goes before what the model's row says: imports call it multiply_adds_per_sample, files of weights multiply_adds.
 SELECT
     run.id, configuration.id AS configuration_id, environment.engine_version,
     model.name AS model_name, model.family, model.category, model.task, model.source, model.parameter_count,
