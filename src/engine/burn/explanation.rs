@@ -120,7 +120,8 @@ impl Workload for ExplanationWorkload {
     }
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
+#[cfg(feature = "flex")]
 mod tests {
     use std::collections::BTreeMap;
 

@@ -38,10 +38,25 @@ pub enum MaxPoolRule {
 /// What a network computed for baselines at one place.
 #[derive(Clone, Debug)]
 pub(super) enum Reference {
-    /// An elementwise function, `[baselines, features]`.
-    Function { input: Tensor<2>, output: Tensor<2> },
-    /// A pooling `[baselines, channels, height, width]`, and which pixel of the plane won every window.
-    Pool { input: Tensor<4>, output: Tensor<4>, winners: Tensor<4, Int> },
+    /// An elementwise function.
+    Function(Box<Computed>),
+    /// A pooling.
+    Pool(Box<Pooled>),
+}
+
+/// An elementwise function, `[baselines, features]`.
+#[derive(Clone, Debug)]
+pub(super) struct Computed {
+    input: Tensor<2>,
+    output: Tensor<2>,
+}
+
+/// A pooling `[baselines, channels, height, width]`, and which pixel of the plane won every window.
+#[derive(Clone, Debug)]
+pub(super) struct Pooled {
+    input: Tensor<4>,
+    output: Tensor<4>,
+    winners: Tensor<4, Int>,
 }
 
 /// Notes what a network computes for baselines.
@@ -64,7 +79,7 @@ impl Recorder {
 impl Hooks for Recorder {
     fn activation(&mut self, function: Activation, x: Tensor<2>) -> Tensor<2> {
         let output = function.apply(x.clone());
-        self.references.push(Reference::Function { input: x, output: output.clone() });
+        self.references.push(Reference::Function(Box::new(Computed { input: x, output: output.clone() })));
         output
     }
 
@@ -77,7 +92,7 @@ impl Hooks for Recorder {
             return layer.forward(x);
         };
         let (output, winners) = max_pool2d_with_indices(x.clone(), options);
-        self.references.push(Reference::Pool { input: x, output: output.clone(), winners });
+        self.references.push(Reference::Pool(Box::new(Pooled { input: x, output: output.clone(), winners })));
         output
     }
 
@@ -132,14 +147,14 @@ impl Hooks for Rescale {
     /// The rescale rule (Shrikumar et al. 2017, section 3.5.1): change of the output / change of the input.
     fn activation(&mut self, function: Activation, x: Tensor<2>) -> Tensor<2> {
         // The network takes the same way for every input, so there always is a reference.
-        let Some(Reference::Function { input: input_before, output: output_before }) = self.next() else {
+        let Some(Reference::Function(before)) = self.next() else {
             return function.apply(x);
         };
         let input = x.clone().inner();
         let output = function.apply(input.clone());
-        let change = input.clone() - self.of_rows(input_before);
+        let change = input.clone() - self.of_rows(before.input);
         let small = change.clone().abs().lower_elem(SMALLEST);
-        let ratio = (output.clone() - self.of_rows(output_before)) / change;
+        let ratio = (output.clone() - self.of_rows(before.output)) / change;
         ruled(x, output, ratio.mask_where(small, function.slope(input)), false)
     }
 
@@ -150,20 +165,16 @@ impl Hooks for Rescale {
             return layer.forward(x);
         }
         let reference = self.next();
-        let (
-            Some(Reference::Pool { input: input_before, output: output_before, winners: winners_before }),
-            Some(options),
-        ) = (reference, options(layer))
-        else {
+        let (Some(Reference::Pool(before)), Some(options)) = (reference, options(layer)) else {
             return layer.forward(x);
         };
         let input = x.clone().inner();
         let (output, winners) = max_pool2d_with_indices(input.clone(), options);
         let shape = output.dims();
         let [rows, channels, height, width] = shape;
-        let output_before = self.of_rows(output_before).expand(shape);
-        let winners_before = self.of_rows(winners_before).expand(shape);
-        let change = input.clone() - self.of_rows(input_before);
+        let output_before = self.of_rows(before.output).expand(shape);
+        let winners_before = self.of_rows(before.winners).expand(shape);
+        let change = input.clone() - self.of_rows(before.input);
         let small = change.clone().abs().lower_elem(SMALLEST);
 
         let [_, _, full_height, full_width] = x.dims();
