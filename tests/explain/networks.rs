@@ -20,7 +20,7 @@ use benchdb::zoo::resnet::{BlockKind, ResNetConfig};
 use benchdb::zoo::t5::T5Config;
 use benchdb::zoo::vit::VitConfig;
 use benchdb::zoo::whisper::WhisperConfig;
-use benchdb::zoo::{Batch, Network, OutputTensor, WeightSource, host_inputs};
+use benchdb::zoo::{Batch, Network, WeightSource, host_inputs};
 use burn::tensor::{Device, Tensor};
 use serde_json::json;
 
