@@ -122,25 +122,37 @@ fn refuses_a_folder() {
     sandbox.scripted().args(["--db", "no/such/folder/x.sqlite"]).refuses(&["no/such/folder/x.sqlite"], &["--db"]);
 }
 
-/// A command that is run by a user for whom file modes count, or `None` where there is none.
-fn as_nobody(sandbox: &Sandbox) -> Option<Command> {
-    if std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) != 0) {
-        return Some(sandbox.benchdb());
+/// The program as it is run by a user for whom file modes count: a copy of it in a folder that everybody may enter, which
+/// a home folder with cargo's target in it may not be.
+struct Nobody {
+    _folder: tempfile::TempDir,
+    copy: PathBuf,
+    is_root: bool,
+}
+
+impl Nobody {
+    /// `None` where there is no way to become somebody else.
+    fn new() -> Option<Self> {
+        let is_root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+        if is_root && !has_program("setpriv") {
+            skip("root may write everything, and there is no setpriv (util-linux) to become somebody else");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        set_mode(folder.path(), 0o755);
+        let copy = folder.path().join("benchdb");
+        std::fs::copy(program(), &copy).unwrap();
+        Some(Self { _folder: folder, copy, is_root })
     }
-    if !has_program("setpriv") {
-        skip("root may write everything, and there is no setpriv (util-linux) to become somebody else");
-        return None;
-    }
-    let nobody = || {
+
+    fn command(&self, sandbox: &Sandbox) -> Command {
+        if !self.is_root {
+            return sandbox.wrapped(&self.copy);
+        }
         let mut command = sandbox.wrapped("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program());
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&self.copy);
         command
-    };
-    if !nobody().arg("--version").output().is_ok_and(|output| output.status.success()) {
-        skip("another user cannot run the program from its folder");
-        return None;
     }
-    Some(nobody())
 }
 
 fn set_mode(path: &Path, mode: u32) {
@@ -151,16 +163,16 @@ fn set_mode(path: &Path, mode: u32) {
 fn a_file_that_is_read_only_can_be_read_only() {
     let sandbox = Sandbox::with_a_run();
     let bytes = std::fs::read(sandbox.db()).unwrap();
+    let Some(nobody) = Nobody::new() else { return };
     set_mode(&sandbox.db(), 0o444);
     for folder_mode in [0o777, 0o555] {
         set_mode(sandbox.folder(), folder_mode);
-        let Some(mut command) = as_nobody(&sandbox) else { return };
-        command.args(SCRIPTED_RUN).refuses(&["`benchdb.sqlite` is read-only"], &["writable"]);
+        nobody.command(&sandbox).args(SCRIPTED_RUN).refuses(&["`benchdb.sqlite` is read-only"], &["writable"]);
         for reading in [&["status"][..], &["query", "SELECT * FROM results"], &["export"], &["check"]] {
-            as_nobody(&sandbox).unwrap().args(reading).succeeds();
+            nobody.command(&sandbox).args(reading).succeeds();
         }
         for writing in [&["delete", "--everything", "--yes"][..], &["import", "script.json"]] {
-            let output = as_nobody(&sandbox).unwrap().args(writing).outcome();
+            let output = nobody.command(&sandbox).args(writing).outcome();
             assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         }
         assert!(std::fs::read(sandbox.db()).unwrap() == bytes);
@@ -171,9 +183,9 @@ fn a_file_that_is_read_only_can_be_read_only() {
 #[test]
 fn a_folder_that_is_read_only_gets_no_database() {
     let sandbox = Sandbox::new();
+    let Some(nobody) = Nobody::new() else { return };
     set_mode(sandbox.folder(), 0o555);
-    let Some(mut command) = as_nobody(&sandbox) else { return };
-    command.args(SCRIPTED_RUN).refuses(&["cannot create the database `benchdb.sqlite`"], &["--db"]);
+    nobody.command(&sandbox).args(SCRIPTED_RUN).refuses(&["cannot create the database `benchdb.sqlite`"], &["--db"]);
     set_mode(sandbox.folder(), 0o755);
 }
 
