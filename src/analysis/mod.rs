@@ -3,6 +3,7 @@
 pub mod compare;
 mod differences;
 mod evidence;
+pub mod explanations;
 pub mod facts;
 pub mod history;
 pub mod judge;

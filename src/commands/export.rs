@@ -1,14 +1,14 @@
 //! `benchdb export`: runs as JSON, with everything, or as CSV, with the columns of `results`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
 use super::{Context, ExitStatus, SelectArgs, TransferError, format_of};
 use crate::exchange::{Exporter, OwnCsv, OwnJson};
 use crate::report::Format;
-use crate::store::Access;
-use crate::store::list::Detail;
+use crate::store::list::{Detail, Selection};
+use crate::store::{Access, Store};
 
 /// What an export is written as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -48,17 +48,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         ExportFormat::Json => (Box::new(OwnJson::default()), Detail::Whole),
         ExportFormat::Csv => (Box::new(OwnCsv), Detail::Row),
     };
-    let mut count = 0_u64;
-    context.write(args.output.as_deref(), |out| {
-        exporter.begin(out)?;
-        store
-            .for_each_run(&selection, detail, |id, record| {
-                count += 1;
-                exporter.write(out, id, &record).map_err(TransferError::from)
-            })
-            .map_err(TransferError::into_cause)?;
-        Ok(exporter.end(out)?)
-    })?;
+    let count = write_runs(&store, &selection, exporter.as_mut(), detail, context, args.output.as_deref())?;
     context.note(&match &args.output {
         Some(path) => format!("wrote {count} runs to `{}`", path.display()),
         None => format!("wrote {count} runs"),
@@ -67,4 +57,30 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         context.note("no run was selected");
     }
     Ok(ExitStatus::Ok)
+}
+
+/// Writes the runs of a selection to a file, or to standard output; answers how many.
+///
+/// # Errors
+/// A database that cannot be read, a file that cannot be written.
+pub(super) fn write_runs(
+    store: &Store,
+    selection: &Selection,
+    exporter: &mut dyn Exporter,
+    detail: Detail,
+    context: &Context,
+    output: Option<&Path>,
+) -> anyhow::Result<u64> {
+    let mut count = 0_u64;
+    context.write(output, |out| {
+        exporter.begin(out)?;
+        store
+            .for_each_run(selection, detail, |id, record| {
+                count += 1;
+                exporter.write(out, id, &record).map_err(TransferError::from)
+            })
+            .map_err(TransferError::into_cause)?;
+        Ok(exporter.end(out)?)
+    })?;
+    Ok(count)
 }

@@ -2,6 +2,7 @@
 
 pub mod configuration;
 pub mod environment;
+pub mod explanation;
 pub mod forecast;
 pub mod hardware;
 pub mod import;
@@ -13,6 +14,8 @@ pub mod plan;
 pub mod preprocessing;
 pub mod program;
 pub mod run;
+#[cfg(test)]
+pub mod samples;
 pub mod sensor;
 pub mod series;
 pub mod table;

@@ -221,6 +221,16 @@ pub struct HostTensor {
     pub data: HostData,
 }
 
+impl HostTensor {
+    /// Whether every element is a number; integers are.
+    pub fn is_finite(&self) -> bool {
+        match &self.data {
+            HostData::F32(values) => values.iter().all(|value| value.is_finite()),
+            HostData::I64(_) => true,
+        }
+    }
+}
+
 /// Pictures with their right answers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelledBatch {

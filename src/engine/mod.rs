@@ -24,6 +24,7 @@ pub mod worker;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::domain::run::ExtraMetric;
 use crate::domain::{
@@ -47,6 +48,15 @@ pub struct Versions {
     pub engine: String,
     /// The framework's name and version.
     pub framework: String,
+}
+
+/// An attribution method with those of its parameters that are not its defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MethodChoice {
+    /// Its name in [`crate::explain::registry`].
+    pub method: String,
+    /// By their names.
+    pub parameters: Map<String, Value>,
 }
 
 /// The form in which a network comes to an engine.
@@ -242,9 +252,13 @@ pub trait Workload {
         None
     }
 
-    /// What it counted beside its times; asked once, after the last iteration.
-    fn own_metrics(&self) -> Vec<ExtraMetric> {
-        Vec::new()
+    /// What it knows beside its times; asked once, after the last iteration and after memory was read, so that it may
+    /// still measure something to compare with. `median` is that of the iterations, where there were any.
+    ///
+    /// # Errors
+    /// What kept it from measuring.
+    fn own_metrics(&mut self, _median: Option<Duration>) -> Result<Vec<ExtraMetric>, EngineError> {
+        Ok(Vec::new())
     }
 
     /// Memory that the engine holds on the device now.

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EngineError, Probed};
+use super::{EngineError, MethodChoice, Probed};
 use crate::domain::text::one_line;
 use crate::domain::{DeviceRates, Measurement, PlannedRun, Precision};
+use crate::explain::Fit;
 
 /// The first argument of a worker process.
 pub(super) const WORKER_ARGUMENT: &str = "__worker";
@@ -35,6 +36,13 @@ pub(super) enum Request {
         precision: Precision,
         /// About how long it may take.
         limit: Duration,
+    },
+    /// Which attribution methods explain this model?
+    Fits {
+        /// The model's canonical name.
+        model: String,
+        /// The methods.
+        methods: Vec<MethodChoice>,
     },
     /// Measure this.
     Measure {
@@ -78,6 +86,8 @@ pub(super) enum Answer {
     RatesSoFar(DeviceRates),
     /// All rates, or why there are none.
     Rates(Result<DeviceRates, Words>),
+    /// What each method makes of the model, or why that is not known.
+    Fits(Result<Vec<Fit>, Words>),
     /// How far it is.
     Progress {
         /// Samples taken.

@@ -14,9 +14,10 @@ use super::process::{LastWords, describe_exit, end_group, own_group, signal_of, 
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT, Words};
 use super::rates::AROUND;
 use super::registry::engine_of;
-use super::{Engine, EngineError, Probed, Surroundings, external, fidelity, find_engine, worker};
+use super::{Engine, EngineError, MethodChoice, Probed, Surroundings, external, fidelity, find_engine, worker};
 use crate::domain::text::one_line;
 use crate::domain::{DeviceRates, HostTensor, Measurement, PlannedRun, Precision, RunStatus};
+use crate::explain::Fit;
 use crate::hardware::{logical_cpus, procfs};
 
 /// How often a waiting parent looks at its stop flag.
@@ -141,6 +142,25 @@ impl Runner {
         Ok(found)
     }
 
+    /// What attribution methods make of a model, tried in a process of its own.
+    ///
+    /// # Errors
+    /// The worker could not be started, crashed or fell silent; no such model or method.
+    pub fn fits(&self, model: &str, methods: Vec<MethodChoice>) -> Result<Vec<Fit>, EngineError> {
+        let request = Request::Fits { model: model.to_owned(), methods };
+        let mut talk = Talk::start(self, &request, logical_cpus())?;
+        loop {
+            match talk.answers.recv_timeout(SILENCE) {
+                Ok(Answer::Fits(fits)) => {
+                    talk.finish();
+                    return fits.map_err(|Words { message, hint }| EngineError::NotHere { message, hint });
+                }
+                Ok(_) => {}
+                Err(_) => return Err(talk.obituary()),
+            }
+        }
+    }
+
     /// Writes the outputs of a run of [`fidelity::reference_plans`] to a file.
     ///
     /// # Errors
@@ -224,6 +244,7 @@ impl Runner {
                 Ok(
                     Answer::Devices(_)
                     | Answer::Referred(_)
+                    | Answer::Fits(_)
                     | Answer::RatesSoFar(_)
                     | Answer::Rates(_)
                     | Answer::Started { .. }
@@ -281,6 +302,7 @@ struct Talk {
 fn surroundings_of(request: &Request) -> Surroundings {
     let engine = match request {
         Request::Probe { engine } | Request::Rates { engine, .. } => find_engine(engine),
+        Request::Fits { .. } => return Surroundings::default(),
         Request::Measure { plan, .. } if plan.external.is_some() => return external::surroundings(),
         Request::Measure { plan, .. } | Request::Reference { plan, .. } => engine_of(plan),
     };

@@ -14,7 +14,7 @@ use super::process::Guard;
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT, Words};
 use super::registry::executing_engine;
 use super::{
-    Engine, EngineError, ExternalError, GenerationShape, Loaded, OwnReport, Probed, RunClock, Versions, Workload,
+    Engine, EngineError, ExternalError, GenerationShape, Loaded, OwnReport, Probed, RunClock, Versions, Workload, burn,
     find_engine,
 };
 use crate::domain::metric::Better;
@@ -62,6 +62,7 @@ pub fn serve_if_asked() -> std::io::Result<bool> {
                 let _ = send(&Answer::RatesSoFar(so_far.clone()));
             })
         })),
+        Request::Fits { model, methods } => Answer::Fits(guarded(|| burn::fits(&model, &methods))),
         Request::Measure { plan, reference } => {
             let guard = Guard { stop, announce, print };
             Answer::Measured(Box::new(measure(&plan, reference.as_deref(), &guard)))
@@ -199,7 +200,6 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Result<Mea
         better: Better::None,
         value: f64::from(loss),
     }));
-    measurement.extra_metrics.extend(workload.own_metrics());
     add_telemetry(&mut measurement, telemetry);
     let metrics = &mut measurement.metrics;
     metrics.set("startup_ms", startup.as_secs_f64() * 1e3);
@@ -223,6 +223,8 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Result<Mea
     }
     if measurement.status == RunStatus::Ok {
         workload.verify()?;
+        let median = measurement.metrics.get("latency_p50_ms").map(|ms| Duration::from_secs_f64(ms / 1e3));
+        measurement.extra_metrics.extend(workload.own_metrics(median)?);
     }
     if let (Some(evaluation), RunStatus::Ok) = (evaluation, measurement.status) {
         let mut progress = |done, total| {

@@ -3,17 +3,19 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::error::ExplainError;
 use super::method::explain;
-use super::registry::{MethodEntry, methods};
+use super::registry::{MethodEntry, Selected};
 use super::subject::Subject;
-use crate::domain::model::{HostData, HostTensor, InputKind, InputSpec};
+use crate::domain::model::{InputKind, InputSpec};
 use crate::zoo::{Batch, ModelEntry, Network, WeightError, WeightSource, host_inputs};
 
 /// Whether a method fits a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Fit {
     /// It answered.
     Works,
@@ -23,38 +25,31 @@ pub enum Fit {
     Failed(String),
 }
 
-/// What every method makes of one model.
-#[derive(Clone, Debug)]
-pub struct Compatibility {
-    /// The model's canonical name.
-    pub model: &'static str,
-    /// Every method, in the order of the registry.
-    pub fits: Vec<(&'static str, Fit)>,
-}
-
 /// The least height and width that every convolution of a network without a fixed size can read.
 const SMALL_IMAGE: usize = 64;
 
 /// Words of a short text.
 const SHORT_TEXT: usize = 4;
 
-/// Tries all methods on a model with made weights, one sample, and inputs as small as its structure takes.
+/// Tries methods with their own parameters on a model with made weights, one sample, and inputs as small as its structure
+/// takes.
 ///
 /// # Errors
 ///
 /// The weights cannot be made.
-pub fn compatibility(entry: &'static ModelEntry, device: &Device) -> Result<Compatibility, WeightError> {
+pub fn fits(entry: &ModelEntry, methods: &[Selected], device: &Device) -> Result<Vec<Fit>, WeightError> {
     let network = entry.build_loaded(&WeightSource::Seeded(0), device)?;
     let specs = small_inputs(entry, network.as_ref(), device);
-    let fits = methods().iter().map(|method| (method.name, tried(method, network.as_ref(), &specs))).collect();
-    Ok(Compatibility { model: entry.name, fits })
+    Ok(methods.iter().map(|(method, own)| tried(method, own, network.as_ref(), &specs)).collect())
 }
 
-/// Whether a method explains a network, with parameters that make it short.
-pub fn tried(method: &MethodEntry, network: &dyn Network, specs: &[InputSpec]) -> Fit {
+/// Whether a method explains a network, with parameters of its own where they do not make it long.
+pub fn tried(method: &MethodEntry, own: &Map<String, Value>, network: &dyn Network, specs: &[InputSpec]) -> Fit {
     let attempt = || {
         let subject = Subject::new(network, &host_inputs(specs, 1, 0))?;
-        let method = method.build(&short_parameters(method.name, subject.shape(), subject.is_text()))?;
+        let mut parameters = own.clone();
+        parameters.extend(short_parameters(method.name, subject.shape(), subject.is_text()));
+        let method = method.build(&parameters)?;
         explain(method.as_ref(), &subject)?.to_host()
     };
     // A backend that cannot do something panics.
@@ -62,17 +57,10 @@ pub fn tried(method: &MethodEntry, network: &dyn Network, specs: &[InputSpec]) -
         return Fit::Failed("the engine stopped in the middle".to_owned());
     };
     match answer {
-        Ok(attribution) if attribution_is_finite(&attribution) => Fit::Works,
+        Ok(attribution) if attribution.is_finite() => Fit::Works,
         Ok(_) => Fit::Failed("it answers numbers that are not finite".to_owned()),
         Err(ExplainError::Unsupported { reason, .. }) => Fit::Unsupported(reason),
         Err(error) => Fit::Failed(error.to_string()),
-    }
-}
-
-fn attribution_is_finite(attribution: &HostTensor) -> bool {
-    match &attribution.data {
-        HostData::F32(values) => values.iter().all(|value| value.is_finite()),
-        HostData::I64(_) => false,
     }
 }
 

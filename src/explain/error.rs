@@ -31,6 +31,14 @@ pub enum ExplainError {
         /// What is wrong.
         reason: String,
     },
+    /// A parameter of a method that nobody asked for.
+    #[error("the parameter `{name}` is for a method that is not asked for")]
+    ForeignParameter {
+        /// As it was given: `METHOD.NAME`.
+        name: String,
+        /// The methods that are asked for.
+        methods: Vec<&'static str>,
+    },
     /// The network has no such layer to look at.
     #[error("the network has no convolution `{name}`")]
     Layer {
@@ -77,6 +85,12 @@ pub enum ExplainError {
         /// What is wrong.
         reason: String,
     },
+    /// The explanation holds values that are no numbers.
+    #[error("{method} answers numbers that are not finite")]
+    NotFinite {
+        /// The method's name.
+        method: &'static str,
+    },
     /// The network could not run.
     #[error(transparent)]
     Network(#[from] ZooError),
@@ -95,6 +109,7 @@ impl ExplainError {
         match self {
             Self::Unsupported { .. } => Some("`benchdb models --methods` lists what fits which model".to_owned()),
             Self::UnknownMethod { known, .. } => Some(format!("the methods are {}", known.join(", "))),
+            Self::ForeignParameter { methods, .. } => Some(format!("the methods are {}", methods.join(", "))),
             Self::Layer { known, .. } if known.is_empty() => Some("the network has no convolutions".to_owned()),
             Self::Layer { known, .. } => Some(format!("its convolutions are {}", known.join(", "))),
             Self::Class { classes, .. } => Some(format!("classes count from 0 to {}", classes.saturating_sub(1))),
@@ -102,6 +117,7 @@ impl ExplainError {
                 Some(format!("positions count from 0 to {}", positions.saturating_sub(1)))
             }
             Self::TargetCount { .. } => Some("give one target for all samples or one for each".to_owned()),
+            Self::NotFinite { .. } => Some("a half precision may overflow: `--precision fp32`".to_owned()),
             Self::Network(error) => error.hint(),
             Self::Parameters { .. } | Self::Input { .. } | Self::Baseline { .. } | Self::Read { .. } => None,
         }

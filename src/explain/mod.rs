@@ -34,7 +34,7 @@ pub mod subject;
 pub mod target;
 
 pub use baseline::Baseline;
-pub use compatibility::{Compatibility, Fit};
+pub use compatibility::{Fit, fits};
 pub use error::ExplainError;
 pub use layers::convolutions;
 pub use method::{Attribution, Method, Relevance, explain};

@@ -17,6 +17,8 @@ pub struct MethodEntry {
     pub name: &'static str,
     /// What it says of an input, in one line.
     pub summary: &'static str,
+    /// Whether it makes several rows of one sample: steps, draws, windows.
+    pub has_inner_samples: bool,
     make: fn(Value) -> Result<Box<dyn Method>, serde_json::Error>,
 }
 
@@ -41,6 +43,9 @@ impl MethodEntry {
     }
 }
 
+/// A method with those of its parameters that are not its defaults.
+pub type Selected = (&'static MethodEntry, Map<String, Value>);
+
 /// All methods.
 pub fn methods() -> &'static [MethodEntry] {
     &METHODS
@@ -58,72 +63,134 @@ pub fn find(name: &str) -> Result<&'static MethodEntry, ExplainError> {
     })
 }
 
+/// The methods of these names, all where there is none, each once and with its own parameters: `NAME` belongs to all of
+/// them, `METHOD.NAME` to one.
+///
+/// # Errors
+///
+/// No such method; parameters of methods that are not among them, or that they do not have.
+pub fn select(names: &[String], parameters: &[(String, Value)]) -> Result<Vec<Selected>, ExplainError> {
+    let mut entries: Vec<&'static MethodEntry> = Vec::new();
+    for name in names {
+        let entry = find(name)?;
+        if !entries.iter().any(|known| known.name == entry.name) {
+            entries.push(entry);
+        }
+    }
+    if names.is_empty() {
+        entries.extend(&METHODS);
+    }
+    let chosen = || entries.iter().map(|entry| entry.name);
+    for (name, _) in parameters {
+        if let Some((owner, _)) = name.split_once('.')
+            && !chosen().any(|method| method == owner)
+        {
+            return Err(ExplainError::ForeignParameter { name: name.clone(), methods: chosen().collect() });
+        }
+    }
+    let of = |entry: &'static MethodEntry| {
+        let mut own = Map::new();
+        for (name, value) in parameters {
+            match name.split_once('.') {
+                Some((owner, name)) if owner == entry.name => own.insert(name.to_owned(), value.clone()),
+                Some(_) => None,
+                None => own.insert(name.clone(), value.clone()),
+            };
+        }
+        entry.build(&own)?;
+        Ok((entry, own))
+    };
+    entries.iter().map(|entry| of(entry)).collect()
+}
+
 fn made<M: Method + DeserializeOwned + 'static>(parameters: Value) -> Result<Box<dyn Method>, serde_json::Error> {
     let method: M = serde_json::from_value(parameters)?;
     Ok(Box::new(method))
 }
 
 static METHODS: [MethodEntry; 14] = [
-    MethodEntry { name: "saliency", summary: "the gradient of the score, without its sign", make: made::<Saliency> },
+    MethodEntry {
+        name: "saliency",
+        summary: "the gradient of the score, without its sign",
+        has_inner_samples: false,
+        make: made::<Saliency>,
+    },
     MethodEntry {
         name: "input_x_gradient",
         summary: "the gradient of the score times the input",
+        has_inner_samples: false,
         make: made::<InputXGradient>,
     },
     MethodEntry {
         name: "integrated_gradients",
         summary: "gradients along the way from a baseline, which sum to the change of the score",
+        has_inner_samples: true,
         make: made::<IntegratedGradients>,
     },
     MethodEntry {
         name: "gradient_shap",
         summary: "gradients at random places between baselines and the input",
+        has_inner_samples: true,
         make: made::<GradientShap>,
     },
     MethodEntry {
         name: "deeplift",
         summary: "contributions to the change from a baseline, layer by layer",
+        has_inner_samples: false,
         make: made::<DeepLift>,
     },
     MethodEntry {
         name: "deeplift_shap",
         summary: "the mean of deeplift over several baselines",
+        has_inner_samples: true,
         make: made::<DeepLiftShap>,
     },
     MethodEntry {
         name: "grad_cam",
         summary: "places of a convolution's output that speak for the class",
+        has_inner_samples: false,
         make: made::<GradCam>,
     },
     MethodEntry {
         name: "guided_grad_cam",
         summary: "grad_cam times guided_backpropagation",
+        has_inner_samples: false,
         make: made::<GuidedGradCam>,
     },
     MethodEntry {
         name: "guided_backpropagation",
         summary: "the gradient, of which rectifiers pass what is positive where they were active",
+        has_inner_samples: false,
         make: made::<GuidedBackpropagation>,
     },
     MethodEntry {
         name: "deconvolution",
         summary: "the gradient, of which rectifiers pass what is positive",
+        has_inner_samples: false,
         make: made::<Deconvolution>,
     },
     MethodEntry {
         name: "occlusion",
         summary: "what the score loses when a window is covered",
+        has_inner_samples: true,
         make: made::<Occlusion>,
     },
     MethodEntry {
         name: "lrp",
         summary: "the score, shared out layer by layer in proportion to what each input adds",
+        has_inner_samples: false,
         make: made::<Lrp>,
     },
-    MethodEntry { name: "smooth_grad", summary: "the mean gradient at inputs with noise", make: made::<SmoothGrad> },
+    MethodEntry {
+        name: "smooth_grad",
+        summary: "the mean gradient at inputs with noise",
+        has_inner_samples: true,
+        make: made::<SmoothGrad>,
+    },
     MethodEntry {
         name: "attention_rollout",
         summary: "how much of each token attention carries to the one that is read",
+        has_inner_samples: false,
         make: made::<AttentionRollout>,
     },
 ];
@@ -140,6 +207,19 @@ mod tests {
             let Value::Object(parameters) = method.parameters() else { panic!("{}", entry.name) };
             assert_eq!(entry.build(&parameters).unwrap().parameters(), Value::Object(parameters));
         }
+    }
+
+    #[test]
+    fn parameters_belong_to_all_methods_or_to_one() {
+        let names = ["saliency", "integrated_gradients", "saliency"].map(str::to_owned);
+        let steps = |name: &str| [(name.to_owned(), Value::from(7))];
+        let chosen = select(&names, &steps("integrated_gradients.steps")).unwrap();
+        let found: Vec<_> = chosen.iter().map(|(entry, own)| (entry.name, own.get("steps"))).collect();
+        assert_eq!(found, [("saliency", None), ("integrated_gradients", Some(&Value::from(7)))]);
+        assert_eq!(select(&names[1..2], &steps("steps")).unwrap()[0].1["steps"], 7);
+        assert!(matches!(select(&names, &steps("steps")), Err(ExplainError::Parameters { method: "saliency", .. })));
+        assert!(matches!(select(&names, &steps("lrp.rule")), Err(ExplainError::ForeignParameter { .. })));
+        assert_eq!(select(&[], &[]).unwrap().len(), METHODS.len());
     }
 
     #[test]

@@ -1,7 +1,27 @@
 //! What Linux tells of processes under /proc. Everything is `None` elsewhere.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 /// The largest resident memory of this process so far, in bytes (`VmHWM`).
 pub fn peak_resident_bytes() -> Option<u64> {
+    Some(peak_since_restart()?.max(PEAK_BEFORE.load(Ordering::Relaxed)))
+}
+
+/// What the process had at most before the kernel's own count began anew.
+static PEAK_BEFORE: AtomicU64 = AtomicU64::new(0);
+
+/// Begins a new count of the largest resident memory; answers what is resident now, in bytes. [`peak_resident_bytes`]
+/// does not forget what was before. `None` where the kernel does not let a process do so.
+pub fn restart_peak() -> Option<u64> {
+    let before = peak_since_restart()?;
+    // The kernel's documentation: 5 resets VmHWM to the current value.
+    std::fs::write("/proc/self/clear_refs", "5").ok()?;
+    PEAK_BEFORE.fetch_max(before, Ordering::Relaxed);
+    kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
+/// The largest resident memory of this process since [`restart_peak`], in bytes.
+pub fn peak_since_restart() -> Option<u64> {
     kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use benchdb::domain::model::{HostData, HostTensor, InputKind, InputSpec};
-use benchdb::explain::compatibility::{compatibility, tried};
+use benchdb::explain::compatibility::{fits, tried};
 use benchdb::explain::{Baseline, Fit, Subject, Target, all_methods, convolutions, explain, no_hooks};
 use benchdb::zoo::bert::BertConfig;
 use benchdb::zoo::cifar_cnn::CifarCnnConfig;
@@ -22,7 +22,7 @@ use benchdb::zoo::vit::VitConfig;
 use benchdb::zoo::whisper::WhisperConfig;
 use benchdb::zoo::{Batch, Network, WeightSource, host_inputs};
 use burn::tensor::{Device, Tensor};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use crate::support::{attributed, floats, image, method, network, relative_error, scores, values};
 
@@ -143,7 +143,7 @@ fn what_fits_is_found_by_trying() {
             missing.push("attention_rollout");
         }
         for entry in all_methods() {
-            match tried(entry, network.as_ref(), &specs) {
+            match tried(entry, &Map::new(), network.as_ref(), &specs) {
                 Fit::Works => assert!(!missing.contains(&entry.name), "{} on {name} works", entry.name),
                 Fit::Unsupported(reason) => {
                     assert!(missing.contains(&entry.name), "{} on {name}: {reason}", entry.name);
@@ -163,7 +163,7 @@ fn everything_but_rollout_fits_networks_of_convolutions() {
     for (mut network, size) in [(cnn, 32), (boxed(resnet.init(&device), &device), 64)] {
         network.load(&WeightSource::Seeded(0)).unwrap();
         for entry in all_methods() {
-            let found = tried(entry, network.as_ref(), &[picture(size)]);
+            let found = tried(entry, &Map::new(), network.as_ref(), &[picture(size)]);
             if entry.name == "attention_rollout" {
                 assert_eq!(found, Fit::Unsupported("it has no attention".to_owned()));
             } else {
@@ -349,12 +349,14 @@ fn no_model_fails_at_any_method() {
     let mut failed = Vec::new();
     for entry in benchdb::zoo::models() {
         let started = std::time::Instant::now();
-        let table = compatibility(entry, &Device::flex()).unwrap();
-        eprintln!("{} {:.1?}", table.model, started.elapsed());
-        for (method, fit) in table.fits {
+        let methods: Vec<_> = all_methods().iter().map(|method| (method, Map::new())).collect();
+        let found = fits(entry, &methods, &Device::flex()).unwrap();
+        eprintln!("{} {:.1?}", entry.name, started.elapsed());
+        for ((method, _), fit) in methods.into_iter().zip(found) {
+            let method = method.name;
             eprintln!("    {method}: {fit:?}");
             if let Fit::Failed(error) = fit {
-                failed.push(format!("{method} on {}: {error}", table.model));
+                failed.push(format!("{method} on {}: {error}", entry.name));
             }
         }
     }

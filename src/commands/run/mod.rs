@@ -1,5 +1,7 @@
 //! `benchdb run`: plan, measure each run in a worker process, store each as soon as it is measured, sum up.
 
+mod costs;
+mod explanation;
 mod external;
 mod planned;
 mod references;
@@ -21,6 +23,7 @@ use crate::engine::plan::{HardwareChoice, NamedModel, plan, plan_all};
 use crate::engine::{EngineError, Runner};
 use crate::onnx::ShapeChoice;
 use crate::store::{Access, now_text};
+use explanation::ExplanationArgs;
 use external::ExternalArgs;
 use request::request;
 pub(super) use session::{RunTable, Session, stop_on_signals};
@@ -34,7 +37,7 @@ pub(super) use variants::named_model;
 const BATCHES_IN_FLIGHT: u32 = 4;
 
 /// What a row of `--plan` says itself.
-const CONFIGURATION_OPTIONS: [&str; 23] = [
+const CONFIGURATION_OPTIONS: [&str; 29] = [
     "models",
     "category",
     "all",
@@ -49,6 +52,12 @@ const CONFIGURATION_OPTIONS: [&str; 23] = [
     "training_mode",
     "optimizer",
     "generate",
+    "methods",
+    "parameters",
+    "target",
+    "inner_batch",
+    "workers",
+    "ablation",
     "device_index",
     "throughput_mode",
     "weights",
@@ -84,6 +93,7 @@ const PLAN_OPTIONS: [&str; 14] = [
   benchdb run --model resnet18 --hardware cpu
   benchdb run --model bert,vit --batch-sizes 1,8 --engine burn-flex,burn-ndarray
   benchdb run --model cifar_cnn --training-mode --optimizer sgd --repeat 5
+  benchdb run --model cifar_cnn --mode explanation --methods all --num-samples 50 --warmup 5
   benchdb run --all --hardware all --dry-run
   benchdb run --model resnet18 --memory-constrained 2048
   benchdb run --model net.onnx --engine onnxruntime,tract --shape input=1,3,224,224
@@ -97,6 +107,8 @@ pub struct Args {
     what: WhatArgs,
     #[command(flatten)]
     external: ExternalArgs,
+    #[command(flatten)]
+    explanation: ExplanationArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
     /// Weight file of the model: safetensors, .pt or .pth (seeded random weights without); or the .onnx that it comes in
@@ -145,6 +157,10 @@ pub struct Args {
     /// Write the campaign's results to this file as versioned JSON, besides
     #[arg(long, value_name = "FILE")]
     output_ci: Option<PathBuf>,
+    /// Write the campaign's runs to this file as `export` does, besides; in its name, YYYYMMDD_HHMMSS stands for the time
+    /// at which the campaign began (UTC)
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "hardware_benchmark_YYYYMMDD_HHMMSS.json")]
+    export_json: Option<PathBuf>,
     /// Search the largest and the fastest batch size whose peak memory stays below this, for each precision, by
     /// measuring: doubling, then bisection (1 MB = 1e6 bytes)
     #[arg(long, value_name = "MB", value_parser = search::megabytes, conflicts_with_all = ["repeat", "limit"])]
@@ -245,7 +261,7 @@ struct SamplingArgs {
 /// # Errors
 /// What keeps the plan from being made or the database from being written. A run that fails is a row, not an error.
 pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
-    for target in [&args.output.output, &args.output_ci].into_iter().flatten() {
+    for target in [&args.output.output, &args.output_ci, &args.export_json].into_iter().flatten() {
         check_target(target)?;
     }
     let runner = Runner::for_this_program()?;
@@ -254,6 +270,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         let campaign = store.find_campaign(wanted)?;
         return Session::new(context, &mut store, runner, campaign)?
             .compared(args.compare, args.output_ci.clone())
+            .exported(args.export_json.as_deref())
             .go_on(&args.output);
     }
     let mut request = request(args)?;
@@ -306,8 +323,9 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         seed: Some(request.seed),
     };
     let mut store = context.open(Access::Create)?;
-    let mut session =
-        Session::new(context, &mut store, runner, campaign)?.compared(args.compare, args.output_ci.clone());
+    let mut session = Session::new(context, &mut store, runner, campaign)?
+        .compared(args.compare, args.output_ci.clone())
+        .exported(args.export_json.as_deref());
     if let Some(limit) = args.memory_constrained {
         return search::search(session, &plan, limit, args.max_batch_size, &args.output);
     }

@@ -123,6 +123,7 @@ pub(super) fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         include_software: what.include_software,
         limit: what.limit.map(|limit| limit as usize),
         generate: what.generate,
+        explanation: args.explanation.choice(mode)?,
         telemetry_interval: Some(args.telemetry_interval.unwrap_or(DEFAULT_TELEMETRY_INTERVAL))
             .filter(|interval| !interval.is_zero()),
         data: args

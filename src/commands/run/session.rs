@@ -10,16 +10,19 @@ use anyhow::Context as _;
 use indicatif::ProgressBar;
 use sha2::{Digest as _, Sha256};
 
+use super::costs::cost_tables;
+use super::explanation::export_path;
 use super::references::References;
 use super::tables::{describe, outcome, result_table};
 use super::variants::{variant_table, weight_metrics};
 use crate::commands::analyze::campaign_tables;
+use crate::commands::export::write_runs;
 use crate::commands::{CommandError, Context, ExitStatus, OutputArgs, path_text, recovery, unreadable, write_to};
 use crate::domain::configuration::hex;
 use crate::domain::run::ExtraMetric;
 use crate::domain::text::{folder_of, one_line};
 use crate::domain::{
-    Artifact, Campaign, Environment, Measurement, PlannedRun, RunRecord, RunStatus, Table, WeightChoice,
+    Artifact, Campaign, Environment, Measurement, Mode, PlannedRun, RunRecord, RunStatus, Table, WeightChoice,
 };
 use crate::engine::plan::Plan;
 use crate::engine::{EngineError, Progress, Runner, is_hidden, record};
@@ -49,6 +52,7 @@ pub(in crate::commands) struct Session<'s> {
     stop: Arc<AtomicBool>,
     compares: bool,
     output_ci: Option<PathBuf>,
+    export_json: Option<PathBuf>,
     table: RunTable,
 }
 
@@ -81,6 +85,7 @@ impl<'s> Session<'s> {
             stop: stop_on_signals()?,
             compares: false,
             output_ci: None,
+            export_json: None,
             table: RunTable { make: result_table, detail: Detail::Row },
         })
     }
@@ -89,6 +94,12 @@ impl<'s> Session<'s> {
     pub(super) fn compared(mut self, compares: bool, output_ci: Option<PathBuf>) -> Self {
         self.compares = compares;
         self.output_ci = output_ci;
+        self
+    }
+
+    /// Writes the campaign's runs to a file besides, as `export` does.
+    pub(super) fn exported(mut self, pattern: Option<&Path>) -> Self {
+        self.export_json = pattern.map(|pattern| export_path(pattern, &self.campaign.started_at));
         self
     }
 
@@ -284,14 +295,35 @@ impl<'s> Session<'s> {
 
     /// The versions of the campaign side by side, where it compares any.
     fn variants(&self, runs: &[(i64, RunRecord)], people: bool) -> anyhow::Result<Option<Table>> {
-        if runs.iter().all(|(_, run)| run.configuration.variant.is_empty()) {
+        let versions =
+            |run: &RunRecord| run.configuration.mode != Mode::Explanation && !run.configuration.variant.is_empty();
+        if !runs.iter().any(|(_, run)| versions(run)) {
             return Ok(None);
         }
-        // Parameters and zeros are metrics of their own, which a row does not bring.
+        Ok(Some(variant_table(&self.whole_runs()?, people)))
+    }
+
+    /// What the methods of the campaign cost beside each other, where it measured explanations.
+    fn of_explanations(&self, runs: &[(i64, RunRecord)], people: bool) -> anyhow::Result<Vec<Table>> {
+        if runs.iter().all(|(_, run)| run.configuration.mode != Mode::Explanation) {
+            return Ok(Vec::new());
+        }
+        Ok(cost_tables(&self.whole_runs()?, people))
+    }
+
+    /// The campaign's runs with their own metrics, which a row does not bring.
+    fn whole_runs(&self) -> anyhow::Result<Vec<RunRecord>> {
         let campaign = Selection { campaign: Some(self.campaign.uuid.clone()), ..Selection::default() };
-        let whole: Vec<RunRecord> =
-            self.store.list_runs(&campaign, Detail::Whole)?.into_iter().map(|(_, run)| run).collect();
-        Ok(Some(variant_table(&whole, people)))
+        Ok(self.store.list_runs(&campaign, Detail::Whole)?.into_iter().map(|(_, run)| run).collect())
+    }
+
+    /// Writes the campaign as `export` does.
+    fn export(&self) -> anyhow::Result<()> {
+        let Some(path) = &self.export_json else { return Ok(()) };
+        let campaign = Selection { campaign: Some(self.campaign.uuid.clone()), ..Selection::default() };
+        write_runs(self.store, &campaign, &mut OwnJson::default(), Detail::Whole, self.context, Some(path))?;
+        self.context.note(&format!("wrote the runs to `{}`", path.display()));
+        Ok(())
     }
 
     /// The context of the invocation.
@@ -321,9 +353,13 @@ impl<'s> Session<'s> {
             if people || alone { table } else { Table { title: "Runs".to_owned(), ..table } }
         };
         let mut tables = found.clone();
+        tables.extend(self.of_explanations(&runs, people)?);
         tables.extend(self.variants(&runs, people)?);
-        let alone = tables.is_empty() && compared.is_empty();
-        tables.push(named((self.table.make)(&runs, people), alone));
+        // The costs of explanations tell people all that the runs do.
+        if !people || runs.iter().any(|(_, run)| run.configuration.mode != Mode::Explanation) || runs.is_empty() {
+            let alone = tables.is_empty() && compared.is_empty();
+            tables.push(named((self.table.make)(&runs, people), alone));
+        }
         tables.extend(compared);
         if output.format() == Format::Csv {
             // A CSV is one table: the answer that was asked for.
@@ -338,6 +374,7 @@ impl<'s> Session<'s> {
             tables.push(if alone { table } else { Table { title: "Runs".to_owned(), ..table } });
             self.context.print("runs", &tables, &json)?;
         }
+        self.export()?;
         for (id, record) in &runs {
             if let (Some(hint), RunStatus::Ok) = (&record.measurement.hint, record.measurement.status) {
                 self.context.note(&format!("run {id}: {hint}"));

@@ -4,16 +4,37 @@
 //! those parameters that are not the method's defaults, `inner_batch` the most rows of one pass, and `target` the class;
 //! without it every sample is explained for the class that the network answers, which is found before anything is timed.
 
+use std::time::{Duration, Instant};
+
 use burn::tensor::Device as BurnDevice;
 use serde_json::{Map, Value};
 
-use super::super::{DeviceMemory, EngineError, Workload};
+use super::super::{DeviceMemory, EngineError, MethodChoice, Workload};
 use super::workloads::{forward_on_host, memory_of, precision_of, wait};
+use super::{host_device, zoo_entry};
+use crate::domain::explanation::{
+    BACKWARD_PASSES, COST_IN_INFERENCES, FORWARD_PASSES, INFERENCE_MS, MEMORY_PER_EXPLANATION,
+};
 use crate::domain::metric::Better;
 use crate::domain::run::ExtraMetric;
 use crate::domain::{Configuration, HostTensor, Precision};
-use crate::explain::{Attribution, ExplainError, Method, Prepared, Subject, Target, explain, registry};
-use crate::zoo::Network;
+use crate::explain::{self, Attribution, ExplainError, Fit, Method, Prepared, Subject, Target, registry};
+use crate::hardware::procfs;
+use crate::stats;
+use crate::zoo::{Batch, Network};
+
+/// What methods make of a model, tried on the host's processor with made weights and a small input.
+///
+/// # Errors
+///
+/// No such model or method; no engine for the processor in this build.
+pub fn fits(model: &str, methods: &[MethodChoice]) -> Result<Vec<Fit>, EngineError> {
+    let methods = methods
+        .iter()
+        .map(|MethodChoice { method, parameters }| Ok((registry::find(method)?, parameters.clone())))
+        .collect::<Result<Vec<_>, ExplainError>>()?;
+    Ok(explain::fits(zoo_entry(model)?, &methods, &host_device()?)?)
+}
 
 /// One explanation of a batch by one method.
 pub(super) struct ExplanationWorkload {
@@ -27,7 +48,17 @@ pub(super) struct ExplanationWorkload {
     precision: Option<Precision>,
     /// Forward and backward passes for one sample.
     passes: Option<[f64; 2]>,
+    /// What a plain forward pass reads, to compare with.
+    batch: Batch,
+    /// What was in use before the first explanation, in bytes: on the device where it tells, of the process otherwise.
+    memory_before: Option<u64>,
 }
+
+/// How long plain forward passes are timed, to compare with.
+const YARDSTICK: Duration = Duration::from_secs(1);
+
+/// How many of them at least, and at most.
+const YARDSTICK_PASSES: [usize; 2] = [5, 50];
 
 impl ExplanationWorkload {
     /// Prepares the method and the samples of a configuration.
@@ -56,7 +87,12 @@ impl ExplanationWorkload {
         // A prediction is no part of an explanation, so that methods compare.
         subject.targets()?;
         let prepared = subject.prepared();
+        let batch = Batch::from_host(inputs, device)?;
+        wait(device)?;
+        let memory_before = memory_of(device).map_or_else(procfs::restart_peak, |memory| Some(memory.reserved));
         Ok(Self {
+            batch,
+            memory_before,
             method,
             prepared,
             device: device.clone(),
@@ -68,8 +104,30 @@ impl ExplanationWorkload {
         })
     }
 
+    /// The median time of a plain forward pass over the same batch.
+    fn inference_time(&self) -> Result<Duration, EngineError> {
+        let pass = || {
+            let start = Instant::now();
+            let outputs = self.network.forward(&self.batch)?;
+            wait(&self.device)?;
+            let time = start.elapsed();
+            drop(outputs);
+            Ok::<_, EngineError>(time)
+        };
+        let [least, most] = YARDSTICK_PASSES;
+        for _ in 0..least {
+            pass()?;
+        }
+        let start = Instant::now();
+        let mut times = Vec::new();
+        while times.len() < least || (times.len() < most && start.elapsed() < YARDSTICK) {
+            times.push(pass()?.as_secs_f64());
+        }
+        Ok(Duration::from_secs_f64(stats::median(&times).unwrap_or_default()))
+    }
+
     fn explain(&self) -> Result<Attribution, ExplainError> {
-        explain(self.method.as_ref(), &self.prepared.clone().of(self.network.as_ref()))
+        explain::explain(self.method.as_ref(), &self.prepared.clone().of(self.network.as_ref()))
     }
 }
 
@@ -99,24 +157,34 @@ impl Workload for ExplanationWorkload {
     }
 
     fn verify(&mut self) -> Result<(), EngineError> {
-        self.explain()?.to_host()?;
-        Ok(())
+        let attribution = self.explain()?.to_host()?;
+        match attribution.is_finite() {
+            true => Ok(()),
+            false => Err(ExplainError::NotFinite { method: self.method.name() }.into()),
+        }
     }
 
     fn outputs(&mut self, inputs: &[HostTensor]) -> Result<Option<Vec<HostTensor>>, EngineError> {
         forward_on_host(self.network.as_ref(), inputs).map(Some)
     }
 
-    fn own_metrics(&self) -> Vec<ExtraMetric> {
-        let Some([forward, backward]) = self.passes else { return Vec::new() };
-        [("forward_passes", forward), ("backward_passes", backward)]
-            .map(|(name, value)| ExtraMetric {
-                name: name.to_owned(),
-                unit: "passes per sample".to_owned(),
-                better: Better::Lower,
-                value,
-            })
-            .into()
+    fn own_metrics(&mut self, median: Option<Duration>) -> Result<Vec<ExtraMetric>, EngineError> {
+        let memory = memory_of(&self.device).map_or_else(procfs::peak_since_restart, |memory| Some(memory.reserved));
+        let growth = memory.zip(self.memory_before).map(|(after, before)| after.saturating_sub(before));
+        let inference = self.inference_time()?;
+        let [forward, backward] = self.passes.map_or([None; 2], |passes| passes.map(Some));
+        let metrics = [
+            (FORWARD_PASSES, "passes per sample", forward),
+            (BACKWARD_PASSES, "passes per sample", backward),
+            (MEMORY_PER_EXPLANATION, "MB", growth.map(|bytes| bytes as f64 / 1e6 / f64::from(self.batch_size))),
+            (INFERENCE_MS, "ms", Some(inference.as_secs_f64() * 1e3)),
+            (COST_IN_INFERENCES, "1", median.map(|median| median.as_secs_f64() / inference.as_secs_f64())),
+        ];
+        let known = metrics.into_iter().filter_map(|(name, unit, value)| {
+            let value = value.filter(|value| value.is_finite())?;
+            Some(ExtraMetric { name: name.to_owned(), unit: unit.to_owned(), better: Better::Lower, value })
+        });
+        Ok(known.collect())
     }
 }
 
@@ -173,9 +241,11 @@ mod tests {
         }
         workload.verify().unwrap();
         assert_eq!(workload.result_precision(), Some(Precision::Fp32));
-        let metrics: Vec<(String, f64)> =
-            workload.own_metrics().into_iter().map(|metric| (metric.name, metric.value)).collect();
-        assert_eq!(metrics, [("forward_passes".to_owned(), 5.0), ("backward_passes".to_owned(), 5.0)]);
+        let metrics = workload.own_metrics(Some(Duration::from_millis(5))).unwrap();
+        let metric = |name: &str| metrics.iter().find(|metric| metric.name == name).unwrap().value;
+        assert_eq!((metric(FORWARD_PASSES), metric(BACKWARD_PASSES)), (5.0, 5.0));
+        let (inference, cost) = (metric(INFERENCE_MS), metric(COST_IN_INFERENCES));
+        assert!(inference > 0.0 && (inference * cost - 5.0).abs() < 1e-6, "{inference} {cost}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::measure::MonotonicClock;
 use crate::zoo::quantize::multiplies_with_integers;
 use crate::zoo::{self, Batch, Network, Targets, WeightSource, ZooError};
 use explanation::ExplanationWorkload;
+pub(super) use explanation::fits;
 use workloads::{GenerationWorkload, InferenceWorkload, TrainingWorkload, forward_on_host, wait};
 
 /// The release of Burn that is built in; `Cargo.toml` pins it.
@@ -353,12 +354,15 @@ pub fn network_on_host(
     weights: &WeightSource,
     learning: Learning,
 ) -> Result<Box<dyn Network>, EngineError> {
-    let engine = if BurnEngine::Flex.feature().1 { BurnEngine::Flex } else { BurnEngine::Ndarray };
-    let Some(device) = engine.devices()?.pop() else {
-        return Err(EngineError::NoDevice { platform: Platform::Cpu });
-    };
+    let device = host_device()?;
     let device = if learning == Learning::Yes { device.autodiff() } else { device };
     Ok(entry.build_loaded(weights, &device)?)
+}
+
+/// The host's processor, by the engine that serves it best.
+fn host_device() -> Result<BurnDevice, EngineError> {
+    let engine = if BurnEngine::Flex.feature().1 { BurnEngine::Flex } else { BurnEngine::Ndarray };
+    engine.devices()?.pop().ok_or(EngineError::NoDevice { platform: Platform::Cpu })
 }
 
 /// What a GPU backend says of a device, completed by the vendor's library where it knows the card.

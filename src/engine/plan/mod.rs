@@ -1,5 +1,6 @@
 //! From what somebody asked for to the list of runs that does it, with a reason for everything that is left out.
 
+mod explanations;
 mod forms;
 mod models;
 mod programs;
@@ -16,6 +17,8 @@ use crate::domain::{
     Configuration, Device, HostTensor, InputSpec, PlannedRun, Platform, Precision, ReferenceChoice, WeightChoice,
 };
 use crate::hardware::logical_cpus;
+use explanations::Work;
+pub use explanations::{ExplanationChoice, InnerBatch};
 use forms::Pairing;
 use models::{Chosen, resolve_models};
 pub use models::{ModelChoice, NamedModel, find_model};
@@ -117,6 +120,7 @@ impl PlanRequest {
                 parameters,
                 precisions: request.precisions_of(model),
                 batch_sizes: request.batch_sizes_of(model),
+                works: explanations::works(request.mode, &request.explanation, model, probes.runner, plan)?,
             };
             for program in &programs.silent {
                 let reason = EngineError::External(Arc::clone(&program.reason));
@@ -152,22 +156,35 @@ impl PlanRequest {
             plan.unsupported.push((self.first_run(model, target, common), reason));
             return;
         }
+        for work in &common.works {
+            if let Some(reason) = work.misfit() {
+                plan.unsupported.push((self.first_run_of(work, model, target, common), reason));
+            }
+        }
         for &precision in &common.precisions {
             for &batch_size in &common.batch_sizes {
-                let planned = self.planned_run(model, target, precision, batch_size, common);
-                match self.suits(model).and_then(|()| fits(&planned)).and_then(|()| target.supports(&planned)) {
-                    Ok(()) => once.push(planned),
-                    Err(reason) => plan.unsupported.push((planned, reason)),
+                for work in common.works.iter().filter(|work| work.misfit().is_none()) {
+                    let planned = self.planned_run(model, target, precision, batch_size, work, common);
+                    let Some(planned) = work.on(target, planned) else { continue };
+                    match self.suits(model).and_then(|()| fits(&planned)).and_then(|()| target.supports(&planned)) {
+                        Ok(()) => once.push(planned),
+                        Err(reason) => plan.unsupported.push((planned, reason)),
+                    }
                 }
             }
         }
     }
 
-    /// One run that stands for all precisions and batch sizes: what is wrong with them all is told once.
+    /// One run that stands for all precisions, batch sizes and methods: what is wrong with them all is told once.
     fn first_run(&self, model: &Chosen, target: &Target, common: &Common) -> PlannedRun {
+        let any = Work::default();
+        self.first_run_of(common.works.first().unwrap_or(&any), model, target, common)
+    }
+
+    fn first_run_of(&self, work: &Work, model: &Chosen, target: &Target, common: &Common) -> PlannedRun {
         let precision = common.precisions.first().copied().unwrap_or(Precision::Fp32);
         let batch_size = common.batch_sizes.first().copied().unwrap_or(1);
-        self.planned_run(model, target, precision, batch_size, common)
+        self.planned_run(model, target, precision, batch_size, work, common)
     }
 
     /// The models that can do what is asked for. Who names a group asks for those of it that can; the others are left
@@ -198,17 +215,18 @@ impl PlanRequest {
         target: &Target,
         precision: Precision,
         batch_size: u32,
+        work: &Work,
         common: &Common,
     ) -> PlannedRun {
         let described = model.described();
         let program = target.engine.external();
-        let parameters = common.parameters.clone().into_iter();
+        let parameters = common.parameters.clone().into_iter().chain(work.parameters.clone());
         PlannedRun {
             position: 0,
             repetition: 1,
             configuration: Configuration {
                 model: model.name.clone(),
-                variant: model.variant.clone(),
+                variant: format!("{} {}", model.variant, work.variant).trim().to_owned(),
                 platform: target.platform,
                 device: target.probed.device.clone(),
                 engine: target.engine.name().to_owned(),
@@ -248,6 +266,7 @@ struct Common {
     reference: Option<ReferenceChoice>,
     precisions: Vec<Precision>,
     batch_sizes: Vec<u32>,
+    works: Vec<Work>,
 }
 
 /// The inputs of a model; those of the zoo's networks are as long and wide as the tensors that they are going to read.

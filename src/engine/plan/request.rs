@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::explanations::ExplanationChoice;
 use super::models::{Chosen, ModelChoice, describe};
 use crate::dataset;
 use crate::domain::model::shape_text;
@@ -77,6 +78,8 @@ pub struct PlanRequest {
     pub limit: Option<usize>,
     /// Tokens to write after the prompt.
     pub generate: Option<u32>,
+    /// What is explained, and how, where the mode is explanation.
+    pub explanation: ExplanationChoice,
     /// The test set of image classifiers.
     pub data: Option<DataChoice>,
     /// The time between two readings of the sensors; they are not read without.
@@ -108,6 +111,7 @@ impl Default for PlanRequest {
             include_software: false,
             limit: None,
             generate: None,
+            explanation: ExplanationChoice::default(),
             data: None,
             telemetry_interval: Some(DEFAULT_TELEMETRY_INTERVAL),
         }

@@ -43,7 +43,7 @@ impl Target {
 
 /// Devices by engine, each asked for once.
 pub(super) struct Probes<'r> {
-    runner: &'r Runner,
+    pub runner: &'r Runner,
     known: BTreeMap<&'static str, Result<Vec<ProbedDevice>, Words>>,
 }
 
