@@ -567,7 +567,7 @@ fn software_vulkan_is_measured_and_marked() {
     sandbox
         .benchdb()
         .env("XDG_RUNTIME_DIR", &runtime)
-        .args(["run", "--model", "cifar_cnn", "--hardware", "vulkan", "--max-time", "20"])
+        .args(["run", "--model", "cifar_cnn", "--hardware", "vulkan", "--max-time", "300"])
         .args(SHORT)
         .succeeds();
     let row = &sandbox.sql("SELECT * FROM results")[0];
