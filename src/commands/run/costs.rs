@@ -5,7 +5,6 @@ use crate::domain::explanation::{
     BACKWARD_PASSES, COMPLETE, COST_IN_INFERENCES, FORWARD_PASSES, MEMORY_PER_EXPLANATION,
 };
 use crate::domain::{Cell, Configuration, Mode, RunRecord, RunStatus, Table};
-use crate::report::significant;
 
 /// What rows share stands in the title for people.
 const PLACE: [&str; 7] = ["model", "platform", "device", "engine", "precision", "batch_size", "variant"];
@@ -54,11 +53,6 @@ fn place(configuration: &Configuration) -> [Cell; 7] {
     ]
 }
 
-/// For people three or four digits are enough.
-fn number(value: Option<f64>, people: bool) -> Cell {
-    if people { value.map(significant).into() } else { value.into() }
-}
-
 /// Every run with what it cost.
 fn cost_table(runs: &[RunRecord], people: bool) -> Table {
     let mut names: Vec<&str> = PLACE.to_vec();
@@ -82,15 +76,15 @@ fn cost_table(runs: &[RunRecord], people: bool) -> Table {
         let measurement = &run.measurement;
         let mut row: Vec<Cell> = place(&run.configuration).into();
         row.push(run.configuration.method().to_owned().into());
-        row.extend(TIMES.map(|(metric, ..)| number(per_explanation(run, metric), people)));
+        row.extend(TIMES.map(|(metric, ..)| per_explanation(run, metric).into()));
         row.extend([
-            number(measurement.metrics.get("throughput_samples_per_second"), people),
-            number(measurement.metrics.get("success_rate"), people),
-            number(peak_memory(run), people),
-            number(extra(run, MEMORY_PER_EXPLANATION), people),
-            number(extra(run, FORWARD_PASSES), people),
-            number(extra(run, BACKWARD_PASSES), people),
-            number(extra(run, COST_IN_INFERENCES), people),
+            measurement.metrics.get("throughput_samples_per_second").into(),
+            measurement.metrics.get("success_rate").into(),
+            peak_memory(run).into(),
+            extra(run, MEMORY_PER_EXPLANATION).into(),
+            extra(run, FORWARD_PASSES).into(),
+            extra(run, BACKWARD_PASSES).into(),
+            extra(run, COST_IN_INFERENCES).into(),
             run.configuration.parameters_json().into(),
             measurement.iterations.into(),
             measurement.status.to_string().into(),
@@ -152,10 +146,10 @@ fn ranking(groups: &[Vec<MethodCost<'_>>], people: bool) -> Table {
         row.extend([
             rank(Some(cost.speed_rank)),
             cost.run.configuration.method().to_owned().into(),
-            number(Some(cost.per_second), people),
-            number(Some(cost.times_fastest), people),
-            number(cost.inferences, people),
-            number(cost.memory_mb, people),
+            cost.per_second.into(),
+            cost.times_fastest.into(),
+            cost.inferences.into(),
+            cost.memory_mb.into(),
             rank(cost.memory_rank),
             rank(cost.passes_rank),
         ]);
@@ -195,11 +189,11 @@ fn ablation_table(effects: &[Effect<'_>], people: bool) -> Table {
         let mut row: Vec<Cell> = place(&effect.run.configuration).into();
         row.extend([
             effect.run.configuration.method().to_owned().into(),
-            number(Some(effect.ms), people),
-            number(Some(effect.speed_up), people),
-            number(effect.range.map(|(least, _)| least), people),
-            number(effect.range.map(|(_, most)| most), people),
-            number(effect.memory_mb, people),
+            effect.ms.into(),
+            effect.speed_up.into(),
+            effect.range.map(|(least, _)| least).into(),
+            effect.range.map(|(_, most)| most).into(),
+            effect.memory_mb.into(),
         ]);
         table.push(row);
     }

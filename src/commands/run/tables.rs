@@ -16,8 +16,12 @@ pub(super) fn describe(plan: &PlannedRun) -> String {
         "" => String::new(),
         variant => format!(" ({variant})"),
     };
+    let method = match configuration.method() {
+        "" => String::new(),
+        method => format!(" by {method}"),
+    };
     format!(
-        "{}{variant} on {} by {}, {}, {}, batch {}{repetition}",
+        "{}{variant} on {} by {}, {}, {}{method}, batch {}{repetition}",
         configuration.model,
         configuration.platform,
         configuration.engine,

@@ -126,7 +126,7 @@ impl ExplanationChoice {
                 Fit::Works => None,
                 Fit::Unsupported(reason) if self.methods.is_empty() => {
                     let reason = EngineError::Explain(ExplainError::Unsupported { method: method.name, reason });
-                    plan.left_out.push(LeftOut { what: format!("{} of {}", method.name, model.name), reason });
+                    plan.left_out.push(LeftOut { what: model.name.clone(), reason });
                     continue;
                 }
                 Fit::Unsupported(reason) => Some(Arc::from(reason)),
