@@ -373,9 +373,14 @@ impl EngineError {
             Self::External(error) => error.status(),
             Self::Execution(error) => error.status(),
             Self::Worker { out_of_memory: true, .. } => RunStatus::OutOfMemory,
-            Self::Device { message } | Self::Refused { message, .. } if is_out_of_memory(message) => {
+            Self::Device { message }
+            | Self::Refused { message, .. }
+            | Self::Explain(ExplainError::Stopped { message })
+                if is_out_of_memory(message) =>
+            {
                 RunStatus::OutOfMemory
             }
+            Self::Explain(ExplainError::Memory { .. }) => RunStatus::OutOfMemory,
             Self::Refused { message, .. } if is_unknown_operator(message) => RunStatus::Unsupported,
             _ => RunStatus::Failed,
         }

@@ -5,6 +5,11 @@ pub fn peak_resident_bytes() -> Option<u64> {
     kilobytes(&std::fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
+/// Lets [`peak_resident_bytes`] begin anew with what is resident now; answers whether the system did (Linux 4.0).
+pub fn reset_peak_resident() -> bool {
+    std::fs::write("/proc/self/clear_refs", "5").is_ok()
+}
+
 /// The resident memory of this process that is no file's, in bytes: what a copy of it made by `fork` starts with.
 pub fn private_resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -73,6 +78,16 @@ fn counter(text: &str, key: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peak_can_begin_anew() {
+        let megabytes = 1 << 26;
+        drop(std::hint::black_box(vec![1_u8; megabytes]));
+        let before = peak_resident_bytes();
+        if before.is_some() && reset_peak_resident() {
+            assert!(peak_resident_bytes() < before, "64 MB were given back");
+        }
+    }
 
     #[test]
     fn sizes_are_bytes() {

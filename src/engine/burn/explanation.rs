@@ -1,32 +1,53 @@
 //! Explanations as work that is repeated and timed.
 //!
-//! What is explained stands in the configuration's parameters: `method` is its name, `method_parameters` an object of
-//! those parameters that are not the method's defaults, `inner_batch` the most rows of one pass, and `target` the class;
-//! without it every sample is explained for the class that the network answers, which is found before anything is timed.
+//! What is explained stands in the configuration's parameters:
+//!
+//! | parameter | meaning | without it |
+//! | --- | --- | --- |
+//! | `method` | its name | |
+//! | `method_parameters` | an object of those that are not the method's defaults | none |
+//! | `target` | the class | for every sample the one that the network answers, found before anything is timed |
+//! | `inner_batch` | the most rows of one pass; `"auto"` finds what is fastest, before anything is timed | 16 |
+//! | `workers` | networks that share the samples of a batch and the threads, on the host's processor | 1 |
+//! | `optimized` | whether the parameters are constants; `false` measures what their gradients would cost | true |
+//! | `memory_limit_bytes` | what may be in use; lowers the rows of a pass | none |
 
 use burn::tensor::Device as BurnDevice;
 use serde_json::{Map, Value};
 
 use super::super::{DeviceMemory, EngineError, Workload};
+use super::tuning::{Settled, settle};
 use super::workloads::{forward_on_host, memory_of, precision_of, wait};
 use crate::domain::metric::Better;
 use crate::domain::run::ExtraMetric;
-use crate::domain::{Configuration, HostTensor, Precision};
-use crate::explain::{Attribution, ExplainError, Method, Prepared, Subject, Target, explain, registry};
+use crate::domain::{Configuration, HostTensor, Platform, Precision};
+use crate::explain::subject::DEFAULT_INNER_BATCH;
+use crate::explain::{
+    Attribution, Crew, ExplainError, InnerBatch, Method, Prepared, Target, Work, optimize_for_inference, registry,
+};
+use crate::hardware::logical_cpus;
 use crate::zoo::Network;
 
 /// One explanation of a batch by one method.
 pub(super) struct ExplanationWorkload {
-    network: Box<dyn Network>,
+    crew: Crew,
     method: Box<dyn Method>,
-    prepared: Prepared,
+    /// One for each worker.
+    parts: Vec<Prepared>,
     device: BurnDevice,
     batch_size: u32,
+    /// The most rows of a pass.
+    inner_batch: usize,
     /// Kept until the device is done: what nobody holds, a lazy backend need not compute.
     attribution: Option<Attribution>,
     precision: Option<Precision>,
     /// Forward and backward passes for one sample.
     passes: Option<[f64; 2]>,
+}
+
+/// Whether the network is to be explained as fast as the engine can; a network that is not is built with gradients.
+pub(super) fn is_optimized(configuration: &Configuration) -> bool {
+    configuration.parameters.get("optimized") != Some(&Value::Bool(false))
 }
 
 impl ExplanationWorkload {
@@ -39,43 +60,63 @@ impl ExplanationWorkload {
         network: Box<dyn Network>,
         configuration: &Configuration,
         inputs: &[HostTensor],
-        device: &BurnDevice,
     ) -> Result<Self, EngineError> {
         let parameters = &configuration.parameters;
         let none = Map::new();
         let own = parameters.get("method_parameters").and_then(Value::as_object).unwrap_or(&none);
         let method = registry::find(configuration.method())?.build(own)?;
         let number = |name: &str| parameters.get(name).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-        let mut subject = Subject::new(network.as_ref(), inputs)?;
-        if let Some(rows) = number("inner_batch") {
-            subject = subject.with_inner_batch(rows);
-        }
-        if let Some(class) = number("target") {
-            subject = subject.with_targets(&[Target::class(class)])?;
-        }
+        let network = if is_optimized(configuration) { optimize_for_inference(network).0 } else { network };
+        let mut crew = match number("workers").unwrap_or(1) {
+            0 | 1 => Crew::alone(network),
+            workers if configuration.platform == Platform::Cpu => {
+                let threads = if configuration.threads > 0 { configuration.threads } else { logical_cpus() };
+                Crew::new(network, workers, threads as usize)?
+            }
+            _ => return Err(workers_on_a_device()),
+        };
+        let rows = match parameters.get("inner_batch").and_then(Value::as_str) {
+            Some("auto") => InnerBatch::Auto,
+            _ => InnerBatch::Rows(number("inner_batch").unwrap_or(DEFAULT_INNER_BATCH).max(1)),
+        };
+        let memory = parameters.get("memory_limit_bytes").and_then(Value::as_u64);
+        let target = number("target").map(Target::class);
+        let work = Work { inputs, targets: target.as_slice(), baselines: None, inner_batch: DEFAULT_INNER_BATCH };
+        let Settled { parts, rows, .. } = settle(&mut crew, method.as_ref(), &work, rows, memory)?;
         // A prediction is no part of an explanation, so that methods compare.
-        subject.targets()?;
-        let prepared = subject.prepared();
+        let parts = crew.resolve(&parts)?;
         Ok(Self {
             method,
-            prepared,
-            device: device.clone(),
+            parts,
+            device: crew.network().device(),
+            crew,
             batch_size: configuration.batch_size,
+            inner_batch: rows,
             attribution: None,
             precision: None,
             passes: None,
-            network,
         })
     }
 
-    fn explain(&self) -> Result<Attribution, ExplainError> {
-        explain(self.method.as_ref(), &self.prepared.clone().of(self.network.as_ref()))
+    fn explain(&mut self) -> Result<Attribution, ExplainError> {
+        self.crew.explain(self.method.as_ref(), &self.parts)
+    }
+}
+
+/// Workers are for the host's processor.
+fn workers_on_a_device() -> EngineError {
+    EngineError::Unsupported {
+        engine: "benchdb",
+        what: "parallel workers on a GPU".to_owned(),
+        reason: "what they ask for waits in one queue of the device",
+        nearest: Some("a larger inner batch"),
     }
 }
 
 impl Workload for ExplanationWorkload {
     fn iterate(&mut self, _: &mut dyn FnMut()) -> Result<(), EngineError> {
-        self.attribution = Some(self.explain()?);
+        let attribution = self.explain()?;
+        self.attribution = Some(attribution);
         wait(&self.device)
     }
 
@@ -104,19 +145,22 @@ impl Workload for ExplanationWorkload {
     }
 
     fn outputs(&mut self, inputs: &[HostTensor]) -> Result<Option<Vec<HostTensor>>, EngineError> {
-        forward_on_host(self.network.as_ref(), inputs).map(Some)
+        forward_on_host(self.crew.network(), inputs).map(Some)
     }
 
     fn own_metrics(&self) -> Vec<ExtraMetric> {
-        let Some([forward, backward]) = self.passes else { return Vec::new() };
-        [("forward_passes", forward), ("backward_passes", backward)]
-            .map(|(name, value)| ExtraMetric {
-                name: name.to_owned(),
-                unit: "passes per sample".to_owned(),
-                better: Better::Lower,
-                value,
-            })
-            .into()
+        let metric = |name: &str, unit: &str, better, value| ExtraMetric {
+            name: name.to_owned(),
+            unit: unit.to_owned(),
+            better,
+            value,
+        };
+        let rows = metric("inner_batch_rows", "rows", Better::None, self.inner_batch as f64);
+        let passes = self.passes.map(|[forward, backward]| {
+            [("forward_passes", forward), ("backward_passes", backward)]
+                .map(|(name, value)| metric(name, "passes per sample", Better::Lower, value))
+        });
+        passes.into_iter().flatten().chain([rows]).collect()
     }
 }
 
@@ -128,11 +172,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::{Device, DeviceKind, Mode, Platform, RunStatus};
+    use crate::domain::{Device, DeviceKind, HostData, Mode, RunStatus};
     use crate::zoo::{WeightSource, find, host_inputs};
 
     fn workload(parameters: Value) -> Result<ExplanationWorkload, EngineError> {
         let device = BurnDevice::flex();
+        let device = if parameters["optimized"] == false { device.autodiff() } else { device };
         let entry = find("cifar_cnn").unwrap();
         let network = entry.build_loaded(&WeightSource::Seeded(0), &device).unwrap();
         let configuration = Configuration {
@@ -155,7 +200,7 @@ mod tests {
             threads: 0,
             parameters: parameters.as_object().unwrap().clone().into_iter().collect::<BTreeMap<_, _>>(),
         };
-        ExplanationWorkload::new(network, &configuration, &host_inputs(&entry.inputs(), 2, 0), &device)
+        ExplanationWorkload::new(network, &configuration, &host_inputs(&entry.inputs(), 2, 0))
     }
 
     #[test]
@@ -175,7 +220,49 @@ mod tests {
         assert_eq!(workload.result_precision(), Some(Precision::Fp32));
         let metrics: Vec<(String, f64)> =
             workload.own_metrics().into_iter().map(|metric| (metric.name, metric.value)).collect();
-        assert_eq!(metrics, [("forward_passes".to_owned(), 5.0), ("backward_passes".to_owned(), 5.0)]);
+        let expected = [("forward_passes", 5.0), ("backward_passes", 5.0), ("inner_batch_rows", 3.0)];
+        assert_eq!(metrics, expected.map(|(name, value)| (name.to_owned(), value)));
+    }
+
+    fn values(workload: &mut ExplanationWorkload) -> Vec<f32> {
+        let HostData::F32(values) = workload.explain().unwrap().to_host().unwrap().data else { panic!("integers") };
+        values
+    }
+
+    #[test]
+    fn workers_gradients_of_parameters_and_tuning_change_no_answer() {
+        let base = json!({ "method": "integrated_gradients", "method_parameters": { "steps": 6 }, "target": 1 });
+        let expected = values(&mut workload(base.clone()).unwrap());
+        let largest = expected.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        for (name, value) in [
+            ("workers", json!(2)),
+            ("optimized", json!(false)),
+            ("inner_batch", json!("auto")),
+            ("inner_batch", json!(1)),
+        ] {
+            let mut parameters = base.clone();
+            parameters[name] = value;
+            let mut workload = workload(parameters).unwrap();
+            let found = values(&mut workload);
+            assert!(found.iter().zip(&expected).all(|(one, other)| (one - other).abs() < 1e-4 * largest), "{name}");
+            workload.iterate(&mut || {}).unwrap();
+            workload.between();
+            let metrics = workload.own_metrics();
+            let of = |name: &str| metrics.iter().find(|metric| metric.name == name).unwrap().value;
+            assert_eq!([of("forward_passes"), of("backward_passes")], [6.0, 6.0], "{name}: tuning is no part of it");
+            assert!(of("inner_batch_rows") >= 1.0);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_into_the_memory_is_refused_before_it_is_tried() {
+        let limit = |bytes: u64| {
+            workload(json!({ "method": "saliency", "memory_limit_bytes": bytes })).map(|workload| workload.inner_batch)
+        };
+        assert_eq!(limit(1 << 40).unwrap(), DEFAULT_INNER_BATCH);
+        let error = limit(1 << 20).unwrap_err();
+        assert_eq!(error.status(), RunStatus::OutOfMemory);
+        assert!(error.to_string().starts_with("one row of saliency alone takes about"), "{error}");
     }
 
     #[test]
