@@ -18,3 +18,6 @@ pub const BACKWARD_PASSES: &str = "backward_passes";
 /// The label of the version of an explanation with the speed features that are always on, beside which an ablation
 /// measures the others.
 pub const COMPLETE: &str = "complete";
+
+/// The most rows of one pass of the network.
+pub const INNER_BATCH_ROWS: &str = "inner_batch_rows";

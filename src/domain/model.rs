@@ -222,6 +222,23 @@ pub struct HostTensor {
 }
 
 impl HostTensor {
+    /// Some samples of it, from `begin` to before `end`; the first dimension is the batch.
+    ///
+    /// # Panics
+    ///
+    /// There are not as many.
+    pub fn samples(&self, begin: usize, end: usize) -> Self {
+        let count = self.shape.first().copied().unwrap_or(0).max(1);
+        let size = self.data.len() / count;
+        let range = begin * size..end * size;
+        let data = match &self.data {
+            HostData::F32(values) => HostData::F32(values[range].to_vec()),
+            HostData::I64(values) => HostData::I64(values[range].to_vec()),
+        };
+        let shape = std::iter::once(end - begin).chain(self.shape.iter().skip(1).copied()).collect();
+        Self { name: self.name.clone(), shape, data }
+    }
+
     /// Whether every element is a number; integers are.
     pub fn is_finite(&self) -> bool {
         match &self.data {

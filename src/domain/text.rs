@@ -27,6 +27,16 @@ pub fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
+/// What somebody who panicked said, on one line.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it panicked without a word")
+        .replace('\n', " ")
+}
+
 /// The folder that a path lies in; the current one for a bare name.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {

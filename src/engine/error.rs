@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Form;
 use super::command::ExecutionError;
 use super::external::ExternalError;
+use crate::cache::CacheError;
 use crate::dataset::DatasetError;
 use crate::domain::{Platform, Precision, RunStatus};
 use crate::explain::ExplainError;
@@ -131,6 +132,16 @@ pub enum EngineError {
     /// A network could not be explained.
     #[error(transparent)]
     Explain(#[from] ExplainError),
+    /// The cache of explanations cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// No folder for a cache of a run's own.
+    #[error("cannot make a folder for the cache of explanations")]
+    CacheFolder {
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The weights do not fit.
     #[error(transparent)]
     Weights(#[from] WeightError),
@@ -341,6 +352,8 @@ impl EngineError {
             Self::Input { .. } => Some("an .npz has one tensor for every input, by its name".to_owned()),
             Self::Zoo(error) => error.hint(),
             Self::Explain(error) => error.hint(),
+            Self::Cache(error) => error.hint(),
+            Self::CacheFolder { .. } => Some("point TMPDIR at a folder that can be written".to_owned()),
             Self::Weights(error) => error.hint(),
             Self::Data(error) => error.hint(),
             Self::External(error) => error.hint(),
@@ -373,9 +386,14 @@ impl EngineError {
             Self::External(error) => error.status(),
             Self::Execution(error) => error.status(),
             Self::Worker { out_of_memory: true, .. } => RunStatus::OutOfMemory,
-            Self::Device { message } | Self::Refused { message, .. } if is_out_of_memory(message) => {
+            Self::Device { message }
+            | Self::Refused { message, .. }
+            | Self::Explain(ExplainError::Stopped { message })
+                if is_out_of_memory(message) =>
+            {
                 RunStatus::OutOfMemory
             }
+            Self::Explain(ExplainError::Memory { .. }) => RunStatus::OutOfMemory,
             Self::Refused { message, .. } if is_unknown_operator(message) => RunStatus::Unsupported,
             _ => RunStatus::Failed,
         }

@@ -32,7 +32,7 @@ use crate::domain::{
 };
 use crate::measure::{Clock, MonotonicClock, ReportedClock};
 
-pub use burn::{Learning, network_on_host};
+pub use burn::{Learning, OpenedNetwork, Settled, network_on_host, settle};
 pub use error::EngineError;
 pub use evaluation::open_set;
 pub use external::{ExternalEngine, ExternalError};

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::domain::metric::Better;
 use crate::domain::run::ExtraMetric;
-use crate::domain::text::one_line;
+use crate::domain::text::{one_line, panic_text};
 use crate::domain::{Measurement, MetricSet, PlannedRun, Precision, RunStatus, SampleSeries, StopReason, Validity};
 use crate::hardware::{procfs, telemetry};
 use crate::measure::{
@@ -126,15 +126,6 @@ fn measure(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Measur
 /// The record of a run that ended with an error before it had numbers.
 pub(super) fn failure(error: &EngineError) -> Measurement {
     Measurement::without_numbers(error.status(), one_line(error), error.hint())
-}
-
-pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("it panicked without a word")
-        .replace('\n', " ")
 }
 
 /// Lets a workload be sampled.

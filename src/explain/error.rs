@@ -1,7 +1,9 @@
 //! Why there is no explanation.
 
+use serde_json::Value;
 use thiserror::Error;
 
+use super::registry;
 use crate::zoo::ZooError;
 
 /// What stands between a network and its explanation.
@@ -91,6 +93,35 @@ pub enum ExplainError {
         /// The method's name.
         method: &'static str,
     },
+    /// As many rows were run as were asked for, to time them; see
+    /// [`Prepared::with_row_limit`](super::Prepared::with_row_limit).
+    #[error("the explanation ended before it was done, as it was told to")]
+    Enough,
+    /// The engine panicked.
+    #[error("the engine stopped in the middle: {message}")]
+    Stopped {
+        /// What it said.
+        message: String,
+    },
+    /// Threads of its own cannot be had.
+    #[error("no threads for {workers} parallel workers could be started")]
+    Threads {
+        /// How many workers there were to be.
+        workers: usize,
+        /// Why not.
+        #[source]
+        source: rayon::ThreadPoolBuildError,
+    },
+    /// Not even one row fits into the memory that may be taken.
+    #[error("one row of {method} alone takes about {} MB, and {} MB are allowed", needed / 1_000_000, limit / 1_000_000)]
+    Memory {
+        /// The method's name.
+        method: &'static str,
+        /// What a process that explains one row takes, in bytes.
+        needed: u64,
+        /// What it may take.
+        limit: u64,
+    },
     /// The network could not run.
     #[error(transparent)]
     Network(#[from] ZooError),
@@ -119,7 +150,50 @@ impl ExplainError {
             Self::TargetCount { .. } => Some("give one target for all samples or one for each".to_owned()),
             Self::NotFinite { .. } => Some("a half precision may overflow: `--precision fp32`".to_owned()),
             Self::Network(error) => error.hint(),
-            Self::Parameters { .. } | Self::Input { .. } | Self::Baseline { .. } | Self::Read { .. } => None,
+            Self::Parameters { method, .. } => Some(parameters_hint(method)),
+            Self::Input { .. } => {
+                Some("the input must be what the model reads: `benchdb models` shows names and shapes".to_owned())
+            }
+            Self::Baseline { .. } => {
+                Some("baselines are one tensor of finite floats, in the shape of a batch of the input".to_owned())
+            }
+            Self::Stopped { .. } => Some(
+                "fewer rows at a time (`inner_batch`) or another engine may do it: `burn-flex` runs anywhere"
+                    .to_owned(),
+            ),
+            Self::Threads { .. } => Some("ask for fewer workers".to_owned()),
+            Self::Memory { .. } => Some("allow more memory, or take a smaller model or input".to_owned()),
+            Self::Enough | Self::Read { .. } => None,
         }
+    }
+}
+
+/// The parameters that a method has, with their defaults.
+fn parameters_hint(method: &str) -> String {
+    let defaults = registry::find(method).and_then(|entry| entry.default_method()).map(|method| method.parameters());
+    let own: Vec<String> = match &defaults {
+        Ok(Value::Object(own)) => own.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        _ => Vec::new(),
+    };
+    match own.is_empty() {
+        true => format!("{method} has no parameters"),
+        false => format!("its parameters and their defaults: {}", own.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_mended_says_how() {
+        let hint = |error: ExplainError| error.hint().unwrap();
+        let of = |method| ExplainError::Parameters { method, reason: String::new() };
+        assert!(hint(of("integrated_gradients")).contains("steps=50"));
+        assert_eq!(hint(of("input_x_gradient")), "input_x_gradient has no parameters");
+        assert!(hint(ExplainError::Input { name: "image".into(), reason: String::new() }).contains("benchdb models"));
+        assert!(hint(ExplainError::Baseline { reason: String::new() }).contains("shape of a batch"));
+        let memory = ExplainError::Memory { method: "lrp", needed: 3_500_000_000, limit: 2_000_000_000 };
+        assert_eq!(memory.to_string(), "one row of lrp alone takes about 3500 MB, and 2000 MB are allowed");
     }
 }

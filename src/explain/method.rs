@@ -58,6 +58,27 @@ impl Attribution {
         [self.passes.forward as f64 / samples, self.passes.backward as f64 / samples]
     }
 
+    /// Several explanations by one method as one, their samples in this order.
+    ///
+    /// # Panics
+    ///
+    /// There is no part.
+    pub fn joined(mut parts: Vec<Self>) -> Self {
+        let mut whole = parts.remove(0);
+        if parts.is_empty() {
+            return whole;
+        }
+        let mut values = vec![whole.values];
+        for part in parts {
+            whole.passes.forward += part.passes.forward;
+            whole.passes.backward += part.passes.backward;
+            whole.targets.extend(part.targets);
+            values.push(part.values);
+        }
+        whole.values = Tensor::cat(values, 0);
+        whole
+    }
+
     /// Copies it to the host, `[samples, ...shape]`, as `attribution`. Waits for the device.
     ///
     /// # Errors

@@ -42,7 +42,8 @@ enum Source {
 /// A network, a batch of samples and their targets. The input that is explained is a matrix `[samples, features]`, its
 /// features those of `shape`: pixels, a spectrogram, or the vectors of words.
 ///
-/// The network is one that was built on a plain device: only the input gets gradients.
+/// The network is best one that was built on a plain device: only the input gets gradients then. One whose parameters are
+/// tracked gives the same answers and computes gradients that nobody reads.
 pub struct Subject<'n> {
     network: &'n dyn Network,
     prepared: Prepared,
@@ -61,10 +62,27 @@ pub struct Prepared {
     targets: Option<Vec<Target>>,
     reader: OnceCell<Reader>,
     inner_batch: usize,
+    /// Forward passes after which the network runs no more; see [`Prepared::with_row_limit`].
+    row_limit: Option<u64>,
     device: Device,
 }
 
 impl Prepared {
+    /// The same samples with at most this many rows in a pass; at least 1.
+    #[must_use]
+    pub fn with_inner_batch(mut self, rows: usize) -> Self {
+        self.inner_batch = rows.max(1);
+        self
+    }
+
+    /// The same samples, whose explanation ends with [`ExplainError::Enough`] before the first pass after `rows` rows: a
+    /// beginning of the real work, to time it.
+    #[must_use]
+    pub fn with_row_limit(mut self, rows: u64) -> Self {
+        self.row_limit = Some(rows);
+        self
+    }
+
     /// The samples in front of a network, which must be the one that they were prepared for.
     pub fn of(self, network: &dyn Network) -> Subject<'_> {
         Subject { network, prepared: self, passes: Cell::default() }
@@ -131,6 +149,7 @@ impl<'n> Subject<'n> {
             targets: None,
             reader: OnceCell::new(),
             inner_batch: DEFAULT_INNER_BATCH,
+            row_limit: None,
             device,
         };
         Ok(prepared.of(network))
@@ -305,6 +324,9 @@ impl<'n> Subject<'n> {
     /// Inputs that the network cannot read, or no weights.
     pub fn run(&self, hooks: SharedHooks, rows: Tensor<2>, samples: &[usize]) -> Result<Vec<Output>, ExplainError> {
         let count = samples.len();
+        if self.prepared.row_limit.is_some_and(|limit| self.passes().forward >= limit) {
+            return Err(ExplainError::Enough);
+        }
         let mut batch = self.other_inputs(samples);
         let mut words = None;
         match (self.prepared.source, &self.prepared.shape[..]) {
@@ -381,7 +403,7 @@ impl<'n> Subject<'n> {
     /// See [`run`](Self::run) and [`read`](Self::read).
     pub fn scores(&self, rows: Tensor<2>, samples: &[usize]) -> Result<Tensor<2>, ExplainError> {
         let outputs = self.run(no_hooks(), rows, samples)?;
-        self.read(&outputs, samples)
+        Ok(self.read(&outputs, samples)?.inner())
     }
 
     /// What goes back from the scores to rows `[rows, features]` that stand for these samples: their gradients, or what

@@ -95,6 +95,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_peak_can_begin_anew() {
+        let megabytes = 1 << 26;
+        drop(std::hint::black_box(vec![1_u8; megabytes]));
+        let before = peak_since_restart();
+        if restart_peak().is_some() {
+            assert!(peak_since_restart() < before, "64 MB were given back");
+            assert!(peak_resident_bytes() >= before, "the whole peak is not forgotten");
+        }
+    }
+
+    #[test]
     fn sizes_are_bytes() {
         assert_eq!(kilobytes("VmPeak:\t 12 kB\nVmHWM:\t     3 kB\n", "VmHWM:"), Some(3072));
     }

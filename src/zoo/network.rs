@@ -90,6 +90,13 @@ pub trait Network: Send {
     /// The device that the network was built on; its batches must be on the same.
     fn device(&self) -> Device;
 
+    /// A second network over the same weights, for another thread: the tensors are shared, not copied.
+    fn replica(&self) -> Box<dyn Network>;
+
+    /// The same network on the same device without gradients: its parameters are constants from then on. One that has
+    /// none anyway stays as it is.
+    fn without_gradients(self: Box<Self>) -> Box<dyn Network>;
+
     /// Turns the network into one that learns; it must have been built on `device.autodiff()`.
     fn into_trainer(self: Box<Self>, optimizer: TrainingOptimizer) -> Box<dyn Trainer>;
 }
@@ -273,6 +280,23 @@ impl<A: Architecture> Network for BurnNetwork<A> {
 
     fn device(&self) -> Device {
         self.device.clone()
+    }
+
+    fn replica(&self) -> Box<dyn Network> {
+        let Self { module, device, loaded, integer_weights } = self;
+        Box::new(Self {
+            module: module.clone(),
+            device: device.clone(),
+            loaded: *loaded,
+            integer_weights: *integer_weights,
+        })
+    }
+
+    fn without_gradients(self: Box<Self>) -> Box<dyn Network> {
+        if !self.device.is_autodiff() {
+            return self;
+        }
+        Box::new(Self { module: self.module.valid(), device: self.device.clone().without_autodiff(), ..*self })
     }
 
     fn into_trainer(self: Box<Self>, optimizer: TrainingOptimizer) -> Box<dyn Trainer> {

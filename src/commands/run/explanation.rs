@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::commands::CommandError;
 use crate::commands::options::parameter;
 use crate::domain::Mode;
-use crate::engine::plan::{ExplanationChoice, InnerBatch};
+use crate::engine::plan::ExplanationChoice;
+use crate::explain::InnerBatch;
 
 /// The methods that fit.
 const ALL: &str = "all";
@@ -28,7 +29,7 @@ pub(super) struct ExplanationArgs {
     target: Option<usize>,
     /// The most rows of one pass: samples, and the steps, draws or windows that a method makes of them; `auto` finds the
     /// fastest before anything is timed
-    #[arg(long, value_name = "ROWS|auto", value_parser = inner_batch)]
+    #[arg(long, value_name = "ROWS|auto")]
     inner_batch: Option<InnerBatch>,
     /// Workers that share the samples of a batch, on the host's processor
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
@@ -74,14 +75,6 @@ impl ExplanationArgs {
     }
 }
 
-fn inner_batch(text: &str) -> Result<InnerBatch, String> {
-    match (text, text.parse()) {
-        ("auto", _) => Ok(InnerBatch::Auto),
-        (_, Ok(rows)) if rows > 0 => Ok(InnerBatch::Rows(rows)),
-        _ => Err("it is a number of rows from 1, or `auto`".to_owned()),
-    }
-}
-
 /// Where `--export-json` writes: in its name, `YYYYMMDD_HHMMSS` stands for the time at which the campaign began, in UTC.
 pub(super) fn export_path(pattern: &Path, started_at: &str) -> PathBuf {
     let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
@@ -103,14 +96,5 @@ mod tests {
             Path::new("x/hardware_benchmark_20261121_080910.json")
         );
         assert_eq!(at("mine.json"), Path::new("mine.json"));
-    }
-
-    #[test]
-    fn rows_of_a_pass_are_counted_or_found() {
-        assert_eq!(inner_batch("auto"), Ok(InnerBatch::Auto));
-        assert_eq!(inner_batch("64"), Ok(InnerBatch::Rows(64)));
-        for wrong in ["0", "-1", "many", ""] {
-            assert!(inner_batch(wrong).is_err(), "{wrong}");
-        }
     }
 }

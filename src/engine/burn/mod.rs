@@ -1,7 +1,10 @@
 //! The engines on Burn: one code for all of its backends.
 
+mod cached;
 mod explanation;
+mod opened;
 mod rates;
+mod tuning;
 mod workloads;
 
 use std::time::Duration;
@@ -19,6 +22,8 @@ use crate::zoo::quantize::multiplies_with_integers;
 use crate::zoo::{self, Batch, Network, Targets, WeightSource, ZooError};
 use explanation::ExplanationWorkload;
 pub(super) use explanation::fits;
+pub use opened::OpenedNetwork;
+pub use tuning::{Settled, settle};
 use workloads::{GenerationWorkload, InferenceWorkload, TrainingWorkload, forward_on_host, wait};
 
 /// The release of Burn that is built in; `Cargo.toml` pins it.
@@ -146,6 +151,8 @@ impl Engine for BurnEngine {
         let device = self.open(plan)?;
         let device = match configuration.mode {
             Mode::Training => device.autodiff(),
+            // Only to measure what the parameters' gradients would cost.
+            Mode::Explanation if !explanation::is_optimized(configuration) => device.autodiff(),
             Mode::Inference | Mode::Explanation => device,
         };
         let entry = zoo_entry(&configuration.model)?;
@@ -168,7 +175,7 @@ impl Engine for BurnEngine {
                     batch_size: configuration.batch_size,
                 })
             }
-            (Mode::Explanation, _) => Box::new(ExplanationWorkload::new(network, configuration, &inputs, &device)?),
+            (Mode::Explanation, _) => Box::new(ExplanationWorkload::new(network, configuration, &inputs)?),
             (Mode::Inference, Some(new_tokens)) => {
                 network.writer()?;
                 Box::new(GenerationWorkload {

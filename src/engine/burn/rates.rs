@@ -9,8 +9,8 @@ use burn::tensor::{Device as BurnDevice, Distribution, Tensor};
 
 use super::super::EngineError;
 use super::super::rates::{Kept, Search, Timed};
-use super::super::worker::panic_text;
 use super::workloads::{precision_of, wait};
+use crate::domain::text::panic_text;
 use crate::domain::{DeviceRates, Precision};
 use crate::hardware::{HostCopy, logical_cpus};
 

@@ -13,7 +13,7 @@ use crate::domain::explanation::COMPLETE;
 use crate::domain::{Mode, PlannedRun, Platform, Precision};
 use crate::engine::{EngineError, Form, MethodChoice, Runner};
 use crate::explain::registry::{self, Selected};
-use crate::explain::{ExplainError, Fit, MethodEntry};
+use crate::explain::{ExplainError, Fit, InnerBatch, MethodEntry};
 
 /// How explanations are made.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,15 +30,6 @@ pub struct ExplanationChoice {
     pub workers: Option<u32>,
     /// Whether each speed feature is measured by leaving it out.
     pub ablation: bool,
-}
-
-/// The most rows of one pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InnerBatch {
-    /// So many.
-    Rows(u32),
-    /// As many as are found to be fastest, before anything is timed.
-    Auto,
 }
 
 /// The versions of an explanation that an ablation compares.

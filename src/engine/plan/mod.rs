@@ -17,8 +17,8 @@ use crate::domain::{
     Configuration, Device, HostTensor, InputSpec, PlannedRun, Platform, Precision, ReferenceChoice, WeightChoice,
 };
 use crate::hardware::logical_cpus;
+pub use explanations::ExplanationChoice;
 use explanations::Work;
-pub use explanations::{ExplanationChoice, InnerBatch};
 use forms::Pairing;
 use models::{Chosen, resolve_models};
 pub use models::{ModelChoice, NamedModel, find_model};

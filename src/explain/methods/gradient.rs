@@ -40,7 +40,7 @@ pub struct SmoothGrad {
     pub noise_std: f64,
     /// Averages gradients without their sign.
     pub absolute: bool,
-    /// Of the draws.
+    /// Of the draws, which are the same for all samples.
     pub seed: u64,
 }
 
@@ -93,10 +93,10 @@ impl Method for SmoothGrad {
                 (0..self.samples).map(move |draw| Row { sample, weight, position: 1.0, baseline: 0, draw })
             })
             .collect();
-        let mut noise = Noise::new(self.seed);
+        let noise = Noise::new(self.seed);
         let mean = sums(subject, &rows, |chunk| {
             let samples = samples_of(chunk);
-            let noise = noise.normal(chunk.len(), subject.features(), self.noise_std, subject.device());
+            let noise = noise.normal(chunk, subject.features(), self.noise_std, subject.device());
             let points = subject.input_of(&samples) + noise;
             let gradients = subject.gradients(self.name(), no_hooks(), points, &samples)?;
             Ok(if self.absolute { gradients.abs() } else { gradients })

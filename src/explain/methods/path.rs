@@ -46,7 +46,7 @@ pub struct GradientShap {
     /// Takes the places on the way one from each of as many equal parts as there are draws: the same mean with less
     /// noise. Captum draws them all from the whole way.
     pub stratified: bool,
-    /// Of the draws.
+    /// Of the draws, which are the same for all samples.
     pub seed: u64,
 }
 
@@ -103,14 +103,14 @@ impl Method for GradientShap {
         }
         let baselines = subject.baselines(self.baseline)?;
         let [count, _] = baselines.dims();
-        let mut noise = Noise::new(self.seed);
+        let noise = Noise::new(self.seed);
         let draws = self.samples as f64;
         let mut rows = Vec::with_capacity(subject.samples() * self.samples);
         for sample in subject.every_sample() {
             for draw in 0..self.samples {
-                let place = noise.uniform();
+                let (place, baseline) = noise.place(draw, count);
                 let position = if self.stratified { (draw as f64 + place) / draws } else { place };
-                rows.push(Row { sample, weight: 1.0 / draws, position, baseline: noise.choice(count), draw });
+                rows.push(Row { sample, weight: 1.0 / draws, position, baseline, draw });
             }
         }
         let mean = sums(subject, &rows, |chunk| {
@@ -118,7 +118,7 @@ impl Method for GradientShap {
             let from = baselines_of(subject, &baselines, chunk);
             let mut to: Tensor<2> = subject.input_of(&samples);
             if self.noise_std > 0.0 {
-                to = to + noise.normal(chunk.len(), subject.features(), self.noise_std, subject.device());
+                to = to + noise.normal(chunk, subject.features(), self.noise_std, subject.device());
             }
             let way = to - from.clone();
             let points = from + way.clone() * column(subject, chunk.iter().map(|row| row.position));
