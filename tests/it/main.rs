@@ -16,6 +16,7 @@ mod docs;
 mod exchange;
 mod exec;
 mod explain;
+mod explanations;
 mod external;
 mod faults;
 mod generation;

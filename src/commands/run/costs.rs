@@ -184,7 +184,7 @@ fn ablation_table(effects: &[Effect<'_>], people: bool) -> Table {
         "largest_speed_up",
         "more_memory_mb",
     ]);
-    let mut table = Table::new("Ablation: each version beside the complete one", &names);
+    let mut table = Table::new("Ablation", &names);
     for effect in effects {
         let mut row: Vec<Cell> = place(&effect.run.configuration).into();
         row.extend([
