@@ -56,10 +56,8 @@ pub(super) fn encode(attribution: &CachedAttribution, key: &CacheKey) -> Result<
     let mut bytes = Vec::with_capacity(size_of_val(&values[..]) + TAIL);
     write_tensors(&mut bytes, std::slice::from_ref(&attribution.values), false, NAME)?;
     let array = bytes.len();
-    let blocks: Vec<u128> = bytes[array - size_of_val(&values[..])..]
-        .chunks(BLOCK * size_of::<f32>())
-        .map(xxh3_128)
-        .collect();
+    let blocks: Vec<u128> =
+        bytes[array - size_of_val(&values[..])..].chunks(BLOCK * size_of::<f32>()).map(xxh3_128).collect();
     let header = array - size_of_val(&values[..]);
     let about = serde_json::json!({ "shape": attribution.values.shape, "facts": attribution.facts });
     bytes.extend(about.to_string().into_bytes());

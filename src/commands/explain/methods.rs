@@ -8,9 +8,7 @@ use serde_json::{Map, Value};
 use super::place::{PlaceArgs, Settings};
 use super::seam::{Answer, Explained, Explainer, Failure, Job, Request};
 use crate::engine::settle;
-use crate::explain::{
-    Crew, ExplainError, InnerBatch, Method, Prepared, Target, Work, all_methods, guarded, registry,
-};
+use crate::explain::{Crew, ExplainError, InnerBatch, Method, Prepared, Target, Work, all_methods, guarded, registry};
 use crate::zoo::{ModelEntry, WeightSource};
 
 /// The parameter of methods that compare with something.
@@ -125,9 +123,10 @@ impl OneMethod<'_> {
             let lowered = |wanted: usize| settled.rows < wanted;
             let remark = match (&settled.tuned, choice) {
                 (Some(tuned), _) => Some(format!("{name}: {tuned}")),
-                (None, InnerBatch::Rows(wanted)) if lowered(wanted) => {
-                    Some(format!("{name}: {} rows in a pass, not {wanted}: more do not fit into the memory", settled.rows))
-                }
+                (None, InnerBatch::Rows(wanted)) if lowered(wanted) => Some(format!(
+                    "{name}: {} rows in a pass, not {wanted}: more do not fit into the memory",
+                    settled.rows
+                )),
                 _ => None,
             };
             self.methods.remarks.borrow_mut().extend(remark);
