@@ -5,7 +5,9 @@
 //! [`engine::plan`] makes a plan, [`engine::Runner`] measures it run by run in worker processes, [`store::Store`] keeps
 //! the results and reads them back.
 //!
-//! Imports go down only; `tests/it/layers.rs` holds it.
+//! Imports go down only; `tests/it/layers.rs` holds it. What explains: [`explain`] (attribution methods, on [`zoo`] alone),
+//! [`cache`] (attributions on disk, as [`exchange`] writes them), [`heatmap`] (attributions as pictures; it knows nothing but
+//! [`domain`]). `engine` times explanations, `commands` joins the three.
 
 pub mod analysis;
 pub mod cache;

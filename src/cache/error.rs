@@ -39,6 +39,9 @@ pub enum CacheError {
         /// What all may take.
         limit: u64,
     },
+    /// Attributions are floats.
+    #[error("an attribution of integers cannot be kept")]
+    Integers,
     /// It cannot be written as a .npy.
     #[error(transparent)]
     Tensor(#[from] TensorFileError),
@@ -52,6 +55,7 @@ impl CacheError {
             Self::None { .. } => "`benchdb explain` makes one when it explains something",
             Self::Write { .. } => "make room on its disk, name another folder with `--cache`, or use `--no-cache`",
             Self::TooLarge { .. } => "raise `--cache-limit`",
+            Self::Integers => "this is a mistake in the method that made it",
             Self::Tensor(error) => return error.hint(),
         };
         Some(hint.to_owned())

@@ -1,5 +1,6 @@
 //! The files in the folder of a cache.
 
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -35,6 +36,29 @@ pub(super) fn charged(bytes: u64) -> u64 {
 /// What a file takes; `None` where there is none.
 pub(super) fn size_of(path: &Path) -> Option<u64> {
     std::fs::metadata(path).ok().map(|about| charged(about.len()))
+}
+
+/// Fills `bytes` from a place of a file on, from any number of threads at once.
+pub(super) fn read_at(file: &File, bytes: &mut [u8], place: u64) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileExt as _;
+
+        file.read_exact_at(bytes, place)
+    }
+    #[cfg(windows)]
+    {
+        use std::os::windows::fs::FileExt as _;
+
+        let mut done = 0;
+        while done < bytes.len() {
+            match file.seek_read(&mut bytes[done..], place + done as u64)? {
+                0 => return Err(ErrorKind::UnexpectedEof.into()),
+                count => done += count,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The name of an entry's file.

@@ -17,6 +17,10 @@ const NAME: &str = "ledger.json";
 /// The file is always of this size, so that it can be written where it lies, on a full disk too.
 const SIZE: usize = 256;
 
+/// Lookups that are written down together: a hit is to cost no more than reading what was kept. A process that is killed
+/// takes as many at most with it.
+const WRITTEN_TOGETHER: u64 = 64;
+
 /// What is counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Counts {
@@ -63,7 +67,7 @@ impl State {
     }
 }
 
-/// An open ledger. Lookups that find it locked are counted later, so that they never wait.
+/// An open ledger. Lookups are written down some at a time, and later where it is locked, so that they never wait.
 #[derive(Debug)]
 pub(super) struct Ledger {
     file: Mutex<File>,
@@ -94,10 +98,14 @@ impl Ledger {
         self.take(file)
     }
 
-    /// Counts lookups: now if nobody holds the lock, with the next lock otherwise.
+    /// Counts lookups, and writes them down with the next lock: that of whoever changes or asks for something, or of the
+    /// end, or its own where there are [many](WRITTEN_TOGETHER) and nobody holds it.
     pub(super) fn count(&self, counts: Counts) {
-        self.hits.fetch_add(counts.hits, Ordering::Relaxed);
-        self.misses.fetch_add(counts.misses, Ordering::Relaxed);
+        let hits = self.hits.fetch_add(counts.hits, Ordering::Relaxed) + counts.hits;
+        let misses = self.misses.fetch_add(counts.misses, Ordering::Relaxed) + counts.misses;
+        if hits + misses < WRITTEN_TOGETHER {
+            return;
+        }
         let file = match self.file.try_lock() {
             Ok(file) => file,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),

@@ -17,7 +17,7 @@ mod ledger;
 mod tests;
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use crate::domain::HostTensor;
 
-use entry::{decode, encode};
+use entry::{decode, decode_bytes, encode};
 pub use error::CacheError;
 pub use key::{CacheKey, InputDigest, Work};
 use ledger::{Counts, Ledger, Locked};
@@ -127,11 +127,9 @@ impl AttributionCache {
     fn read(&self, key: &CacheKey) -> Option<CachedAttribution> {
         let path = self.path(key);
         // A file that may only be read can be served, but its use cannot be noted.
-        let mut file = File::options().read(true).write(true).open(&path).or_else(|_| File::open(&path)).ok()?;
-        let size = file.metadata().ok()?.len();
-        let mut bytes = Vec::with_capacity(usize::try_from(size).ok()?);
-        file.read_to_end(&mut bytes).ok()?;
-        match decode(&bytes, key) {
+        let file = File::options().read(true).write(true).open(&path).or_else(|_| File::open(&path)).ok()?;
+        let size = usize::try_from(file.metadata().ok()?.len()).ok()?;
+        match decode(size, |bytes, place| folder::read_at(&file, bytes, place as u64), key) {
             Some(found) => {
                 // Without it, the entry is evicted earlier than it should be.
                 let _ = file.set_modified(SystemTime::now());
@@ -150,7 +148,7 @@ impl AttributionCache {
         // Where it cannot be locked or removed, it is found damaged again, and not served again.
         let Ok(mut locked) = self.ledger.lock() else { return };
         let Ok(bytes) = std::fs::read(path) else { return };
-        if decode(&bytes, key).is_none() && locked.begin().is_ok() && std::fs::remove_file(path).is_ok() {
+        if decode_bytes(&bytes, key).is_none() && locked.begin().is_ok() && std::fs::remove_file(path).is_ok() {
             locked.state.counts.dropped += 1;
             locked.state.remove(folder::charged(bytes.len() as u64));
             // What is not written down is looked up the next time.

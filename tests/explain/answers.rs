@@ -1,7 +1,10 @@
 //! What an explanation is asked and answers: targets, errors, passes, and a method of one's own.
 #![cfg(feature = "flex")]
 
-use benchdb::domain::model::HostData;
+use std::time::Instant;
+
+use benchdb::cache::{AttributionCache, CacheKey, CachedAttribution, InputDigest, Work};
+use benchdb::domain::model::{HostData, HostTensor};
 use benchdb::explain::{ExplainError, Method, Relevance, Subject, Target, explain, no_hooks};
 use benchdb::zoo::{Batch, OutputTensor, host_inputs};
 use burn::tensor::Device;
@@ -164,4 +167,90 @@ fn a_method_of_ones_own_is_one_implementation() {
     let saliency = attributed(method("saliency", json!({})).as_ref(), &subject);
     let expected: Vec<f64> = saliency.iter().map(|value| value * value).collect();
     assert!(relative_error(&attributed(&SquaredGradient {}, &subject), &expected) < 1e-6);
+}
+
+/// The samples of a batch in another order.
+fn reordered(tensor: &HostTensor, order: &[usize]) -> Vec<HostTensor> {
+    let HostData::F32(values) = &tensor.data else { panic!("integers") };
+    let size = values.len() / tensor.shape[0];
+    let values = order.iter().flat_map(|&sample| values[sample * size..(sample + 1) * size].to_vec()).collect();
+    let shape = std::iter::once(order.len()).chain(tensor.shape[1..].iter().copied()).collect();
+    vec![HostTensor { name: tensor.name.clone(), shape, data: HostData::F32(values) }]
+}
+
+/// A cache serves what was computed in another batch.
+#[test]
+fn a_sample_is_explained_alike_in_any_company() {
+    let device = Device::flex();
+    let network = network("cifar_cnn", &device);
+    let inputs = image(32, 3, 0).remove(0);
+    let noise = json!({ "noise": { "scale": 0.5, "count": 3, "seed": 2 } });
+    for (name, parameters) in [
+        ("smooth_grad", json!({ "samples": 7, "seed": 3 })),
+        ("gradient_shap", json!({ "samples": 7, "noise_std": 0.3, "baseline": noise.clone() })),
+        ("gradient_shap", json!({ "samples": 7, "stratified": true })),
+        ("integrated_gradients", json!({ "steps": 5, "baseline": noise.clone() })),
+        ("deeplift_shap", json!({ "baseline": noise.clone() })),
+    ] {
+        let method = method(name, parameters);
+        let explained = |order: &[usize], inner_batch: usize| {
+            let inputs = reordered(&inputs, order);
+            let subject = Subject::new(network.as_ref(), &inputs).unwrap().with_targets(&[Target::class(2)]).unwrap();
+            attributed(method.as_ref(), &subject.with_inner_batch(inner_batch))
+        };
+        let alone = explained(&[1], 16);
+        for (order, place, inner_batch) in [(&[1][..], 0, 1), (&[1, 0, 2], 0, 16), (&[0, 2, 1], 2, 5), (&[0, 1], 1, 3)]
+        {
+            let together = explained(order, inner_batch);
+            let own = &together[place * alone.len()..(place + 1) * alone.len()];
+            assert!(relative_error(own, &alone) < 1e-5, "{name} at {place} in passes of {inner_batch}");
+        }
+    }
+    let draws = |seed: u64| {
+        let subject = Subject::new(network.as_ref(), std::slice::from_ref(&inputs)).unwrap();
+        attributed(method("smooth_grad", json!({ "seed": seed })).as_ref(), &subject)
+    };
+    assert!(relative_error(&draws(1), &draws(0)) > 1e-3, "another seed is other noise");
+}
+
+/// The bound is 50; an entry of this size takes some tens of microseconds.
+#[test]
+fn what_is_cached_comes_50_times_faster_than_it_is_computed() {
+    let device = Device::flex();
+    let network = network("cifar_cnn", &device);
+    let inputs = image(32, 1, 0);
+    let method = method("integrated_gradients", json!({}));
+    let compute = || {
+        let subject = Subject::new(network.as_ref(), &inputs).unwrap();
+        explain(method.as_ref(), &subject).unwrap().to_host().unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let cache = AttributionCache::open(folder.path(), 1 << 30).unwrap();
+    let (parameters, target) = (method.parameters(), json!(null));
+    let key = || {
+        let work = Work {
+            model: "cifar_cnn",
+            weights: "seed 0",
+            engine: "burn-flex fp32",
+            version: "",
+            method: method.name(),
+            parameters: &parameters,
+            target: &target,
+            baselines: "",
+        };
+        CacheKey::new(&InputDigest::of(&inputs), &work)
+    };
+    let values = compute();
+    cache.put(&key(), &CachedAttribution { values: values.clone(), facts: json!({}) }).unwrap();
+    let fastest = |work: &dyn Fn()| {
+        let time = |_| {
+            let start = Instant::now();
+            work();
+            start.elapsed()
+        };
+        (0..5).map(time).min().unwrap()
+    };
+    let computed = fastest(&|| drop(compute()));
+    let served = fastest(&|| assert_eq!(cache.get(&key()).unwrap().values, values));
+    assert!(served * 50 < computed, "{served:?} to serve, {computed:?} to compute");
 }

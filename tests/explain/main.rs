@@ -6,4 +6,5 @@ mod answers;
 mod axioms;
 mod golden;
 mod networks;
+mod speed;
 mod support;

@@ -259,3 +259,92 @@ fn a_text_is_explained_word_by_word() {
     assert!(tokens.iter().all(|row| row["attribution"].is_number()));
     assert_eq!(names_in(&sandbox.path("explanations")), ["text.saliency.npy"]);
 }
+
+/// Whether a Vulkan adapter is here, as this program sees it.
+fn has_vulkan(sandbox: &Sandbox) -> bool {
+    let hardware = sandbox.benchdb().args(["hardware", "--format", "json"]).output().unwrap();
+    String::from_utf8_lossy(&hardware.stdout).contains("vulkan")
+}
+
+#[test]
+fn every_engine_gives_the_same_explanation_and_keeps_its_own() {
+    let sandbox = Sandbox::new();
+    golden_input(&sandbox, 2);
+    let mut places = vec![
+        (vec!["--engine", "flex"], "burn-flex fp32", 0.0),
+        (vec!["--hardware", "cpu", "--threads", "1"], "burn-flex fp32", 1e-4),
+        (vec!["--workers", "2"], "burn-flex fp32", 1e-4),
+        (vec!["--engine", "ndarray", "--workers", "2", "--threads", "2"], "burn-ndarray fp32", 1e-3),
+        (vec!["--precision", "fp16"], "burn-flex fp16", 0.1),
+    ];
+    match has_vulkan(&sandbox) {
+        true => places.push((vec!["--engine", "wgpu"], "burn-wgpu fp32", 1e-3)),
+        false => skip("there is no Vulkan adapter for burn-wgpu"),
+    }
+    let usual = ["--method", "saliency,occlusion", "--target", "3", "x.npy", "--format", "json"];
+    explain(&sandbox, &usual).args(["--output", "usual"]).succeeds();
+    for (place, engine, tolerance) in places {
+        let explained = rows(&explain(&sandbox, &usual).args(["--output", "other"]).args(&place).json());
+        let own = engine != "burn-flex fp32";
+        for row in &explained {
+            let cached = if own { "no" } else { "yes" };
+            assert_eq!((&row["engine"], &row["cached"]), (&engine.into(), &cached.into()), "{place:?}");
+            assert_eq!(row["inner_batch"].is_number(), own, "{place:?}");
+        }
+        let computed = explain(&sandbox, &usual).args(["--output", "other", "--no-cache"]).args(&place).succeeds();
+        assert!(!said(&computed).contains("panicked"), "{}", said(&computed));
+        for name in ["x_0.saliency.npy", "x_1.occlusion.npy"] {
+            let of = |folder: &str| floats(&sandbox.path(folder).join(name));
+            let (found, expected) = (of("other"), of("usual"));
+            let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>().sqrt();
+            let error = norm(&mut found.iter().zip(&expected).map(|(one, other)| one - other));
+            assert!(error <= tolerance * norm(&mut expected.iter().copied()), "{place:?}, {name}: {error}");
+        }
+    }
+}
+
+#[test]
+fn hardware_that_is_not_here_is_one_clear_sentence() {
+    let sandbox = Sandbox::new();
+    golden_input(&sandbox, 1);
+    let refused = |arguments: &[&str], what: &str, hint: &str| {
+        let mut command = explain(&sandbox, &["--method", "saliency", "x.npy"]);
+        command.args(arguments).refuses(&[what], &[hint]);
+    };
+    if !cfg!(feature = "cuda") {
+        refused(&["--hardware", "cuda"], "engine burn-cuda is not in this build", "--features cuda");
+    }
+    refused(&["--engine", "flax"], "there is no engine `flax`", "burn-flex");
+    refused(&["--engine", "flex", "--hardware", "vulkan"], "burn-flex does not serve the platform `vulkan`", "cpu");
+    refused(&["--hardware", "cpu", "--device-index", "7"], "no device 7 here", "benchdb hardware");
+    refused(&["--precision", "int8w"], "does not support explanations in int8w", "fp16");
+    refused(&["--memory-limit", "1MB"], "one row of saliency alone takes about", "allow more memory");
+    if has_vulkan(&sandbox) {
+        refused(&["--engine", "wgpu", "--workers", "2"], "`--workers` is for the host's processor", "--inner-batch");
+    }
+}
+
+#[test]
+fn the_inner_batch_is_found_or_as_large_as_fits() {
+    let sandbox = Sandbox::new();
+    golden_input(&sandbox, 1);
+    let arguments = ["--method", "integrated_gradients", "--no-cache", "x.npy", "--format", "json"];
+    let output = explain(&sandbox, &arguments).args(["--inner-batch", "auto"]).succeeds();
+    let said = stderr_of(&output);
+    assert!(said.contains("integrated_gradients: ") && said.contains(" rows in a pass (1: "), "{said}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let row = &found["rows"][0];
+    assert!(number(row, "inner_batch") >= 1.0);
+    assert_eq!(number(row, "forward_passes"), 51.0, "50 steps and the prediction; the search does not count");
+    // What a process takes that explains one row, and a little.
+    let alone = explain(&sandbox, &arguments).args(["--inner-batch", "1"]).json();
+    assert_eq!(number(&rows(&alone)[0], "inner_batch"), 1.0);
+    let refusal = explain(&sandbox, &arguments).args(["--memory-limit", "1MB"]).ends_with(2);
+    let words = stderr_of(&refusal);
+    let needed: u64 = words.split("takes about ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    let tight = format!("{}MB", needed + 24);
+    let output = explain(&sandbox, &arguments).args(["--inner-batch", "512", "--memory-limit", &tight]).succeeds();
+    assert!(stderr_of(&output).contains("rows in a pass, not 512: more do not fit into the memory"), "{words}");
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(number(&found["rows"][0], "inner_batch") < 512.0);
+}

@@ -140,7 +140,11 @@ fn groups_and_single_imports_are_both_read() {
 fn every_module_belongs_to_a_layer() {
     for source in sources() {
         let known = ALLOWED.iter().any(|(layer, _)| *layer == source.layer) || BOTTOM.contains(&&*source.layer);
-        assert!(known, "src/{} is in no layer that ARCHITECTURE.md names; give it a row here", source.path);
+        assert!(
+            known,
+            "src/{} is in no layer that is listed here; give it a row, with what it may import",
+            source.path
+        );
     }
 }
 

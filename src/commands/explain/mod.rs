@@ -1,11 +1,12 @@
 //! `benchdb explain`: explanations of pictures, texts and sounds, as pictures, arrays and tables.
 //!
-//! `seam` says what is asked of attribution methods, and `methods` answers it; `choice` and `targets` read what people
-//! want, `shelf` knows the cache, `session` does the work, `files` writes what comes of it, `tables` shows it.
+//! `seam` says what is asked of attribution methods, and `methods` answers it; `place` says where; `choice` and `targets`
+//! read what people want, `shelf` knows the cache, `session` does the work, `files` writes what comes of it, `tables` shows it.
 
 mod choice;
 mod files;
 mod methods;
+mod place;
 mod seam;
 mod session;
 mod shelf;
@@ -29,6 +30,8 @@ use crate::zoo::WeightSource;
 use choice::{ALL, chosen, read_baselines};
 use files::Destination;
 use methods::Methods;
+use place::PlaceArgs;
+use seam::Explainer as _;
 use session::Session;
 use shelf::Shelf;
 use targets::{TargetChoice, target};
@@ -44,6 +47,7 @@ const MB: u64 = 1_000_000;
   benchdb explain --model resnet50 --weights resnet50.safetensors --method grad_cam dog.jpg --output map.png
   benchdb explain --model cifar_cnn --method all --target 3 pictures/
   benchdb explain --model resnet18 --method integrated_gradients --set steps=100 --set baseline=zeros dog.jpg
+  benchdb explain --model resnet50 --method occlusion --hardware cuda --inner-batch auto --memory-limit 8GiB photos/
   benchdb explain --cache-stats")]
 pub struct Args {
     /// Pictures (PNG, JPEG), tensors (.npy, .npz), or folders of them
@@ -101,6 +105,8 @@ pub struct Args {
     /// Say where the time went
     #[arg(long)]
     profile: bool,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// How to print what was done
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -128,7 +134,11 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         None => WeightSource::Seeded(args.seed),
     };
     let profiler = if args.profile { StageProfiler::on() } else { StageProfiler::off() };
-    let explainer = profiler.time("load the model", || Methods::load(entry, &source))?;
+    let explainer = profiler.time("load the model", || Methods::load(entry, &source, &args.place))?;
+    match args.place.is_chosen() {
+        true => context.note(&explainer.place),
+        false => context.detail(&explainer.place),
+    }
     let weights = match &args.weights {
         Some(path) => file_digest(path)?,
         None => format!("seed {}", args.seed),
@@ -153,6 +163,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     };
     let mut report = session.run(&files)?;
     session.shelf.say_trouble(context);
+    explainer.remarks().iter().for_each(|remark| context.note(remark));
     let status = report.status()?;
     context.print("explain", &report.tables(printed.is_for_people()), &printed)?;
     if args.profile {

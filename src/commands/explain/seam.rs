@@ -24,7 +24,7 @@ pub(super) struct Request<'a> {
     pub(super) targets: &'a [Explained],
     /// Of the shape of a batch of inputs.
     pub(super) baselines: Option<&'a HostTensor>,
-    /// The most rows of one pass.
+    /// The most rows of one pass, unless the explainer has other orders.
     pub(super) inner_batch: usize,
 }
 
@@ -37,6 +37,8 @@ pub(super) struct Answer {
     pub(super) targets: Vec<Explained>,
     /// Forward and backward passes for each sample.
     pub(super) passes: [f64; 2],
+    /// The most rows of one pass, where there are passes.
+    pub(super) inner_batch: Option<usize>,
 }
 
 /// Why there is no answer.
@@ -55,6 +57,11 @@ pub(super) trait Explainer {
 
     /// The software that computes, with the precision: `burn-flex fp32`.
     fn engine(&self) -> &str;
+
+    /// What whoever asked should know of how it was done.
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// A method with these parameters and its own defaults; with baselines that are given, where it takes any.
     ///

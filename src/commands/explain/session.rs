@@ -70,6 +70,8 @@ pub(super) struct Done {
     pub(super) attribution: HostTensor,
     pub(super) facts: Facts,
     pub(super) cached: bool,
+    /// The most rows of one pass, where it was computed.
+    pub(super) inner_batch: Option<usize>,
     /// To look it up, or the sample's share of the time that its batch took.
     pub(super) seconds: f64,
 }
@@ -92,7 +94,7 @@ impl Session<'_> {
     /// Targets that are more or fewer than the samples, files that cannot be written. What is wrong with one input is
     /// in the report.
     pub(super) fn run(&self, files: &[InputFile]) -> anyhow::Result<Report> {
-        let mut report = Report::new(self.all);
+        let mut report = Report::new(self.all, self.explainer.engine());
         let mut targets = Targets::new(self.targets);
         let methods = self.methods.len() as u64;
         let bar = self.context.bar(files.len() as u64 * methods);
@@ -228,7 +230,7 @@ impl Session<'_> {
         let CachedAttribution { values, facts } = self.shelf.find(key)?;
         let facts = serde_json::from_value(facts).ok()?;
         let seconds = start.elapsed().as_secs_f64();
-        Some(Outcome::Done(Done { attribution: values, facts, cached: true, seconds }))
+        Some(Outcome::Done(Done { attribution: values, facts, cached: true, inner_batch: None, seconds }))
     }
 
     fn keep(&self, key: &CacheKey, done: &Done) {
@@ -274,7 +276,7 @@ fn joined(samples: &[&Waiting]) -> Vec<HostTensor> {
 
 /// An answer as one explanation for each sample.
 fn parted(answer: Answer, samples: usize, seconds: f64) -> Vec<Outcome> {
-    let Answer { attribution, targets, passes } = answer;
+    let Answer { attribution, targets, passes, inner_batch } = answer;
     let wrong = |what: String| {
         CommandError::new(format!("the method answered {what}"), "this is a mistake in the method, not in the input")
     };
@@ -294,7 +296,7 @@ fn parted(answer: Answer, samples: usize, seconds: f64) -> Vec<Outcome> {
         }
         let attribution =
             HostTensor { name: attribution.name.clone(), shape: shape.clone(), data: HostData::F32(values) };
-        Outcome::Done(Done { attribution, facts: Facts { target, passes }, cached: false, seconds })
+        Outcome::Done(Done { attribution, facts: Facts { target, passes }, cached: false, inner_batch, seconds })
     };
     targets.into_iter().enumerate().map(part).collect()
 }

@@ -20,6 +20,7 @@ pub(super) struct Row {
     cached: Option<bool>,
     seconds: Option<f64>,
     passes: [Option<f64>; 2],
+    inner_batch: Option<usize>,
     reason: Option<String>,
     pub(super) files: Written,
     tokens: Option<Tokens>,
@@ -44,6 +45,7 @@ impl Row {
             cached: None,
             seconds: None,
             passes: [None; 2],
+            inner_batch: None,
             reason: None,
             files: Written::default(),
             tokens: None,
@@ -67,6 +69,7 @@ impl Row {
                 cached: Some(done.cached),
                 seconds: Some(done.seconds),
                 passes: done.facts.passes.map(Some),
+                inner_batch: done.inner_batch,
                 tokens: tokens(&waiting.sample.inputs, &done.attribution),
                 ..Self::empty(name, method, "ok")
             },
@@ -98,11 +101,13 @@ pub(super) struct Report {
     rows: Vec<Row>,
     /// Whether the methods were not asked for by name.
     all: bool,
+    /// What computed, and its precision.
+    engine: String,
 }
 
 impl Report {
-    pub(super) fn new(all: bool) -> Self {
-        Self { rows: Vec::new(), all }
+    pub(super) fn new(all: bool, engine: &str) -> Self {
+        Self { rows: Vec::new(), all, engine: engine.to_owned() }
     }
 
     pub(super) fn push(&mut self, row: Row) {
@@ -160,6 +165,8 @@ impl Report {
             "seconds",
             "forward_passes",
             "backward_passes",
+            "inner_batch",
+            "engine",
             "picture",
             "attribution",
             "reason",
@@ -183,13 +190,15 @@ impl Report {
                 seconds,
                 row.passes[0].into(),
                 row.passes[1].into(),
+                row.inner_batch.map(|rows| rows as u64).into(),
+                self.engine.clone().into(),
                 path(&row.files.picture).into(),
                 path(&row.files.attribution).into(),
                 row.reason.clone().into(),
             ]);
         }
         if people {
-            table.drop_columns(&["forward_passes", "backward_passes", "attribution"]);
+            table.drop_columns(&["forward_passes", "backward_passes", "inner_batch", "engine", "attribution"]);
             table.drop_empty(&["position", "picture", "reason", "method"]);
         }
         table

@@ -102,6 +102,7 @@ impl Job for LinearJob<'_> {
             attribution: HostTensor { name: "attribution".into(), shape: input.shape.clone(), data },
             targets: (0..samples).map(target).collect(),
             passes: [1.0, 1.0],
+            inner_batch: None,
         })
     }
 }

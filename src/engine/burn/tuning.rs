@@ -76,7 +76,8 @@ pub fn settle(
         (InnerBatch::Rows(rows), Some(limit)) => (fitting(method.name(), rows, limit, row_bytes, &mut measure)?, None),
         (InnerBatch::Rows(rows), None) => (rows, None),
     };
-    let parts = parts.into_iter().map(|part| part.with_inner_batch(rows)).collect();
+    // As they came: whoever asks for a prediction pays for it.
+    let parts = crew.prepare(&Work { inner_batch: rows, ..*work })?;
     Ok(Settled { parts, rows, tuned })
 }
 
