@@ -87,15 +87,16 @@ fn every_method_that_fits_is_measured_stored_and_ranked() {
     let export = names.iter().find(|name| name.starts_with("h_")).unwrap_or_else(|| panic!("{names:?}"));
     assert!(export.len() == "h_20261121_080910.json".len() && !export.contains('Y'), "{export}");
     sandbox.benchdb().args(["--db", "other.sqlite", "import", export]).succeeds();
-    let other = sandbox.benchdb().args(["--db", "other.sqlite", "query", "SELECT 1 FROM results"]).succeeds();
-    assert_eq!(String::from_utf8_lossy(&other.stdout).matches('1').count(), 13, "{other:?}");
+    let query = ["--db", "other.sqlite", "query", "--format", "json", "SELECT * FROM results"];
+    assert_eq!(rows(&sandbox.benchdb().args(query).json()).len(), 13);
 }
 
 #[test]
 fn what_does_not_fit_is_a_record_where_it_was_named() {
     let sandbox = Sandbox::new();
     explanations(&sandbox, &["--methods", "saliency,attention_rollout"]).succeeds();
-    let query = "SELECT json_extract(parameters, '$.method') AS method, status, error FROM results ORDER BY method";
+    let query = "SELECT json_extract(results.parameters, '$.method') AS method, run.status, run.error FROM results \
+                 JOIN run ON run.id = results.run_id ORDER BY 1";
     let found = sandbox.sql(query);
     assert_eq!(methods(&found), ["attention_rollout", "saliency"]);
     assert_eq!((&found[0]["status"], &found[1]["status"]), (&"unsupported".into(), &"ok".into()));
@@ -162,7 +163,7 @@ fn what_cannot_be_meant_is_refused_before_anything_is_measured() {
     refused(&["--methods", "all,saliency"], &["`all`"], &["other names"]);
     refused(&["--methods", "saliency", "--set", "lrp.epsilon=1"], &["`lrp.epsilon`"], &["saliency"]);
     refused(&["--methods", "saliency", "--set", "steps=5"], &["parameters of saliency", "steps"], &["absolute"]);
-    refused(&["--inner-batch", "0"], &["--inner-batch"], &[]);
+    assert!(stderr_of(&explanations(&sandbox, &["--inner-batch", "0"]).ends_with(2)).contains("`auto`"));
     sandbox
         .benchdb()
         .args(["run", "--model", "cifar_cnn", "--methods", "saliency"])
