@@ -79,6 +79,8 @@ impl Sandbox {
     pub fn wrapped(&self, other: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(other);
         command.current_dir(self.folder.path()).env("NO_COLOR", "1").env("TMPDIR", self.path("tmp"));
+        // Vulkan drivers complain where there is none.
+        command.env("XDG_RUNTIME_DIR", self.path("tmp"));
         for variable in
             ["BENCHDB_PATH", "BENCHDB_SCRIPT", "BENCHDB_CACHE", "GIT_DIR", "GIT_WORK_TREE", "RUST_BACKTRACE"]
         {
