@@ -9,6 +9,7 @@ use super::methods::{
     AttentionRollout, Deconvolution, DeepLift, DeepLiftShap, GradCam, GradientShap, GuidedBackpropagation,
     GuidedGradCam, InputXGradient, IntegratedGradients, Lrp, Occlusion, Saliency, SmoothGrad,
 };
+use crate::domain::explanation::{foreign_parameter, own_parameters};
 
 /// A method by name.
 #[derive(Debug)]
@@ -80,23 +81,12 @@ pub fn select(names: &[String], parameters: &[(String, Value)]) -> Result<Vec<Se
     if names.is_empty() {
         entries.extend(&METHODS);
     }
-    let chosen = || entries.iter().map(|entry| entry.name);
-    for (name, _) in parameters {
-        if let Some((owner, _)) = name.split_once('.')
-            && !chosen().any(|method| method == owner)
-        {
-            return Err(ExplainError::ForeignParameter { name: name.clone(), methods: chosen().collect() });
-        }
+    let methods: Vec<&'static str> = entries.iter().map(|entry| entry.name).collect();
+    if let Some(name) = foreign_parameter(&methods, parameters) {
+        return Err(ExplainError::ForeignParameter { name: name.to_owned(), methods });
     }
     let of = |entry: &'static MethodEntry| {
-        let mut own = Map::new();
-        for (name, value) in parameters {
-            match name.split_once('.') {
-                Some((owner, name)) if owner == entry.name => own.insert(name.to_owned(), value.clone()),
-                Some(_) => None,
-                None => own.insert(name.clone(), value.clone()),
-            };
-        }
+        let own = own_parameters(entry.name, parameters);
         entry.build(&own)?;
         Ok((entry, own))
     };

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::super::CommandError;
 use super::seam::{Explainer, Job};
 use crate::domain::HostTensor;
+use crate::domain::explanation::{foreign_parameter, own_parameters};
 use crate::exchange::tensors::read_tensors;
 
 /// Every method that fits.
@@ -43,26 +44,15 @@ pub(super) fn chosen<'e>(
             }
         }
     }
-    for (name, _) in parameters {
-        if let Some((method, _)) = name.split_once('.')
-            && !wanted.contains(&method)
-        {
-            let message = format!("`--set {name}` is for a method that is not asked for");
-            return Err(CommandError::new(message, format!("the methods are {}", wanted.join(", "))).into());
-        }
+    if let Some(name) = foreign_parameter(&wanted, parameters) {
+        let message = format!("`--set {name}` is for a method that is not asked for");
+        return Err(CommandError::new(message, format!("the methods are {}", wanted.join(", "))).into());
     }
     let only = wanted.len() == 1;
     wanted
         .into_iter()
         .map(|method| {
-            let mut own = Map::new();
-            for (name, value) in parameters {
-                match name.split_once('.') {
-                    Some((of, name)) if of == method => own.insert(name.to_owned(), value.clone()),
-                    Some(_) => None,
-                    None => own.insert(name.clone(), value.clone()),
-                };
-            }
+            let own = own_parameters(method, parameters);
             explainer.job(method, &own, given_baselines).map_err(|error| {
                 let plain = parameters.iter().any(|(name, _)| !name.contains('.'));
                 if only || !plain {
