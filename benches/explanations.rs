@@ -10,11 +10,14 @@
 #![allow(clippy::print_stdout, reason = "a bench prints")]
 
 use std::error::Error;
+use std::hint::black_box;
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
 use benchdb::domain::HostData;
 use benchdb::explain::{Prepared, Subject, Target, explain, registry};
+use benchdb::zoo::activation::Activation;
+use benchdb::zoo::hooks::{Hooks, NoHooks, Weighted};
 use benchdb::zoo::{Network, WeightSource, find, host_inputs};
 use burn::nn::LinearConfig;
 use burn::nn::PaddingConfig2d;
@@ -70,6 +73,8 @@ enum Request {
     },
     /// Times for each operation, forward and backward.
     Operations { batch: usize, seconds: f64 },
+    /// What the look whether anybody watches costs.
+    Hooks,
 }
 
 struct Bench {
@@ -119,6 +124,7 @@ impl Bench {
                 Ok(json!({ "shape": found.shape, "values": values }))
             }
             Request::Operations { batch, seconds } => operations(&self.device, *batch, *seconds),
+            Request::Hooks => Ok(hooks(&self.device)),
         }
     }
 }
@@ -166,28 +172,54 @@ fn operation<const D: usize, const E: usize>(
     Ok([quantile(alone, 0.5), quantile(both, 0.5)])
 }
 
-/// The operations of the network with their shapes, `{name: [forward, forward and backward]}`.
+/// The operations of the network with their shapes, as Burn has them and as explanations run them: `{name: {"burn":
+/// [forward, forward and backward], "own": [..]}}`.
 fn operations(device: &Device, batch: usize, seconds: f64) -> Result<Value, Failure> {
     let mut found = Map::new();
     let convolutions = [(3, 32, 32), (32, 32, 32), (32, 64, 16), (64, 64, 16), (64, 128, 8), (128, 128, 8)];
     for (number, (narrow, wide, size)) in convolutions.into_iter().enumerate() {
         let layer = Conv2dConfig::new([narrow, wide], [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1));
-        let layer = layer.init(device);
-        let times = operation(device, [batch, narrow, size, size], seconds, |x| layer.forward(x))?;
-        found.insert(format!("conv{}", number + 1), json!(times));
+        let (layer, shape) = (layer.init(device), [batch, narrow, size, size]);
+        let burn = operation(device, shape, seconds, |x| layer.forward(x))?;
+        let own = operation(device, shape, seconds, |x| Weighted::Conv2d(&layer).forward(x))?;
+        found.insert(format!("conv{}", number + 1), json!({ "burn": burn, "own": own }));
     }
     for (number, (narrow, wide)) in [(2048, 256), (256, 10)].into_iter().enumerate() {
         let layer = LinearConfig::new(narrow, wide).init(device);
         let times = operation(device, [batch, narrow], seconds, |x| layer.forward(x))?;
-        found.insert(format!("fc{}", number + 1), json!(times));
+        found.insert(format!("fc{}", number + 1), json!({ "burn": times, "own": times }));
     }
     for (channels, size) in [(32, 32), (64, 16), (128, 8)] {
         let shape = [batch, channels, size, size];
         let pool = MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init();
-        found.insert(format!("pool{size}"), json!(operation(device, shape, seconds, |x| pool.forward(x))?));
-        found.insert(format!("relu{size}"), json!(operation(device, shape, seconds, relu::<4>)?));
+        let burn = operation(device, shape, seconds, |x| pool.forward(x))?;
+        let own = operation(device, shape, seconds, |x| NoHooks.max_pool(&pool, x))?;
+        found.insert(format!("pool{size}"), json!({ "burn": burn, "own": own }));
+        let shape = [batch, channels * size * size];
+        let burn = operation(device, shape, seconds, relu::<2>)?;
+        let own = operation(device, shape, seconds, |x| NoHooks.activation(Activation::Relu, x))?;
+        found.insert(format!("relu{size}"), json!({ "burn": burn, "own": own }));
     }
     Ok(Value::Object(found))
+}
+
+/// Nanoseconds of a function of one number with and without the look whether anybody watches the thread, which nobody does:
+/// medians of alternating groups of calls.
+fn hooks(device: &Device) -> Value {
+    const GROUPS: usize = 400;
+    const CALLS: usize = 500;
+    let x = Tensor::<2>::ones([1, 1], device);
+    let group = |function: fn(Tensor<2>) -> Tensor<2>| {
+        let started = Instant::now();
+        for _ in 0..CALLS {
+            black_box(function(x.clone()));
+        }
+        started.elapsed().as_secs_f64() * 1e9 / CALLS as f64
+    };
+    let (with, without): (Vec<f64>, Vec<f64>) =
+        (0..GROUPS).map(|_| (group(benchdb::zoo::activation::relu::<2>), group(relu::<2>))).unzip();
+    let differences = with.iter().zip(&without).map(|(with, without)| with - without).collect();
+    json!({ "with": quantile(with, 0.5), "without": quantile(without, 0.5), "difference": quantile(differences, 0.5) })
 }
 
 fn quantile(mut times: Vec<f64>, at: f64) -> f64 {

@@ -28,7 +28,7 @@ use super::kernels;
 pub trait Hooks {
     /// An elementwise function of `[batch, features]`.
     fn activation(&mut self, function: Activation, x: Tensor<2>) -> Tensor<2> {
-        function.apply(x)
+        kernels::activated(function, x)
     }
 
     /// A convolution or a linear layer; see [`Weighted`] for the layout of `x`.

@@ -5,5 +5,7 @@
 mod answers;
 mod axioms;
 mod golden;
+#[cfg(feature = "flex")]
+mod kernels;
 mod networks;
 mod support;

@@ -13,13 +13,45 @@
 mod convolution;
 #[cfg(feature = "flex")]
 mod pooling;
+#[cfg(feature = "flex")]
+mod rectifying;
 
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::MaxPool2d;
 use burn::tensor::Tensor;
 
+use super::activation::Activation;
+
 #[cfg(feature = "flex")]
 mod operations;
+
+/// Which gradients a rectifier passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rectifier {
+    /// Those of inputs that it passed.
+    Gradient,
+    /// Of these, the positive ones.
+    Guided,
+    /// The positive ones, whatever the input was.
+    Deconvolution,
+}
+
+/// The function by its kernel, its gradients by the rule; the input back where there is none.
+#[cfg(feature = "flex")]
+pub(crate) fn rectified(function: Activation, x: Tensor<2>, rule: Rectifier) -> Result<Tensor<2>, Tensor<2>> {
+    if function == Activation::Relu { operations::rectified(x, rule) } else { Err(x) }
+}
+
+/// The input: there is no kernel.
+#[cfg(not(feature = "flex"))]
+pub(crate) fn rectified(_: Activation, x: Tensor<2>, _: Rectifier) -> Result<Tensor<2>, Tensor<2>> {
+    Err(x)
+}
+
+/// What the function does.
+pub(crate) fn activated(function: Activation, x: Tensor<2>) -> Tensor<2> {
+    rectified(function, x, Rectifier::Gradient).unwrap_or_else(|x| function.apply(x))
+}
 
 /// What the layer does. Gradients go to `x` alone.
 #[cfg(feature = "flex")]

@@ -14,7 +14,7 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::ops::ModuleOps;
+use burn::backend::ops::{ActivationOps, ModuleOps};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::nn::PaddingConfig2d;
@@ -23,8 +23,10 @@ use burn::nn::pool::MaxPool2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{DType, Device, Tensor};
 
+use super::Rectifier;
 use super::convolution::{Geometry, HostTensor, contiguous, convolve, convolve_back, tensor, values};
 use super::pooling::{Windows, maxima, maxima_back};
+use super::rectifying::{rectify, rectify_back};
 
 /// Backends that know the operations. All have them, because Burn asks for it; those but burn-flex by their own ones.
 #[backend_extension(
@@ -50,6 +52,13 @@ pub(super) trait HostKernels: Backend {
         padding: [usize; 2],
     ) -> FloatTensor<Self>;
 
+    /// `max(x, 0)`.
+    fn rectification(x: FloatTensor<Self>, rule: Rectifier) -> FloatTensor<Self>;
+
+    /// What goes back to its input.
+    fn rectification_back(output: FloatTensor<Self>, gradient: FloatTensor<Self>, rule: Rectifier)
+    -> FloatTensor<Self>;
+
     /// Maxima over windows that do not overlap.
     fn pooling(x: FloatTensor<Self>, window: [usize; 2]) -> FloatTensor<Self>;
 
@@ -64,6 +73,15 @@ pub(super) trait HostKernels: Backend {
 
 fn options(padding: [usize; 2]) -> ConvOptions<2> {
     ConvOptions::new([1, 1], padding, [1, 1], 1)
+}
+
+/// [`HostKernels::rectification_back`] on any backend.
+fn by_primitives<B: Backend>(output: FloatTensor<B>, gradient: FloatTensor<B>, rule: Rectifier) -> FloatTensor<B> {
+    match rule {
+        Rectifier::Gradient => B::relu_backward(output, gradient),
+        Rectifier::Guided => B::relu_backward(output, B::relu(gradient)),
+        Rectifier::Deconvolution => B::relu(gradient),
+    }
 }
 
 macro_rules! by_their_own {
@@ -86,6 +104,18 @@ macro_rules! by_their_own {
                 padding: [usize; 2],
             ) -> FloatTensor<Self> {
                 <Self as ModuleOps<Self>>::conv2d_x_backward(x, weight, gradient, options(padding))
+            }
+
+            fn rectification(x: FloatTensor<Self>, _rule: Rectifier) -> FloatTensor<Self> {
+                <Self as ActivationOps<Self>>::relu(x)
+            }
+
+            fn rectification_back(
+                output: FloatTensor<Self>,
+                gradient: FloatTensor<Self>,
+                rule: Rectifier,
+            ) -> FloatTensor<Self> {
+                by_primitives::<Self>(output, gradient, rule)
             }
 
             fn pooling(x: FloatTensor<Self>, window: [usize; 2]) -> FloatTensor<Self> {
@@ -144,6 +174,14 @@ impl HostKernels for Flex {
         tensor(convolve_back(&gradient, &weight, geometry), x.shape().dims::<4>())
     }
 
+    fn rectification(x: HostTensor, _rule: Rectifier) -> HostTensor {
+        rectify(x)
+    }
+
+    fn rectification_back(output: HostTensor, gradient: HostTensor, rule: Rectifier) -> HostTensor {
+        rectify_back(&contiguous(&output), gradient, rule)
+    }
+
     fn pooling(x: HostTensor, window: [usize; 2]) -> HostTensor {
         let x = contiguous(&x);
         let [samples, channels, height, width] = x.shape().dims();
@@ -171,6 +209,23 @@ impl<B: HostKernels> Backward<B, 1> for Convolution {
         let gradient = gradients.consume::<B>(&ops.node);
         if let Some(parent) = parent {
             gradients.register::<B>(parent.id, B::convolution_back(x, weight, gradient, padding));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Rectification;
+
+impl<B: HostKernels> Backward<B, 1> for Rectification {
+    /// The output and the rule.
+    type State = (FloatTensor<B>, Rectifier);
+
+    fn backward(self, ops: Ops<Self::State, 1>, gradients: &mut Gradients, _: &mut Checkpointer) {
+        let [parent] = ops.parents;
+        let (output, rule) = ops.state;
+        let gradient = gradients.consume::<B>(&ops.node);
+        if let Some(parent) = parent {
+            gradients.register::<B>(parent.id, B::rectification_back(output, gradient, rule));
         }
     }
 }
@@ -219,6 +274,24 @@ impl<B: HostKernels, C: CheckpointStrategy> HostKernels for Autodiff<B, C> {
         <Self as ModuleOps<Self>>::conv2d_x_backward(x, weight, gradient, options(padding))
     }
 
+    fn rectification(x: FloatTensor<Self>, rule: Rectifier) -> FloatTensor<Self> {
+        let preparation = Rectification.prepare::<C>([x.node()]).compute_bound().stateful();
+        let output = B::rectification(x.into_primitive(), rule);
+        match preparation {
+            OpsKind::Tracked(preparation) => preparation.finish((output.clone(), rule), output),
+            OpsKind::UnTracked(preparation) => preparation.finish(output),
+        }
+    }
+
+    /// Of first order: no gradients go through it.
+    fn rectification_back(
+        output: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        rule: Rectifier,
+    ) -> FloatTensor<Self> {
+        by_primitives::<Self>(output, gradient, rule)
+    }
+
     fn pooling(x: FloatTensor<Self>, window: [usize; 2]) -> FloatTensor<Self> {
         let preparation = Pooling.prepare::<C>([x.node()]).compute_bound().stateful();
         let x = x.into_primitive();
@@ -263,7 +336,7 @@ impl<B: HostKernels, C: CheckpointStrategy> HostKernels for Autodiff<B, C> {
 }
 
 /// Whether the kernels are for this tensor.
-fn fits(x: &Tensor<4>) -> bool {
+fn fits<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && x.device().inner() == Device::flex()
 }
 
@@ -290,6 +363,14 @@ pub(super) fn convolved(layer: &Conv2d, x: &Tensor<4>) -> Option<Tensor<4>> {
     };
     let (x, weight, bias) = (x.clone().into_dispatch(), weight.into_dispatch(), bias.into_dispatch());
     Some(Tensor::from_dispatch(<Dispatch as HostKernels>::convolution(x, weight, bias, padding)))
+}
+
+/// `max(x, 0)`, whose gradients follow the rule, where the kernels are for it.
+pub(super) fn rectified<const D: usize>(x: Tensor<D>, rule: Rectifier) -> Result<Tensor<D>, Tensor<D>> {
+    if !fits(&x) {
+        return Err(x);
+    }
+    Ok(Tensor::from_dispatch(<Dispatch as HostKernels>::rectification(x.into_dispatch(), rule)))
 }
 
 /// What the layer does, where the kernels are for it.

@@ -36,6 +36,15 @@ pub(super) fn maxima(x: &[f32], windows: Windows) -> Vec<f32> {
     output.par_chunks_mut(planes * windows.plane_out()).zip(input).for_each(|(output, input)| {
         let output = output.chunks_exact_mut(width / columns);
         for (output, input) in output.zip(input.chunks_exact(rows * width)) {
+            if [rows, columns] == [2, 2] {
+                // By far the most common window, in a form that compiles to vector instructions.
+                let (upper, lower) = input.split_at(width);
+                let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
+                for (output, (upper, lower)) in output.iter_mut().zip(pairs) {
+                    *output = larger(larger(upper[0], upper[1]), larger(lower[0], lower[1]));
+                }
+                continue;
+            }
             let (first, others) = input.split_at(width);
             for (output, window) in output.iter_mut().zip(first.chunks_exact(columns)) {
                 *output = window.iter().copied().fold(window[0], larger);
@@ -69,6 +78,24 @@ pub(super) fn maxima_back(x: &[f32], output: &[f32], gradient: &[f32], windows: 
         let bands = back.chunks_exact_mut(rows * width).zip(x.chunks_exact(rows * width));
         let answers = output.chunks_exact(width_out).zip(gradient.chunks_exact(width_out));
         for ((back, x), (output, gradient)) in bands.zip(answers) {
+            if [rows, columns] == [2, 2] {
+                let ((back_upper, back_lower), (upper, lower)) = (back.split_at_mut(width), x.split_at(width));
+                let upper = back_upper.chunks_exact_mut(2).zip(upper.chunks_exact(2));
+                let lower = back_lower.chunks_exact_mut(2).zip(lower.chunks_exact(2));
+                for (((back_upper, upper), (back_lower, lower)), (&maximum, &gradient)) in
+                    upper.zip(lower).zip(output.iter().zip(gradient))
+                {
+                    let first = upper[0] == maximum;
+                    let second = !first & (upper[1] == maximum);
+                    let third = !(first | second) & (lower[0] == maximum);
+                    let fourth = !(first | second | third) & (lower[1] == maximum);
+                    back_upper[0] = if first { gradient } else { 0.0 };
+                    back_upper[1] = if second { gradient } else { 0.0 };
+                    back_lower[0] = if third { gradient } else { 0.0 };
+                    back_lower[1] = if fourth { gradient } else { 0.0 };
+                }
+                continue;
+            }
             for (column, (&maximum, &gradient)) in output.iter().zip(gradient).enumerate() {
                 let mut open = true;
                 for row in 0..rows {
