@@ -48,14 +48,13 @@ impl Hooks for Rectified {
             return function.apply(x);
         }
         self.found = true;
-        let rule = match self.passing {
-            Passing::WhereActive => Rectifier::Guided,
-            Passing::Everywhere => Rectifier::Deconvolution,
-        };
-        let x = match kernels::rectified(function, x, rule) {
-            Ok(written) => return written,
-            Err(x) => x,
-        };
+        if kernels::rectifies(function, &x) {
+            let rule = match self.passing {
+                Passing::WhereActive => Rectifier::Guided,
+                Passing::Everywhere => Rectifier::Deconvolution,
+            };
+            return kernels::rectified(x, rule);
+        }
         let input = x.clone().inner();
         let factor = match self.passing {
             Passing::WhereActive => function.slope(input.clone()),

@@ -10,6 +10,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::TensorData;
 use rayon::prelude::*;
 
+use super::turning::turned;
+
 /// A tensor of burn-flex.
 pub(super) type HostTensor = FloatTensor<Flex>;
 
@@ -188,18 +190,7 @@ pub(super) fn convolve_back(gradient: &HostTensor, weight: &HostTensor, geometry
     if geometry.channels_in * SCATTERED <= geometry.channels_out {
         return scattered(gradient, weight, geometry);
     }
-    let Geometry { channels_in, channels_out, kernel, .. } = geometry;
-    let kernel = kernel[0] * kernel[1];
-    let weights = values(weight);
-    let mut turned = vec![0.0; weights.len()];
-    turned.par_chunks_mut(channels_out * kernel).enumerate().for_each(|(channel_in, turned)| {
-        for (channel_out, turned) in turned.chunks_exact_mut(kernel).enumerate() {
-            let weights = &weights[(channel_out * channels_in + channel_in) * kernel..][..kernel];
-            turned.iter_mut().zip(weights.iter().rev()).for_each(|(turned, weight)| *turned = *weight);
-        }
-    });
-    let turned = tensor(turned, [channels_in, channels_out * kernel]);
-    convolve(values(gradient), &turned, None, geometry.turned())
+    convolve(values(gradient), &turned(weight, geometry), None, geometry.turned())
 }
 
 /// [`convolve_back`] by the product of the weights and the gradient, each row of which belongs to one shift of the input.

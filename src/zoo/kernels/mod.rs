@@ -15,6 +15,8 @@ mod convolution;
 mod pooling;
 #[cfg(feature = "flex")]
 mod rectifying;
+#[cfg(feature = "flex")]
+mod turning;
 
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::MaxPool2d;
@@ -36,21 +38,33 @@ pub(crate) enum Rectifier {
     Deconvolution,
 }
 
-/// The function by its kernel, its gradients by the rule; the input back where there is none.
+/// Whether [`rectified`] is for this function of this input.
 #[cfg(feature = "flex")]
-pub(crate) fn rectified(function: Activation, x: Tensor<2>, rule: Rectifier) -> Result<Tensor<2>, Tensor<2>> {
-    if function == Activation::Relu { operations::rectified(x, rule) } else { Err(x) }
+pub(crate) fn rectifies(function: Activation, x: &Tensor<2>) -> bool {
+    function == Activation::Relu && operations::fits(x)
 }
 
-/// The input: there is no kernel.
+/// There is no kernel.
 #[cfg(not(feature = "flex"))]
-pub(crate) fn rectified(_: Activation, x: Tensor<2>, _: Rectifier) -> Result<Tensor<2>, Tensor<2>> {
-    Err(x)
+pub(crate) fn rectifies(_: Activation, _: &Tensor<2>) -> bool {
+    false
+}
+
+/// `max(x, 0)`, whose gradients follow the rule.
+#[cfg(feature = "flex")]
+pub(crate) fn rectified(x: Tensor<2>, rule: Rectifier) -> Tensor<2> {
+    operations::rectified(x, rule)
+}
+
+/// The input: nothing is rectified here where there is no kernel, see [`rectifies`].
+#[cfg(not(feature = "flex"))]
+pub(crate) fn rectified(x: Tensor<2>, _: Rectifier) -> Tensor<2> {
+    x
 }
 
 /// What the function does.
 pub(crate) fn activated(function: Activation, x: Tensor<2>) -> Tensor<2> {
-    rectified(function, x, Rectifier::Gradient).unwrap_or_else(|x| function.apply(x))
+    if rectifies(function, &x) { rectified(x, Rectifier::Gradient) } else { function.apply(x) }
 }
 
 /// What the layer does. Gradients go to `x` alone.

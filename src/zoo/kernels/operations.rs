@@ -336,7 +336,7 @@ impl<B: HostKernels, C: CheckpointStrategy> HostKernels for Autodiff<B, C> {
 }
 
 /// Whether the kernels are for this tensor.
-fn fits<const D: usize>(x: &Tensor<D>) -> bool {
+pub(super) fn fits<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && x.device().inner() == Device::flex()
 }
 
@@ -365,12 +365,9 @@ pub(super) fn convolved(layer: &Conv2d, x: &Tensor<4>) -> Option<Tensor<4>> {
     Some(Tensor::from_dispatch(<Dispatch as HostKernels>::convolution(x, weight, bias, padding)))
 }
 
-/// `max(x, 0)`, whose gradients follow the rule, where the kernels are for it.
-pub(super) fn rectified<const D: usize>(x: Tensor<D>, rule: Rectifier) -> Result<Tensor<D>, Tensor<D>> {
-    if !fits(&x) {
-        return Err(x);
-    }
-    Ok(Tensor::from_dispatch(<Dispatch as HostKernels>::rectification(x.into_dispatch(), rule)))
+/// `max(x, 0)`, whose gradients follow the rule.
+pub(super) fn rectified<const D: usize>(x: Tensor<D>, rule: Rectifier) -> Tensor<D> {
+    Tensor::from_dispatch(<Dispatch as HostKernels>::rectification(x.into_dispatch(), rule))
 }
 
 /// What the layer does, where the kernels are for it.
