@@ -20,6 +20,7 @@ use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Tensor};
 
 use super::activation::Activation;
+use super::kernels;
 
 /// What is called in place of a layer. Every method does by default what the layer does.
 ///
@@ -27,7 +28,7 @@ use super::activation::Activation;
 pub trait Hooks {
     /// An elementwise function of `[batch, features]`.
     fn activation(&mut self, function: Activation, x: Tensor<2>) -> Tensor<2> {
-        function.apply(x)
+        kernels::activated(function, x)
     }
 
     /// A convolution or a linear layer; see [`Weighted`] for the layout of `x`.
@@ -37,7 +38,7 @@ pub trait Hooks {
 
     /// A pooling by maxima, `[batch, channels, height, width]`.
     fn max_pool(&mut self, layer: &MaxPool2d, x: Tensor<4>) -> Tensor<4> {
-        layer.forward(x)
+        kernels::pooled(layer, x)
     }
 
     /// Scaled dot-product attention.
@@ -83,7 +84,7 @@ impl Weighted<'_> {
     pub fn forward(self, x: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Conv1d(layer) => layer.forward(x.squeeze_dim::<3>(3)).unsqueeze_dim(3),
-            Self::Conv2d(layer) => layer.forward(x),
+            Self::Conv2d(layer) => kernels::convolved(layer, x),
             Self::Linear(layer) => layer.forward(x),
         }
     }

@@ -27,6 +27,7 @@ pub mod gpt2;
 pub mod hooks;
 pub mod int8;
 mod inventory;
+pub(crate) mod kernels;
 pub mod layers;
 pub mod llama;
 pub mod mobilenet_v2;

@@ -5,6 +5,8 @@
 mod answers;
 mod axioms;
 mod golden;
+#[cfg(feature = "flex")]
+mod kernels;
 mod networks;
 mod speed;
 mod support;

@@ -20,6 +20,7 @@ use super::super::subject::Subject;
 use super::named;
 use crate::zoo::activation::Activation;
 use crate::zoo::hooks::{AttentionCall, Hooks, Weighted};
+use crate::zoo::kernels;
 
 /// How convolutions and linear layers share out relevance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +75,7 @@ impl Propagation {
 impl Hooks for Propagation {
     fn activation(&mut self, function: Activation, x: Tensor<2>) -> Tensor<2> {
         if function == Activation::Relu {
-            return function.apply(x); // f(x) / x is its derivative
+            return kernels::activated(function, x); // f(x) / x is its derivative
         }
         let input = x.clone().inner();
         let output = function.apply(input.clone());

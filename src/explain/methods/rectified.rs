@@ -13,6 +13,7 @@ use super::super::subject::Subject;
 use super::named;
 use crate::zoo::activation::Activation;
 use crate::zoo::hooks::Hooks;
+use crate::zoo::kernels::{self, Rectifier};
 
 /// Rectifiers pass gradients that are positive, where they passed their input (Springenberg et al., "Striving for
 /// simplicity", 2015).
@@ -47,6 +48,13 @@ impl Hooks for Rectified {
             return function.apply(x);
         }
         self.found = true;
+        if kernels::rectifies(function, &x) {
+            let rule = match self.passing {
+                Passing::WhereActive => Rectifier::Guided,
+                Passing::Everywhere => Rectifier::Deconvolution,
+            };
+            return kernels::rectified(x, rule);
+        }
         let input = x.clone().inner();
         let factor = match self.passing {
             Passing::WhereActive => function.slope(input.clone()),
