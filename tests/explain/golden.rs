@@ -49,7 +49,9 @@ fn parameters(name: &str, golden: &Golden) -> (Value, f64) {
             assert_eq!(given["quadrature"], "gauss-legendre");
             json!({ "baseline": "zeros", "steps": given["steps"], "quadrature": "gauss_legendre" })
         }
-        "gradient_shap" => json!({ "noise_std": given["noise_std"], "samples": 64, "stratified": true }),
+        // An expectation, of which the reference has drawn enough to differ from itself by its own error: so many draws that
+        // ours adds little to that, whatever they are.
+        "gradient_shap" => json!({ "noise_std": given["noise_std"], "samples": 256, "stratified": true }),
         "deeplift" => json!({ "baseline": given["baseline"] }),
         "deeplift_shap" => json!({ "baseline": "given" }),
         "guided_grad_cam" => json!({ "layer": given["layer"] }),
