@@ -1,9 +1,6 @@
 //! What an explanation is asked and answers: targets, errors, passes, and a method of one's own.
 #![cfg(feature = "flex")]
 
-use std::time::Instant;
-
-use benchdb::cache::{AttributionCache, CacheKey, CachedAttribution, InputDigest, Work};
 use benchdb::domain::model::{HostData, HostTensor};
 use benchdb::explain::{ExplainError, Method, Relevance, Subject, Target, explain, no_hooks};
 use benchdb::zoo::{Batch, OutputTensor, host_inputs};
@@ -211,46 +208,4 @@ fn a_sample_is_explained_alike_in_any_company() {
         attributed(method("smooth_grad", json!({ "seed": seed })).as_ref(), &subject)
     };
     assert!(relative_error(&draws(1), &draws(0)) > 1e-3, "another seed is other noise");
-}
-
-/// The bound is 50; an entry of this size takes some tens of microseconds.
-#[test]
-fn what_is_cached_comes_50_times_faster_than_it_is_computed() {
-    let device = Device::flex();
-    let network = network("cifar_cnn", &device);
-    let inputs = image(32, 1, 0);
-    let method = method("integrated_gradients", json!({}));
-    let compute = || {
-        let subject = Subject::new(network.as_ref(), &inputs).unwrap();
-        explain(method.as_ref(), &subject).unwrap().to_host().unwrap()
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let cache = AttributionCache::open(folder.path(), 1 << 30).unwrap();
-    let (parameters, target) = (method.parameters(), json!(null));
-    let key = || {
-        let work = Work {
-            model: "cifar_cnn",
-            weights: "seed 0",
-            engine: "burn-flex fp32",
-            version: "",
-            method: method.name(),
-            parameters: &parameters,
-            target: &target,
-            baselines: "",
-        };
-        CacheKey::new(&InputDigest::of(&inputs), &work)
-    };
-    let values = compute();
-    cache.put(&key(), &CachedAttribution { values: values.clone(), facts: json!({}) }).unwrap();
-    let fastest = |work: &dyn Fn()| {
-        let time = |_| {
-            let start = Instant::now();
-            work();
-            start.elapsed()
-        };
-        (0..5).map(time).min().unwrap()
-    };
-    let computed = fastest(&|| drop(compute()));
-    let served = fastest(&|| assert_eq!(cache.get(&key()).unwrap().values, values));
-    assert!(served * 50 < computed, "{served:?} to serve, {computed:?} to compute");
 }

@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
 
 use benchdb::domain::model::{HostData, HostTensor};
 use benchdb::explain::{Subject, Target, explain};
@@ -80,7 +79,9 @@ fn parameters(name: &str, golden: &Golden) -> (Value, f64) {
             assert_eq!(given["quadrature"], "gauss-legendre");
             json!({ "baseline": "zeros", "steps": given["steps"], "quadrature": "gauss_legendre" })
         }
-        "gradient_shap" => json!({ "noise_std": given["noise_std"], "samples": 64, "stratified": true }),
+        // An expectation, of which the reference has drawn enough to differ from itself by its own error: so many draws that
+        // ours adds little to that, whatever they are.
+        "gradient_shap" => json!({ "noise_std": given["noise_std"], "samples": 256, "stratified": true }),
         "deeplift" => json!({ "baseline": given["baseline"] }),
         "deeplift_shap" => json!({ "baseline": "given" }),
         "guided_grad_cam" => json!({ "layer": given["layer"] }),
@@ -113,10 +114,8 @@ fn assert_golden(device: Option<Device>, inner_batch: usize) {
     for (name, case) in &golden.methods {
         let (parameters, tolerance) = parameters(name, &golden);
         let method = method(name.split('@').next().unwrap(), parameters);
-        let started = Instant::now();
         let attribution = explain(method.as_ref(), &subject).unwrap();
         let found = values(&attribution);
-        let took = started.elapsed();
         let expected = &case.attribution;
         assert_eq!(attribution.to_host().unwrap().shape, expected.shape, "{name}");
         let listed: Vec<f64> = found.iter().step_by(expected.stride).take(64).copied().collect();
@@ -129,12 +128,12 @@ fn assert_golden(device: Option<Device>, inner_batch: usize) {
             of_length = of_length.max(2.0 * apart(expected.l2, exact.l2));
         }
         eprintln!(
-            "{name}: relative errors (single, double) {errors:.2e?}, lengths {lengths:.2e?}; {:?} passes a sample; {took:.2?}",
+            "{name}: relative errors (single, double) {errors:?}, lengths {lengths:?}; {:?} passes a sample",
             attribution.passes_per_sample()
         );
         let agrees = |errors: &[f64], tolerance: f64| errors.iter().any(|&error| error <= tolerance);
         if !agrees(&errors, tolerance) || !agrees(&lengths, of_length) {
-            wrong.push(format!("{name}: {errors:.2e?}, {lengths:.2e?}"));
+            wrong.push(format!("{name}: {errors:?}, {lengths:?}"));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -8,5 +8,4 @@ mod golden;
 #[cfg(feature = "flex")]
 mod kernels;
 mod networks;
-mod speed;
 mod support;

@@ -291,8 +291,11 @@ fn every_engine_gives_the_same_explanation_and_keeps_its_own() {
             assert_eq!((&row["engine"], &row["cached"]), (&engine.into(), &cached.into()), "{place:?}");
             assert_eq!(row["inner_batch"].is_number(), own, "{place:?}");
         }
-        let computed = explain(&sandbox, &usual).args(["--output", "other", "--no-cache"]).args(&place).succeeds();
-        assert!(!said(&computed).contains("panicked"), "{}", said(&computed));
+        if !own {
+            // What was served proves nothing about the place.
+            let computed = explain(&sandbox, &usual).args(["--output", "other", "--no-cache"]).args(&place).succeeds();
+            assert!(!said(&computed).contains("panicked"), "{}", said(&computed));
+        }
         for name in ["x_0.saliency.npy", "x_1.occlusion.npy"] {
             let of = |folder: &str| floats(&sandbox.path(folder).join(name));
             let (found, expected) = (of("other"), of("usual"));
