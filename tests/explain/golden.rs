@@ -68,6 +68,10 @@ impl Exact {
     }
 }
 
+fn rounded(errors: &[f64]) -> String {
+    errors.iter().map(|error| format!("{error:.2e}")).collect::<Vec<_>>().join(" and ")
+}
+
 fn apart(a: f64, b: f64) -> f64 {
     (a - b).abs() / b.abs()
 }
@@ -129,12 +133,14 @@ fn assert_golden(device: Option<Device>, inner_batch: usize) {
             of_length = of_length.max(2.0 * apart(expected.l2, exact.l2));
         }
         eprintln!(
-            "{name}: relative errors (single, double) {errors:.2e?}, lengths {lengths:.2e?}; {:?} passes a sample; {took:.2?}",
+            "{name}: relative errors (single, double) {}, lengths {}; {:?} passes a sample; {took:.2?}",
+            rounded(&errors),
+            rounded(&lengths),
             attribution.passes_per_sample()
         );
         let agrees = |errors: &[f64], tolerance: f64| errors.iter().any(|&error| error <= tolerance);
         if !agrees(&errors, tolerance) || !agrees(&lengths, of_length) {
-            wrong.push(format!("{name}: {errors:.2e?}, {lengths:.2e?}"));
+            wrong.push(format!("{name}: {}, {}", rounded(&errors), rounded(&lengths)));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
