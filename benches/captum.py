@@ -9,6 +9,9 @@ benchdb's defaults, which are Captum's where it has any. First both must agree. 
 several rounds; a ratio is taken within a round, so that other work on the machine meets both sides. Times are medians over
 the explanations of a round, ratios medians over rounds with the smallest and the largest.
 
+On a machine with other work `--processor-time --threads 1` compares what each side spends of the processor, from Linux's
+account of each thread, instead of what passes on the clock: PyTorch's threads wait for each other, and suffer from others more than ours.
+
 Occlusion is compared with Captum's default, one window at a time, and with the fastest `perturbations_per_eval`; methods with inner
 samples with Captum's default, all of them at once, and with the fastest `internal_batch_size` where there is one.
 
@@ -16,6 +19,7 @@ Needs torch, captum and numpy.
 """
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -128,6 +132,19 @@ def timed(work, seconds):
     return times
 
 
+def spent(process):
+    """Milliseconds of processor time of all threads of a process."""
+    tasks = pathlib.Path(f"/proc/{process}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
+
+
+def spent_on(process, work):
+    """What each iteration of a `timed` took of the processor, warm-up included."""
+    before = spent(process)
+    times = work()
+    return [(spent(process) - before) / (len(times) + WARMUP)]
+
+
 def error(found, expected):
     return ((found - expected).norm() / expected.norm()).item()
 
@@ -178,6 +195,7 @@ def fastest(calls, seconds):
 
 def compare(twin, net, options):
     rows, behind = [], set()
+    measure = spent_on if options.processor_time else lambda _, work: work()
     for batch in options.batch_sizes:
         every = settings(net, batch)
         for method in options.methods or every:
@@ -185,16 +203,22 @@ def compare(twin, net, options):
             compared = ["default"] + [name for name in [fastest(calls, options.seconds)] if name]
             ratios = {setting: Ratio() for setting in compared}
             parameters = {"layer": "conv6"} if "grad_cam" in method else {}
+            request = {"method": method, "parameters": parameters, "batch": batch, "seconds": options.seconds}
+
+            def our_side(request=request):
+                return twin.ask(type="time", **request)["ms"]
+
             for round_number in range(options.rounds):
                 # Who begins changes from round to round.
-                ours = None
+                ours, theirs = None, {}
                 if round_number % 2 == 0:
-                    ours = twin.ask(type="time", method=method, parameters=parameters, batch=batch, seconds=options.seconds)
-                theirs = {setting: timed(calls[setting], options.seconds) for setting in compared}
-                if ours is None:
-                    ours = twin.ask(type="time", method=method, parameters=parameters, batch=batch, seconds=options.seconds)
+                    ours = measure(twin.process.pid, our_side)
                 for setting in compared:
-                    ratios[setting].add(ours["ms"], theirs[setting])
+                    theirs[setting] = measure(os.getpid(), lambda: timed(calls[setting], options.seconds))
+                if ours is None:
+                    ours = measure(twin.process.pid, our_side)
+                for setting in compared:
+                    ratios[setting].add(ours, theirs[setting])
             for setting in compared:
                 rows.append(ratios[setting].row(method, batch, setting))
                 print(" | ".join(rows[-1]), file=sys.stderr)
@@ -265,6 +289,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each side in a round")
     parser.add_argument("--methods", type=lambda text: text.split(","), default=None)
+    parser.add_argument("--processor-time", action="store_true", help="processor time instead of the clock's")
     parser.add_argument("--operations", action="store_true", help="the table of operations, too, whoever is behind")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # Captum's about the hooks it sets
@@ -275,7 +300,8 @@ def main():
         raise SystemExit(f"the sides disagree about {', '.join(wrong)}; times would not compare")
     rows, behind = compare(twin, net, options)
     versions = f"PyTorch {torch.__version__}, Captum {__import__('captum').__version__}"
-    print(f"{processor()}, {options.threads} threads, {time.strftime('%Y-%m-%d')}; {versions}; "
+    kind = "processor time" if options.processor_time else "wall time"
+    print(f"{processor()}, {options.threads} threads, {kind}, {time.strftime('%Y-%m-%d')}; {versions}; "
           f"{options.rounds} rounds of {options.seconds} s.\n")
     print(table(["method", "batch", "benchdb, ms", "Captum, ms", "Captum's setting", "faster by", "over rounds"], rows))
     if behind or options.operations:

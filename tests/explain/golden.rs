@@ -67,6 +67,10 @@ impl Exact {
     }
 }
 
+fn rounded(errors: &[f64]) -> String {
+    errors.iter().map(|error| format!("{error:.2e}")).collect::<Vec<_>>().join(" and ")
+}
+
 fn apart(a: f64, b: f64) -> f64 {
     (a - b).abs() / b.abs()
 }
@@ -128,12 +132,14 @@ fn assert_golden(device: Option<Device>, inner_batch: usize) {
             of_length = of_length.max(2.0 * apart(expected.l2, exact.l2));
         }
         eprintln!(
-            "{name}: relative errors (single, double) {errors:?}, lengths {lengths:?}; {:?} passes a sample",
+            "{name}: relative errors (single, double) {}, lengths {}; {:?} passes a sample",
+            rounded(&errors),
+            rounded(&lengths),
             attribution.passes_per_sample()
         );
         let agrees = |errors: &[f64], tolerance: f64| errors.iter().any(|&error| error <= tolerance);
         if !agrees(&errors, tolerance) || !agrees(&lengths, of_length) {
-            wrong.push(format!("{name}: {errors:?}, {lengths:?}"));
+            wrong.push(format!("{name}: {}, {}", rounded(&errors), rounded(&lengths)));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
