@@ -33,8 +33,12 @@ impl Noise {
 
     /// The stream of a draw: numbers that are near each other as seeds must not give streams that are.
     fn stream(self, purpose: Purpose, draw: usize) -> fastrand::Rng {
-        let seed = mixed(mixed(self.seed) ^ purpose as u64);
-        fastrand::Rng::with_seed(mixed(seed ^ draw as u64))
+        let seed = mixed(mixed(self.seed).wrapping_add(purpose as u64));
+        let mut stream = fastrand::Rng::with_seed(mixed(seed.wrapping_add(draw as u64)));
+        // The first number follows from the seed by one product. Of seed 0 and its first draw it is 1e-6, where all pictures
+        // are nearly the baseline and rounding alone tells which pixel wins a pool.
+        stream.u64(..);
+        stream
     }
 
     /// Of a draw: a number that is uniform in [0, 1), and one that is uniform in 0..count.

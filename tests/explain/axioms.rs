@@ -85,6 +85,21 @@ fn differences(a: &[f64], b: &[f64]) -> Vec<f64> {
     a.iter().zip(b).map(|(a, b)| a - b).collect()
 }
 
+/// How much the gradient at one pixel moves altogether while that pixel alone goes from 0 to `to`.
+fn variation(network: &dyn Network, pixel: usize, to: f32, steps: usize) -> f64 {
+    let features = 3 * PIXELS;
+    let mut inputs = image(SIZE, steps, 0);
+    if let benchdb::domain::model::HostData::F32(values) = &mut inputs[0].data {
+        values.fill(0.0);
+        for step in 0..steps {
+            values[step * features + pixel] = to * (step as f32 + 0.5) / steps as f32;
+        }
+    }
+    let found = attributed(method("saliency", json!({ "absolute": false })).as_ref(), &subject(network, &inputs, 0));
+    let gradients: Vec<f64> = found.chunks_exact(features).map(|sample| sample[pixel]).collect();
+    gradients.windows(2).map(|pair| (pair[1] - pair[0]).abs()).sum()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(8) })]
 
@@ -148,15 +163,18 @@ proptest! {
         }
         let subject = subject(network.as_ref(), &inputs, 0);
         let change = scores(&subject)[0] - scores_of_zeros(&subject)[0];
+        // A sum over places misses at most the variation of what is summed, times the widest gap between two of them.
+        let steps = 400;
+        let missed = variation(network.as_ref(), pixel, 5.0, steps) * 5.0 * 2.0 / steps as f64;
         for (name, parameters, tolerance) in [
-            ("integrated_gradients", json!({ "steps": 400 }), 0.02),
-            ("deeplift", json!({ "max_pool": "rescale" }), 1e-3),
-            ("occlusion", json!({ "window": [1, 1, 1], "stride": [1, 1, 1] }), 1e-4),
+            ("integrated_gradients", json!({ "steps": steps }), missed),
+            ("deeplift", json!({ "max_pool": "rescale" }), 1e-3 * change.abs()),
+            ("occlusion", json!({ "window": [1, 1, 1], "stride": [1, 1, 1] }), 1e-4 * change.abs()),
         ] {
             let found = attributed(method(name, parameters).as_ref(), &subject);
             for (place, value) in found.iter().enumerate() {
                 let expected = if place == pixel { change } else { 0.0 };
-                assert!((value - expected).abs() <= tolerance * change.abs() + 1e-5, "{name} at {place}: {value}, {expected}");
+                assert!((value - expected).abs() <= tolerance + 1e-5, "{name} at {place}: {value}, {expected}");
             }
         }
     }
@@ -311,6 +329,8 @@ fn lrp_is_the_input_times_the_gradient_on_rectified_networks() {
 #[test]
 fn engines_agree() {
     let Some(other) = crate::support::ndarray() else { return };
+    // LRP divides by sums that may cancel.
+    let tolerance = |name: &str| if name == "lrp" { 5e-3 } else { 1e-4 };
     for (seed, class) in [(3, 0), (4, 2)] {
         let explained = |device: &Device| -> Vec<(String, Vec<f64>)> {
             let network = with_weights(small_cnn(device, (3, 8)), seed, as_made);
@@ -325,7 +345,7 @@ fn engines_agree() {
         };
         for ((name, found), (_, expected)) in explained(&other).iter().zip(&explained(&Device::flex())) {
             let error = relative_error(found, expected);
-            assert!(error < 1e-4, "{name}: {error:.2e}");
+            assert!(error < tolerance(name), "{name}: {error:.2e}");
         }
     }
 }

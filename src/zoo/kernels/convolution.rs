@@ -1,5 +1,6 @@
-//! Convolutions of stride 1 as matrix products: the weights `[channels_out, channels_in * kernel]` times columns
-//! `[channels_in * kernel, places]`, which hold for every weight the input that it meets at every place.
+//! Convolutions of stride 1 as matrix products: the weights `[channels_out, kernel * channels_in]` times columns `[kernel *
+//! channels_in, places]`, which hold for every weight the input that it meets at every place. Sums run over the kernel first
+//! and the channels last, and the bias comes at the end, as in oneDNN, so that PyTorch rounds to the same side of zero.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -10,7 +11,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::TensorData;
 use rayon::prelude::*;
 
-use super::turning::turned;
+use super::weights::{Arrangement, arranged};
 
 /// A tensor of burn-flex.
 pub(super) type HostTensor = FloatTensor<Flex>;
@@ -85,8 +86,13 @@ pub(super) fn values(tensor: &HostTensor) -> &[f32] {
 /// `[samples, channels_out, height_out, width_out]` of `[samples, channels_in, height, width]`, the weights `[channels_out,
 /// channels_in, kernel_height, kernel_width]` and the bias `[channels_out]`.
 pub(super) fn convolve(x: &[f32], weight: &HostTensor, bias: Option<&[f32]>, geometry: Geometry) -> Vec<f32> {
+    let weight = arranged(weight, geometry, Arrangement::Forward);
+    convolve_arranged(x, &weight, bias, geometry)
+}
+
+/// [`convolve`] by weights that are arranged already.
+fn convolve_arranged(x: &[f32], weight: &HostTensor, bias: Option<&[f32]>, geometry: Geometry) -> Vec<f32> {
     let Geometry { samples, channels_in, channels_out, .. } = geometry;
-    let weight = weight.reshape([channels_out, geometry.depth()].into());
     let [height, width] = geometry.size_out();
     let (plane_in, plane) = (geometry.size[0] * geometry.size[1], height * width);
     let threads = rayon::current_num_threads();
@@ -98,7 +104,7 @@ pub(super) fn convolve(x: &[f32], weight: &HostTensor, bias: Option<&[f32]>, geo
     let range = |tile: usize| tile * rows..((tile + 1) * rows).min(height);
     let product = |sample: usize, tile: usize| {
         let input = &x[sample * channels_in * plane_in..(sample + 1) * channels_in * plane_in];
-        products(input, &weight, range(tile), geometry)
+        products(input, weight, range(tile), geometry)
     };
     let write = |written: &mut [f32], tile: usize, parts: &[HostTensor]| {
         let places = range(tile).start * width..range(tile).end * width;
@@ -146,13 +152,14 @@ fn products(input: &[f32], weight: &HostTensor, rows: Range<usize>, geometry: Ge
 
 /// Writes the columns for rows of places.
 fn gather(columns: &mut [f32], input: &[f32], rows: Range<usize>, geometry: Geometry) {
-    let Geometry { kernel: [kernel_height, kernel_width], padding, size: [height, width], .. } = geometry;
+    let Geometry { channels_in, kernel: [_, kernel_width], padding, size: [height, width], .. } = geometry;
     let [_, width_out] = geometry.size_out();
     let places = rows.len() * width_out;
     for (number, column) in columns.chunks_exact_mut(places).enumerate() {
-        let plane = &input[number / (kernel_height * kernel_width) * height * width..][..height * width];
-        let down = (number / kernel_width % kernel_height) as isize - padding[0] as isize;
-        let right = (number % kernel_width) as isize - padding[1] as isize;
+        let (tap, channel) = (number / channels_in, number % channels_in);
+        let plane = &input[channel * height * width..][..height * width];
+        let down = (tap / kernel_width) as isize - padding[0] as isize;
+        let right = (tap % kernel_width) as isize - padding[1] as isize;
         if width_out == width {
             // The plane as it lies, moved; what came around a row's end is put out.
             shifted(column, plane, (rows.start as isize + down) * width as isize + right);
@@ -190,7 +197,7 @@ pub(super) fn convolve_back(gradient: &HostTensor, weight: &HostTensor, geometry
     if geometry.channels_in * SCATTERED <= geometry.channels_out {
         return scattered(gradient, weight, geometry);
     }
-    convolve(values(gradient), &turned(weight, geometry), None, geometry.turned())
+    convolve_arranged(values(gradient), &arranged(weight, geometry, Arrangement::Backward), None, geometry.turned())
 }
 
 /// [`convolve_back`] by the product of the weights and the gradient, each row of which belongs to one shift of the input.

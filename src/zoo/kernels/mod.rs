@@ -16,7 +16,7 @@ mod pooling;
 #[cfg(feature = "flex")]
 mod rectifying;
 #[cfg(feature = "flex")]
-mod turning;
+mod weights;
 
 use burn::nn::conv::Conv2d;
 use burn::nn::pool::MaxPool2d;
