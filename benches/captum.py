@@ -37,8 +37,9 @@ from captum import attr  # noqa: E402
 from benchdb_adapter import signed, weight  # noqa: E402
 from pytorch import CifarCnn  # noqa: E402
 
-# Relative L2 error up to which both sides agree; methods that draw are left out, because their draws differ.
-AGREEMENT = 1e-3
+# Relative L2 error up to which both sides do the same; methods that draw are left out, because their draws differ. Rectifiers on
+# a kink make 2e-3 of integrated gradients in any single precision (docs/explanations.md); tests/explain/golden.rs is strict.
+AGREEMENT = 5e-3
 WARMUP, FEWEST = 2, 5
 # libgomp's threads spin for a while after their last work.
 SETTLE_SECONDS = 0.05

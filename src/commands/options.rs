@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ColorChoice};
 use serde_json::Value;
 
-use super::format_of;
+use super::{CommandError, format_of};
 use crate::domain::{Mode, Platform, Precision, RunStatus};
 use crate::engine::{EngineError, plan::find_model};
 use crate::report::Format;
@@ -137,6 +137,14 @@ pub(super) fn parameter(text: &str) -> Result<(String, Value), String> {
         text => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
     };
     Ok((name.trim().to_owned(), value))
+}
+
+/// More workers than threads would only wait for each other.
+pub(super) fn too_many_workers(workers: u32, threads: u32) -> CommandError {
+    CommandError::new(
+        format!("{workers} workers cannot share {threads} threads"),
+        format!("`--workers {threads}` is the most; `--threads` names other threads"),
+    )
 }
 
 /// A length of time: seconds, or with a unit.

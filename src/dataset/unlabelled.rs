@@ -47,6 +47,10 @@ pub fn input_files(paths: &[PathBuf]) -> Result<Vec<InputFile>, DatasetError> {
     let mut files = Vec::new();
     for path in paths {
         let about = std::fs::metadata(path).map_err(|error| read_error(path, error))?;
+        // Opening a pipe would wait for somebody who writes to it.
+        if !about.is_dir() && !about.is_file() {
+            return Err(read_error(path, std::io::Error::other("it is no regular file")));
+        }
         if !about.is_dir() {
             files.push(InputFile { path: path.clone(), name: name_below(path, path.parent()) });
             continue;

@@ -27,6 +27,9 @@ pub enum Baseline {
     Given,
 }
 
+/// What all baselines together may consist of: 400 MB.
+const MOST_NUMBERS: usize = 100_000_000;
+
 impl Baseline {
     /// `[count, features]`.
     ///
@@ -42,6 +45,10 @@ impl Baseline {
         match self {
             Self::Zeros => Ok(Tensor::zeros([1, features], device)),
             Self::Noise { count: 0, .. } => Err(ExplainError::Baseline { reason: "at least one is needed".to_owned() }),
+            Self::Noise { count, .. } if count.saturating_mul(features) > MOST_NUMBERS => {
+                let reason = format!("{count} of {features} numbers each are too many");
+                Err(ExplainError::Baseline { reason })
+            }
             Self::Noise { scale, count, seed } => {
                 let mut values = rule::floats("baseline.image", count * features, seed);
                 values.iter_mut().for_each(|value| *value *= scale);

@@ -9,7 +9,24 @@ use std::f64::consts::TAU;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::error::ExplainError;
 use super::rows::Row;
+
+/// Noise beyond this hides any input, and overflows in single precision further on.
+const MOST_NOISE: f64 = 1e6;
+
+/// Refuses a standard deviation that is none.
+///
+/// # Errors
+///
+/// [`ExplainError::Parameters`].
+pub(super) fn check_noise(method: &'static str, standard_deviation: f64) -> Result<(), ExplainError> {
+    if (0.0..=MOST_NOISE).contains(&standard_deviation) {
+        return Ok(());
+    }
+    let reason = format!("noise_std is 0 to {MOST_NOISE:e}, not {standard_deviation:e}");
+    Err(ExplainError::Parameters { method, reason })
+}
 
 /// What numbers are for; each purpose has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

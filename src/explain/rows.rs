@@ -20,6 +20,21 @@ pub(super) struct Row {
     pub draw: usize,
 }
 
+/// The most rows that a method may make of one sample: more are a slip, and would take all memory.
+const MOST_ROWS: usize = 100_000;
+
+/// Refuses steps or draws that are none, or more than anybody means.
+///
+/// # Errors
+///
+/// [`ExplainError::Parameters`].
+pub(super) fn check_rows(method: &'static str, what: &str, rows: usize) -> Result<(), ExplainError> {
+    if (1..=MOST_ROWS).contains(&rows) {
+        return Ok(());
+    }
+    Err(ExplainError::Parameters { method, reason: format!("{what} are 1 to {MOST_ROWS}, not {rows}") })
+}
+
 /// The weighted sums over the rows of every sample, `[samples, features]`; `values` computes what the rows of one pass
 /// add, `[rows, features]`.
 ///

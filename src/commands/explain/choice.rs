@@ -10,6 +10,9 @@ use crate::domain::HostTensor;
 use crate::domain::explanation::{foreign_parameter, own_parameters};
 use crate::exchange::tensors::read_tensors;
 
+/// The parameter of methods that compare with something.
+pub(super) const BASELINE: &str = "baseline";
+
 /// Every method that fits.
 pub(super) const ALL: &str = "all";
 
@@ -49,6 +52,14 @@ pub(super) fn chosen<'e>(
         return Err(CommandError::new(message, format!("the methods are {}", wanted.join(", "))).into());
     }
     let only = wanted.len() == 1;
+    if given_baselines && only && !explainer.compares(wanted[0]) {
+        let message = format!("`--baseline` is for methods that compare with something, and {} does not", wanted[0]);
+        return Err(CommandError::new(message, "leave it out").into());
+    }
+    if given_baselines && parameters.iter().any(|(name, _)| name.rsplit('.').next() == Some(BASELINE)) {
+        let message = "`--baseline` and `--set baseline` say two things";
+        return Err(CommandError::new(message, "leave one of them out").into());
+    }
     wanted
         .into_iter()
         .map(|method| {

@@ -71,6 +71,9 @@ pub(super) struct Destination {
     several_methods: bool,
 }
 
+/// Endings of files that nobody means as the name of a folder.
+const OTHER_PICTURES: [&str; 7] = ["jpg", "jpeg", "gif", "webp", "bmp", "svg", "pdf"];
+
 impl Destination {
     /// # Errors
     /// One file for several inputs or attributions, or one that would overwrite an input.
@@ -80,6 +83,11 @@ impl Destination {
         files: &[InputFile],
         methods: usize,
     ) -> Result<Self, CommandError> {
+        let ending = output.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
+        if OTHER_PICTURES.contains(&ending.as_str()) && !output.is_dir() {
+            let message = format!("`{}`: heat maps are written as .png", output.display());
+            return Err(CommandError::new(message, "name a file that ends in .png, or a folder"));
+        }
         let single = output.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("png")) && !output.is_dir();
         for (target, option) in [(single.then_some(output), "--output"), (attribution, "--save-attribution")] {
             let whole = |path: &Path| std::fs::canonicalize(path).ok();

@@ -5,17 +5,18 @@ use std::panic::{set_hook, take_hook};
 
 use serde_json::{Map, Value};
 
+use super::choice::BASELINE;
 use super::place::{PlaceArgs, Settings};
 use super::seam::{Answer, Explained, Explainer, Failure, Job, Request};
 use crate::engine::settle;
-use crate::explain::{Crew, ExplainError, InnerBatch, Method, Prepared, Target, Work, all_methods, guarded, registry};
-use crate::zoo::{ModelEntry, WeightSource};
-
-/// The parameter of methods that compare with something.
-const BASELINE: &str = "baseline";
+use crate::explain::{
+    Crew, ExplainError, InnerBatch, Method, MethodEntry, Prepared, Target, Work, all_methods, guarded, registry,
+};
+use crate::zoo::{ModelEntry, WeightSource, check_inputs};
 
 /// A network with its weights, as often as there are workers.
 pub(super) struct Methods {
+    entry: &'static ModelEntry,
     crew: RefCell<Crew>,
     settings: Settings,
     /// `burn-flex fp32`
@@ -30,7 +31,7 @@ impl Methods {
     ///
     /// # Errors
     /// Weights that do not fit, no such engine or device, a driver that panics.
-    pub(super) fn load(entry: &ModelEntry, weights: &WeightSource, place: &PlaceArgs) -> anyhow::Result<Self> {
+    pub(super) fn load(entry: &'static ModelEntry, weights: &WeightSource, place: &PlaceArgs) -> anyhow::Result<Self> {
         let settings = place.settings();
         let opened = quietly(|| guarded(|| Ok(place.open(entry, weights))))??;
         let engine = format!("{} {}", opened.engine, opened.precision);
@@ -42,7 +43,7 @@ impl Methods {
         } else {
             Crew::alone(opened.network)
         };
-        Ok(Self { crew: RefCell::new(crew), settings, engine, place: words, remarks: RefCell::default() })
+        Ok(Self { entry, crew: RefCell::new(crew), settings, engine, place: words, remarks: RefCell::default() })
     }
 }
 
@@ -58,6 +59,11 @@ fn quietly<T>(work: impl FnOnce() -> T) -> T {
 impl Explainer for Methods {
     fn method_names(&self) -> Vec<&'static str> {
         all_methods().iter().map(|entry| entry.name).collect()
+    }
+
+    fn compares(&self, name: &str) -> bool {
+        let method = registry::find(name).and_then(MethodEntry::default_method);
+        method.is_ok_and(|method| method.parameters().get(BASELINE).is_some())
     }
 
     fn engine(&self) -> &str {
@@ -97,6 +103,8 @@ impl OneMethod<'_> {
         let given = |target: &Explained| Target { class: target.class, position: target.position };
         let targets: Vec<Target> = request.targets.iter().map(given).collect();
         let Request { inputs, baselines, inner_batch, .. } = *request;
+        let entry = self.methods.entry;
+        check_inputs(entry.task, &entry.inputs(), inputs)?;
         let work = Work { inputs, targets: &targets, baselines, inner_batch };
         let crew = &mut *self.methods.crew.borrow_mut();
         let (parts, rows) = self.parts(crew, &work)?;
@@ -145,7 +153,7 @@ impl Job for OneMethod<'_> {
     }
 
     fn explain(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        quietly(|| self.answer(request)).map_err(|error| match error {
+        quietly(|| guarded(|| self.answer(request))).map_err(|error| match error {
             ExplainError::Unsupported { reason, .. } => Failure::Unsupported(reason),
             error => Failure::Error(error.into()),
         })

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use super::super::CommandError;
+use super::super::options::too_many_workers;
 use super::super::run::named_model;
 use crate::domain::{Platform, Precision};
 use crate::engine::plan::{HardwareChoice, ModelChoice, PlanRequest, plan};
 use crate::engine::{OpenedNetwork, Runner};
 use crate::explain::InnerBatch;
+use crate::hardware::logical_cpus;
 use crate::zoo::{ModelEntry, WeightSource};
 
 /// Where to compute, and how much at once.
@@ -77,6 +79,10 @@ impl PlaceArgs {
     /// # Errors
     /// Hardware, engines and precisions that are not here; weights that do not fit.
     pub(super) fn open(&self, entry: &ModelEntry, weights: &WeightSource) -> anyhow::Result<OpenedNetwork> {
+        let threads = self.threads.unwrap_or_else(logical_cpus);
+        if self.workers > threads {
+            return Err(too_many_workers(self.workers, threads).into());
+        }
         if !self.is_chosen() {
             return Ok(OpenedNetwork::on_host(entry, weights, self.threads)?);
         }

@@ -55,6 +55,9 @@ pub(super) trait Explainer {
     /// All methods, in the order in which they are run.
     fn method_names(&self) -> Vec<&'static str>;
 
+    /// Whether a method compares the input with something.
+    fn compares(&self, name: &str) -> bool;
+
     /// The software that computes, with the precision: `burn-flex fp32`.
     fn engine(&self) -> &str;
 

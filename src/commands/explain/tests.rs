@@ -46,6 +46,10 @@ impl Explainer for Linear {
         METHODS.to_vec()
     }
 
+    fn compares(&self, _: &str) -> bool {
+        true
+    }
+
     fn engine(&self) -> &str {
         "a test"
     }

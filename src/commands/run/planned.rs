@@ -13,6 +13,7 @@ use crate::commands::{CommandError, unreadable};
 use crate::domain::{Mode, Precision, Sampling};
 use crate::engine::plan::{HardwareChoice, ModelChoice, NamedModel, PlanRequest, find_model, input_shape};
 use crate::engine::{EngineError, find_engine};
+use crate::explain::InnerBatch;
 
 /// The columns, for hints.
 const COLUMNS: &str = "`predict --suggest-anchors 10 --output plan.json` writes one; a CSV has the columns model, platform, \
@@ -102,6 +103,14 @@ fn request(
         let known = match name.as_str() {
             "optimizer" => serde_json::from_value(value.clone()).map(|optimizer| request.optimizer = optimizer).is_ok(),
             "generate" => count(value).map(|tokens| request.generate = Some(tokens)).is_some(),
+            "method" => value.as_str().map(|name| request.explanation.methods = vec![name.to_owned()]).is_some(),
+            "method_parameters" => value
+                .as_object()
+                .map(|own| request.explanation.parameters = own.clone().into_iter().collect())
+                .is_some(),
+            "target" => count_from_zero(value).map(|class| request.explanation.target = Some(class)).is_some(),
+            "workers" => count(value).map(|workers| request.explanation.workers = Some(workers)).is_some(),
+            "inner_batch" => inner_batch(value).map(|rows| request.explanation.inner_batch = Some(rows)).is_some(),
             "batches_in_flight" => count(value)
                 .map(|batches_in_flight| request.sampling = Sampling { batches_in_flight, ..base.sampling.clone() })
                 .is_some(),
@@ -115,6 +124,14 @@ fn request(
         }
     }
     Ok(request)
+}
+
+fn inner_batch(value: &Value) -> Option<InnerBatch> {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned).parse().ok()
+}
+
+fn count_from_zero(value: &Value) -> Option<usize> {
+    value.as_u64().and_then(|count| usize::try_from(count).ok())
 }
 
 fn count(value: &Value) -> Option<u32> {
@@ -148,6 +165,21 @@ mod tests {
         assert_eq!((first.precisions.as_slice(), first.mode), (&[Precision::Bf16][..], Mode::Training));
         assert_eq!((first.batch_sizes.as_slice(), first.optimizer), (&[4][..], crate::domain::TrainingOptimizer::Sgd));
         assert_eq!((second.device.as_deref(), second.hardware.as_slice()), (None, &[HardwareChoice::Auto][..]));
+    }
+
+    #[test]
+    fn a_row_says_what_is_explained() {
+        let wanted = read_text(
+            "model,mode,parameters\n\
+             cifar_cnn,explanation,\"{\"\"method\"\":\"\"lrp\"\",\"\"method_parameters\"\":{\"\"rule\"\":\"\"gamma\"\"},\"\"target\"\":0,\
+             \"\"inner_batch\"\":\"\"auto\"\",\"\"workers\"\":2}\"\n",
+        )
+        .unwrap();
+        let explanation = &wanted.requests[0].explanation;
+        assert_eq!(explanation.methods, ["lrp"]);
+        assert_eq!(explanation.parameters, [("rule".to_owned(), "gamma".into())]);
+        assert_eq!((explanation.target, explanation.workers), (Some(0), Some(2)));
+        assert_eq!(explanation.inner_batch, Some(InnerBatch::Auto));
     }
 
     #[test]

@@ -7,9 +7,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::{Args, variants};
+use crate::commands::options::too_many_workers;
 use crate::commands::{CommandError, unreadable};
 use crate::domain::{DataChoice, Mode, Sampling};
 use crate::engine::plan::{ModelChoice, NamedModel, PlanRequest};
+use crate::hardware::logical_cpus;
 use crate::measure::DEFAULT_TELEMETRY_INTERVAL;
 
 /// How long to sample at least, if nobody says.
@@ -92,6 +94,18 @@ pub(super) fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         )
         .into());
     }
+    let explanation = args.explanation.choice(mode)?;
+    let threads = what.threads.unwrap_or_else(logical_cpus);
+    if let Some(workers) = explanation.workers.filter(|workers| *workers > threads) {
+        return Err(too_many_workers(workers, threads).into());
+    }
+    if mode == Mode::Explanation && onnx {
+        return Err(CommandError::new(
+            "an ONNX file cannot be explained: only Burn's engines go backward through a network",
+            "name the model of benchdb, with its weights: `--model resnet50 --weights resnet50.safetensors`",
+        )
+        .into());
+    }
     Ok(PlanRequest {
         models,
         hardware: what.hardware.clone(),
@@ -123,7 +137,7 @@ pub(super) fn request(args: &Args) -> anyhow::Result<PlanRequest> {
         include_software: what.include_software,
         limit: what.limit.map(|limit| limit as usize),
         generate: what.generate,
-        explanation: args.explanation.choice(mode)?,
+        explanation,
         telemetry_interval: Some(args.telemetry_interval.unwrap_or(DEFAULT_TELEMETRY_INTERVAL))
             .filter(|interval| !interval.is_zero()),
         data: args

@@ -120,7 +120,12 @@ impl ExplanationWorkload {
         let memory = parameters.get("memory_limit_bytes").and_then(Value::as_u64);
         let target = number("target").map(Target::class);
         let work = Work { inputs, targets: target.as_slice(), baselines: None, inner_batch: DEFAULT_INNER_BATCH };
-        let Settled { parts, rows, .. } = settle(&mut crew, method.as_ref(), &work, rows, memory)?;
+        let device = crew.network().device();
+        // Before the first pass: what it leaves behind would be missing from the growth.
+        let before = memory_of(&device).map_or_else(procfs::restart_peak, |memory| Some(memory.reserved));
+        let Settled { parts, rows, tuned } = settle(&mut crew, method.as_ref(), &work, rows, memory)?;
+        // Of what a search has tried nothing tells what the explanation alone takes.
+        let memory_before = before.filter(|_| tuned.is_none());
         let turns = if flag("one_by_one") {
             let of = |sample: usize| -> Vec<HostTensor> {
                 inputs.iter().map(|tensor| tensor.samples(sample, sample + 1)).collect()
@@ -136,10 +141,8 @@ impl ExplanationWorkload {
             true => Some(CachedBatch::new(configuration, method.as_ref(), inputs)?),
             false => None,
         };
-        let device = crew.network().device();
         let batch = Batch::from_host(inputs, &device)?;
         wait(&device)?;
-        let memory_before = memory_of(&device).map_or_else(procfs::restart_peak, |memory| Some(memory.reserved));
         Ok(Self {
             batch,
             memory_before,

@@ -137,7 +137,10 @@ impl Method for GradCam {
             map = enlarged(subject, map, picture(self.name(), subject)?);
         }
         let [samples, _, height, width] = map.dims();
-        Ok(Relevance::Map(map.reshape([samples, height * width]), vec![1, height, width]))
+        // Convolutions over time have their frames in the first dimension of two; spectrograms in the second one.
+        let over_time = width == 1 && subject.shape().len() == 2 && !subject.is_text();
+        let shape = if over_time { vec![1, 1, height] } else { vec![1, height, width] };
+        Ok(Relevance::Map(map.reshape([samples, height * width]), shape))
     }
 }
 

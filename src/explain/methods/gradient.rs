@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::error::ExplainError;
 use super::super::method::{Method, Relevance};
-use super::super::noise::Noise;
-use super::super::rows::{Row, samples_of, sums};
+use super::super::noise::{Noise, check_noise};
+use super::super::rows::{Row, check_rows, samples_of, sums};
 use super::super::subject::{Subject, no_hooks};
 use super::named;
 
@@ -81,10 +81,8 @@ impl Method for SmoothGrad {
     named!("smooth_grad");
 
     fn attribute(&self, subject: &Subject<'_>) -> Result<Relevance, ExplainError> {
-        if self.samples == 0 || !self.noise_std.is_finite() || self.noise_std < 0.0 {
-            let reason = "it needs at least one draw, and a noise of 0 or more".to_owned();
-            return Err(ExplainError::Parameters { method: self.name(), reason });
-        }
+        check_rows(self.name(), "samples", self.samples)?;
+        check_noise(self.name(), self.noise_std)?;
         let weight = 1.0 / self.samples as f64;
         let rows: Vec<Row> = subject
             .every_sample()

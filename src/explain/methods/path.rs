@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::super::baseline::Baseline;
 use super::super::error::ExplainError;
 use super::super::method::{Method, Relevance};
-use super::super::noise::Noise;
+use super::super::noise::{Noise, check_noise};
 use super::super::quadrature::Quadrature;
-use super::super::rows::{Row, baselines_of, column, samples_of, sums};
+use super::super::rows::{Row, baselines_of, check_rows, column, samples_of, sums};
 use super::super::subject::{Subject, no_hooks};
 use super::named;
 
@@ -60,10 +60,7 @@ impl Method for IntegratedGradients {
     named!("integrated_gradients");
 
     fn attribute(&self, subject: &Subject<'_>) -> Result<Relevance, ExplainError> {
-        if self.steps == 0 {
-            let reason = "it needs at least one step".to_owned();
-            return Err(ExplainError::Parameters { method: self.name(), reason });
-        }
+        check_rows(self.name(), "steps", self.steps)?;
         let baselines = subject.baselines(self.baseline)?;
         let [count, _] = baselines.dims();
         let places = self.quadrature.places(self.steps);
@@ -97,10 +94,8 @@ impl Method for GradientShap {
     named!("gradient_shap");
 
     fn attribute(&self, subject: &Subject<'_>) -> Result<Relevance, ExplainError> {
-        if self.samples == 0 || !self.noise_std.is_finite() || self.noise_std < 0.0 {
-            let reason = "it needs at least one draw, and a noise of 0 or more".to_owned();
-            return Err(ExplainError::Parameters { method: self.name(), reason });
-        }
+        check_rows(self.name(), "samples", self.samples)?;
+        check_noise(self.name(), self.noise_std)?;
         let baselines = subject.baselines(self.baseline)?;
         let [count, _] = baselines.dims();
         let noise = Noise::new(self.seed);
