@@ -351,3 +351,40 @@ fn the_inner_batch_is_found_or_as_large_as_fits() {
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(number(&found["rows"][0], "inner_batch") < 512.0);
 }
+
+#[test]
+fn slips_are_told_at_once_and_good_inputs_go_on() {
+    let sandbox = Sandbox::new();
+    golden_input(&sandbox, 1);
+    let refused = |arguments: &[&str], says: &[&str], hints: &[&str]| {
+        explain(&sandbox, arguments).refuses(says, hints);
+    };
+    let plain = ["--method", "saliency", "x.npy"];
+    refused(&[&plain[..], &["-o", "map.jpg"]].concat(), &["`map.jpg`", "as .png"], &[".png"]);
+    refused(&[&plain[..], &["--threads", "2", "--workers", "3"]].concat(), &["3 workers"], &["--workers 2"]);
+    assert!(std::process::Command::new("mkfifo").arg(sandbox.path("pipe.png")).status().unwrap().success());
+    refused(&["--method", "saliency", "pipe.png"], &["`pipe.png`", "no regular file"], &[]);
+    for parameters in ["smooth_grad.samples=1000000000", "integrated_gradients.steps=0", "gradient_shap.noise_std=1e30"]
+    {
+        let (method, _) = parameters.split_once('.').unwrap();
+        let output = explain(&sandbox, &["--method", method, "--set", parameters, "x.npy"]).outcome();
+        assert!(!output.status.success());
+        assert!(
+            stderr_of(&output).contains(&format!("the parameters of {method} cannot be used")),
+            "{}",
+            said(&output)
+        );
+    }
+    // A token that no vocabulary has does not take the other text with it.
+    for (name, token) in [("bad.npy", 99_999_999), ("good.npy", 2003_i64)] {
+        let bytes: Vec<u8> = [101, token, 102].into_iter().flat_map(i64::to_le_bytes).collect();
+        sandbox.write(name, npy("<i8", &[1, 3], &bytes));
+    }
+    let mut command = sandbox.benchdb();
+    command.args(["explain", "--model", "distilbert", "--no-cache", "--method", "saliency", "bad.npy", "good.npy"]);
+    let output = command.args(["--format", "json"]).outcome();
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = document.to_string();
+    assert!(text.contains("token 99999999") && text.contains("\"ok\""), "{text}");
+}

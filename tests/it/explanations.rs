@@ -164,6 +164,12 @@ fn what_cannot_be_meant_is_refused_before_anything_is_measured() {
     refused(&["--methods", "saliency", "--set", "lrp.epsilon=1"], &["`lrp.epsilon`"], &["saliency"]);
     refused(&["--methods", "saliency", "--set", "steps=5"], &["parameters of saliency", "steps"], &["absolute"]);
     assert!(stderr_of(&explanations(&sandbox, &["--inner-batch", "0"]).ends_with(2)).contains("`auto`"));
+    refused(&["--workers", "3", "--threads", "2"], &["3 workers cannot share 2 threads"], &["--workers 2"]);
+    let onnx = crate::support::root().join("fixtures/onnx/cnn.onnx");
+    sandbox
+        .benchdb()
+        .args(["run", "--mode", "explanation", "--model", onnx.to_str().unwrap()])
+        .refuses(&["an ONNX file cannot be explained"], &["--weights"]);
     sandbox
         .benchdb()
         .args(["run", "--model", "cifar_cnn", "--methods", "saliency"])
