@@ -1,4 +1,4 @@
-//! The layers as networks call them: what Burn's layers do, or what [`hooks`](super::hooks) make of it.
+//! The layers as networks call them: what Burn's layers do, or what [hooks](super::hooks::Hooks) make of it.
 
 use burn::nn::conv::{Conv1d, Conv2d};
 use burn::nn::pool::MaxPool2d;

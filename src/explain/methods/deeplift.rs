@@ -16,7 +16,7 @@ pub use super::deeplift_rules::MaxPoolRule;
 use super::deeplift_rules::{Recorder, Reference, Rescale};
 use super::named;
 
-/// See the [module](self). With several baselines: the mean over them.
+/// Its rules stand at the head of its file. With several baselines: the mean over them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DeepLift {

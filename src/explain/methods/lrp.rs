@@ -35,7 +35,7 @@ pub enum LrpRule {
     Alpha1Beta0,
 }
 
-/// See the [module](self). All convolutions and linear layers follow one rule; everything else passes relevance on.
+/// Its rules stand at the head of its file. All convolutions and linear layers follow one rule; everything else passes relevance on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lrp {

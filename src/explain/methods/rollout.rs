@@ -26,7 +26,7 @@ pub enum HeadFusion {
     Min,
 }
 
-/// See the [module](self). It looks at no class: the map is the same for all targets that are read from the same token.
+/// Its rules stand at the head of its file. It looks at no class: the map is the same for all targets that are read from the same token.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AttentionRollout {
