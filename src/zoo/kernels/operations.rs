@@ -76,12 +76,29 @@ fn options(padding: [usize; 2]) -> ConvOptions<2> {
 }
 
 /// [`HostKernels::rectification_back`] on any backend.
-fn by_primitives<B: Backend>(output: FloatTensor<B>, gradient: FloatTensor<B>, rule: Rectifier) -> FloatTensor<B> {
+fn rectification_back_by_primitives<B: Backend>(
+    output: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    rule: Rectifier,
+) -> FloatTensor<B> {
     match rule {
         Rectifier::Gradient => B::relu_backward(output, gradient),
         Rectifier::Guided => B::relu_backward(output, B::relu(gradient)),
         Rectifier::Deconvolution => B::relu(gradient),
     }
+}
+
+/// [`HostKernels::pooling_back`] on any backend.
+fn pooling_back_by_primitives<B: Backend>(
+    x: FloatTensor<B>,
+    gradient: FloatTensor<B>,
+    window: [usize; 2],
+) -> FloatTensor<B> {
+    let (padding, dilation) = ([0, 0], [1, 1]);
+    let integers = burn::tensor::IntDType::I64;
+    let found = B::max_pool2d_with_indices(x.clone(), window, window, padding, dilation, false, integers);
+    let winners = found.indices;
+    B::max_pool2d_with_indices_backward(x, window, window, padding, dilation, false, gradient, winners).x_grad
 }
 
 macro_rules! by_their_own {
@@ -115,7 +132,7 @@ macro_rules! by_their_own {
                 gradient: FloatTensor<Self>,
                 rule: Rectifier,
             ) -> FloatTensor<Self> {
-                by_primitives::<Self>(output, gradient, rule)
+                rectification_back_by_primitives::<Self>(output, gradient, rule)
             }
 
             fn pooling(x: FloatTensor<Self>, window: [usize; 2]) -> FloatTensor<Self> {
@@ -128,15 +145,7 @@ macro_rules! by_their_own {
                 gradient: FloatTensor<Self>,
                 window: [usize; 2],
             ) -> FloatTensor<Self> {
-                let (padding, dilation) = ([0, 0], [1, 1]);
-                let integers = burn::tensor::IntDType::I64;
-                let found = <Self as ModuleOps<Self>>::max_pool2d_with_indices(
-                    x.clone(), window, window, padding, dilation, false, integers,
-                );
-                <Self as ModuleOps<Self>>::max_pool2d_with_indices_backward(
-                    x, window, window, padding, dilation, false, gradient, found.indices,
-                )
-                .x_grad
+                pooling_back_by_primitives::<Self>(x, gradient, window)
             }
         }
     )*};
@@ -289,7 +298,7 @@ impl<B: HostKernels, C: CheckpointStrategy> HostKernels for Autodiff<B, C> {
         gradient: FloatTensor<Self>,
         rule: Rectifier,
     ) -> FloatTensor<Self> {
-        by_primitives::<Self>(output, gradient, rule)
+        rectification_back_by_primitives::<Self>(output, gradient, rule)
     }
 
     fn pooling(x: FloatTensor<Self>, window: [usize; 2]) -> FloatTensor<Self> {
@@ -305,33 +314,11 @@ impl<B: HostKernels, C: CheckpointStrategy> HostKernels for Autodiff<B, C> {
     /// Of first order: no gradients go through it.
     fn pooling_back(
         x: FloatTensor<Self>,
-        output: FloatTensor<Self>,
+        _output: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         window: [usize; 2],
     ) -> FloatTensor<Self> {
-        let _ = output;
-        let (padding, dilation) = ([0, 0], [1, 1]);
-        let integers = burn::tensor::IntDType::I64;
-        let found = <Self as ModuleOps<Self>>::max_pool2d_with_indices(
-            x.clone(),
-            window,
-            window,
-            padding,
-            dilation,
-            false,
-            integers,
-        );
-        <Self as ModuleOps<Self>>::max_pool2d_with_indices_backward(
-            x,
-            window,
-            window,
-            padding,
-            dilation,
-            false,
-            gradient,
-            found.indices,
-        )
-        .x_grad
+        pooling_back_by_primitives::<Self>(x, gradient, window)
     }
 }
 
