@@ -69,8 +69,8 @@ fn what_cannot_be_explained_is_said_in_a_sentence() {
     assert_eq!(error.to_string(), "the input `image` cannot be explained: it holds values that are not finite");
     let subject = Subject::new(cnn.as_ref(), &image(32, 1, 0)).unwrap();
     for (name, parameters, expected) in [
-        ("integrated_gradients", json!({ "steps": 0 }), "it needs at least one step"),
-        ("smooth_grad", json!({ "samples": 0 }), "it needs at least one draw"),
+        ("integrated_gradients", json!({ "steps": 0 }), "steps are 1 to 100000, not 0"),
+        ("smooth_grad", json!({ "samples": 0 }), "samples are 1 to 100000, not 0"),
         ("lrp", json!({ "epsilon": -1.0 }), "epsilon and gamma are 0 or more"),
         ("occlusion", json!({ "window": [3, 40, 8] }), "a window of 40 with stride 40 does not fit into 32"),
         ("occlusion", json!({ "window": [8, 8] }), "window and stride need 3 extents"),
