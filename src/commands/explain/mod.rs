@@ -94,7 +94,7 @@ pub struct Args {
     #[arg(long, conflicts_with_all = ["cache_stats", "clear_cache"])]
     no_cache: bool,
     /// What the cache may take on disk, in MB
-    #[arg(long, value_name = "MB", default_value_t = CACHE_LIMIT_MB, value_parser = clap::value_parser!(u64).range(1..=u64::MAX / MB))]
+    #[arg(long, value_name = "MB", default_value_t = CACHE_LIMIT_MB, value_parser = clap::value_parser!(u64).range(..=u64::MAX / MB))]
     cache_limit: u64,
     /// Show what the cache holds and how it served, and do nothing else
     #[arg(long, conflicts_with = "clear_cache")]

@@ -162,6 +162,12 @@ impl PlanRequest {
             }
         }
         for &precision in &common.precisions {
+            // What an engine does by no method is told once, not for each.
+            if let (Err(reason), [work, _, ..]) = (target.engine.supports(self.mode, precision), &common.works[..]) {
+                let batch_size = common.batch_sizes.first().copied().unwrap_or(1);
+                plan.unsupported.push((self.planned_run(model, target, precision, batch_size, work, common), reason));
+                continue;
+            }
             for &batch_size in &common.batch_sizes {
                 for work in common.works.iter().filter(|work| work.misfit().is_none()) {
                     let planned = self.planned_run(model, target, precision, batch_size, work, common);

@@ -9,7 +9,9 @@ use burn::backend::Flex;
 use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::TensorData;
-use rayon::prelude::*;
+use rayon::prelude::{
+    IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _, ParallelSliceMut as _,
+};
 
 use super::weights::{Arrangement, arranged};
 

@@ -1,6 +1,6 @@
 //! Poolings by maxima over windows that do not overlap and cover the input.
 
-use rayon::prelude::*;
+use rayon::prelude::{IndexedParallelIterator as _, ParallelIterator as _, ParallelSlice as _, ParallelSliceMut as _};
 
 /// Maxima over windows `[height, width]` of planes `[height, width]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

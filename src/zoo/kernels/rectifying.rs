@@ -1,6 +1,6 @@
 //! Rectifiers, in place where nobody else holds the numbers.
 
-use rayon::prelude::*;
+use rayon::prelude::{IndexedParallelIterator as _, ParallelIterator as _, ParallelSliceMut as _};
 
 use super::Rectifier;
 use super::convolution::{HostTensor, contiguous, tensor, values};

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use burn::tensor::Bytes;
-use rayon::prelude::*;
+use rayon::prelude::{IndexedParallelIterator as _, ParallelIterator as _, ParallelSliceMut as _};
 
 use super::convolution::{Geometry, HostTensor, tensor, values};
 
