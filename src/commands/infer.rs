@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::options::ModelArgs;
+use super::options::{ModelArgs, hardware_of, only_run};
 use super::run::named_model;
 use super::{CommandError, Context, ExitStatus, path_text};
 use crate::domain::{HostTensor, Platform, Precision};
-use crate::engine::plan::{HardwareChoice, ModelChoice, PlanRequest, find_model, plan};
+use crate::engine::plan::{ModelChoice, PlanRequest, find_model};
 use crate::engine::{Runner, find_engine};
 use crate::exchange::tensors::{read_tensors, write_tensors};
 
@@ -58,14 +58,9 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     };
     let inputs = read_tensors(&args.input, &first)?;
     let samples = inputs.first().and_then(|input| input.shape.first()).copied().unwrap_or(1);
-    let hardware = match (args.hardware, &args.engine) {
-        (Some(platform), _) => HardwareChoice::Platform(platform),
-        (None, Some(_)) => HardwareChoice::Auto,
-        (None, None) => HardwareChoice::Platform(Platform::Cpu),
-    };
     let request = PlanRequest {
         models: ModelChoice::Named(vec![named]),
-        hardware: vec![hardware],
+        hardware: vec![hardware_of(args.hardware, args.engine.as_deref())],
         engines: args.engine.iter().cloned().collect(),
         precisions: args.precision.into_iter().collect(),
         weights: args.model.weights.clone(),
@@ -76,15 +71,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         ..PlanRequest::default()
     };
     let runner = Runner::for_this_program()?;
-    let mut made = plan(&request, &runner)?;
-    let Some(planned) = made.runs.pop() else {
-        let refused = made.unsupported.pop().map(|(_, reason)| reason);
-        let reason = refused.or_else(|| made.left_out.pop().map(|left_out| left_out.reason));
-        return Err(match reason {
-            Some(reason) => reason.into(),
-            None => CommandError::new("nothing here can run it", "`benchdb hardware` lists what can").into(),
-        });
-    };
+    let planned = only_run(&request, &runner)?;
     let outputs = if onnx {
         // Its libraries are found by worker processes alone.
         runner.infer(&planned)?

@@ -7,8 +7,9 @@ use clap::{Args, ColorChoice};
 use serde_json::Value;
 
 use super::{CommandError, format_of};
-use crate::domain::{Mode, Platform, Precision, RunStatus};
-use crate::engine::{EngineError, plan::find_model};
+use crate::domain::{Mode, PlannedRun, Platform, Precision, RunStatus};
+use crate::engine::plan::{HardwareChoice, PlanRequest, find_model, plan};
+use crate::engine::{EngineError, Runner};
 use crate::report::Format;
 use crate::store::list::Selection;
 
@@ -137,6 +138,32 @@ pub(super) fn parameter(text: &str) -> Result<(String, Value), String> {
         text => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
     };
     Ok((name.trim().to_owned(), value))
+}
+
+/// The hardware that is meant where one thing is computed: that of the engine, if nobody names any, and else the processor.
+pub(super) fn hardware_of(platform: Option<Platform>, engine: Option<&str>) -> HardwareChoice {
+    match (platform, engine) {
+        (Some(platform), _) => HardwareChoice::Platform(platform),
+        (None, Some(_)) => HardwareChoice::Auto,
+        (None, None) => HardwareChoice::Platform(Platform::Cpu),
+    }
+}
+
+/// The run of a request for one.
+///
+/// # Errors
+/// The reason why there is none.
+pub(super) fn only_run(request: &PlanRequest, runner: &Runner) -> anyhow::Result<PlannedRun> {
+    let mut made = plan(request, runner)?;
+    if let Some(planned) = made.runs.pop() {
+        return Ok(planned);
+    }
+    let refused = made.unsupported.pop().map(|(_, reason)| reason);
+    let reason = refused.or_else(|| made.left_out.pop().map(|left_out| left_out.reason));
+    Err(match reason {
+        Some(reason) => reason.into(),
+        None => CommandError::new("nothing here can run it", "`benchdb hardware` lists what can").into(),
+    })
 }
 
 /// More workers than threads would only wait for each other.

@@ -1,13 +1,12 @@
 //! What works with what, found by trying: every method explains one small sample of the real network.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::error::ExplainError;
 use super::method::explain;
+use super::parallel::guarded;
 use super::registry::{MethodEntry, Selected};
 use super::subject::Subject;
 use crate::domain::model::{InputKind, InputSpec};
@@ -53,10 +52,7 @@ pub fn tried(method: &MethodEntry, own: &Map<String, Value>, network: &dyn Netwo
         explain(method.as_ref(), &subject)?.to_host()
     };
     // A backend that cannot do something panics.
-    let Ok(answer) = catch_unwind(AssertUnwindSafe(attempt)) else {
-        return Fit::Failed("the engine stopped in the middle".to_owned());
-    };
-    match answer {
+    match guarded(attempt) {
         Ok(attribution) if attribution.is_finite() => Fit::Works,
         Ok(_) => Fit::Failed("it answers numbers that are not finite".to_owned()),
         Err(ExplainError::Unsupported { reason, .. }) => Fit::Unsupported(reason),

@@ -120,15 +120,28 @@ mod tests {
 
     use super::*;
 
-    fn devices() -> Vec<Device> {
-        #[allow(unused_mut)]
-        let mut devices = vec![Device::flex()];
-        #[cfg(feature = "ndarray")]
-        #[allow(deprecated)]
-        devices.push(Device::ndarray());
-        #[cfg(feature = "wgpu")]
-        devices.extend(Device::enumerate(burn::tensor::DeviceType::Wgpu).into_vec().into_iter().take(1));
-        devices
+    #[cfg(feature = "ndarray")]
+    fn ndarray() -> Option<Device> {
+        Some(Device::ndarray())
+    }
+
+    #[cfg(not(feature = "ndarray"))]
+    fn ndarray() -> Option<Device> {
+        None
+    }
+
+    #[cfg(feature = "wgpu")]
+    fn wgpu() -> Option<Device> {
+        Device::enumerate(burn::tensor::DeviceType::Wgpu).into_vec().into_iter().next()
+    }
+
+    #[cfg(not(feature = "wgpu"))]
+    fn wgpu() -> Option<Device> {
+        None
+    }
+
+    fn devices() -> impl Iterator<Item = Device> {
+        std::iter::once(Device::flex()).chain(ndarray()).chain(wgpu())
     }
 
     #[test]

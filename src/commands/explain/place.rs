@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::super::CommandError;
-use super::super::options::too_many_workers;
+use super::super::options::{hardware_of, only_run, too_many_workers};
 use super::super::run::named_model;
 use crate::domain::{Platform, Precision};
-use crate::engine::plan::{HardwareChoice, ModelChoice, PlanRequest, plan};
+use crate::engine::plan::{ModelChoice, PlanRequest};
 use crate::engine::{OpenedNetwork, Runner};
 use crate::explain::InnerBatch;
 use crate::hardware::logical_cpus;
@@ -103,14 +103,9 @@ impl PlaceArgs {
 
     fn planned(&self, model: &str, weights: Option<&Path>, seed: u64) -> anyhow::Result<OpenedNetwork> {
         let named = named_model(model).map_err(|reason| CommandError::new(reason, "`benchdb models` lists them"))?;
-        let hardware = match (self.hardware, &self.engine) {
-            (Some(platform), _) => HardwareChoice::Platform(platform),
-            (None, Some(_)) => HardwareChoice::Auto,
-            (None, None) => HardwareChoice::Platform(Platform::Cpu),
-        };
         let request = PlanRequest {
             models: ModelChoice::Named(vec![named]),
-            hardware: vec![hardware],
+            hardware: vec![hardware_of(self.hardware, self.engine.as_deref())],
             engines: self.engine.iter().cloned().collect(),
             precisions: vec![self.precision],
             weights: weights.map(Path::to_path_buf),
@@ -122,16 +117,7 @@ impl PlaceArgs {
             ..PlanRequest::default()
         };
         // A driver that crashes while it is asked what there is takes another process with it.
-        let mut made = plan(&request, &Runner::for_this_program()?)?;
-        if let Some(planned) = made.runs.first() {
-            return Ok(OpenedNetwork::planned(planned)?);
-        }
-        let refused = made.unsupported.pop().map(|(_, reason)| reason);
-        let reason = refused.or_else(|| made.left_out.pop().map(|left_out| left_out.reason));
-        Err(match reason {
-            Some(reason) => reason.into(),
-            None => CommandError::new("nothing here can run it", "`benchdb hardware` lists what can").into(),
-        })
+        Ok(OpenedNetwork::planned(&only_run(&request, &Runner::for_this_program()?)?)?)
     }
 }
 

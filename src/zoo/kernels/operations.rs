@@ -44,61 +44,55 @@ pub(super) trait HostKernels: Backend {
         padding: [usize; 2],
     ) -> FloatTensor<Self>;
 
-    /// The gradient of its input.
-    fn convolution_back(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        padding: [usize; 2],
-    ) -> FloatTensor<Self>;
-
     /// `max(x, 0)`.
     fn rectification(x: FloatTensor<Self>, rule: Rectifier) -> FloatTensor<Self>;
 
-    /// What goes back to its input.
-    fn rectification_back(output: FloatTensor<Self>, gradient: FloatTensor<Self>, rule: Rectifier)
-    -> FloatTensor<Self>;
-
     /// Maxima over windows that do not overlap.
     fn pooling(x: FloatTensor<Self>, window: [usize; 2]) -> FloatTensor<Self>;
-
-    /// The gradient of its input.
-    fn pooling_back(
-        x: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        window: [usize; 2],
-    ) -> FloatTensor<Self>;
 }
 
 fn options(padding: [usize; 2]) -> ConvOptions<2> {
     ConvOptions::new([1, 1], padding, [1, 1], 1)
 }
 
-/// [`HostKernels::rectification_back`] on any backend.
-fn rectification_back_by_primitives<B: Backend>(
-    output: FloatTensor<B>,
-    gradient: FloatTensor<B>,
-    rule: Rectifier,
-) -> FloatTensor<B> {
-    match rule {
-        Rectifier::Gradient => B::relu_backward(output, gradient),
-        Rectifier::Guided => B::relu_backward(output, B::relu(gradient)),
-        Rectifier::Deconvolution => B::relu(gradient),
+/// Their gradients: by Burn's primitives, where a backend has nothing of its own. They are of first order.
+trait HostGradients: Backend {
+    /// The gradient of a convolution's input.
+    fn convolution_back(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        padding: [usize; 2],
+    ) -> FloatTensor<Self> {
+        Self::conv2d_x_backward(x, weight, gradient, options(padding))
     }
-}
 
-/// [`HostKernels::pooling_back`] on any backend.
-fn pooling_back_by_primitives<B: Backend>(
-    x: FloatTensor<B>,
-    gradient: FloatTensor<B>,
-    window: [usize; 2],
-) -> FloatTensor<B> {
-    let (padding, dilation) = ([0, 0], [1, 1]);
-    let integers = burn::tensor::IntDType::I64;
-    let found = B::max_pool2d_with_indices(x.clone(), window, window, padding, dilation, false, integers);
-    let winners = found.indices;
-    B::max_pool2d_with_indices_backward(x, window, window, padding, dilation, false, gradient, winners).x_grad
+    /// What goes back to a rectifier's input.
+    fn rectification_back(
+        output: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        rule: Rectifier,
+    ) -> FloatTensor<Self> {
+        match rule {
+            Rectifier::Gradient => Self::relu_backward(output, gradient),
+            Rectifier::Guided => Self::relu_backward(output, Self::relu(gradient)),
+            Rectifier::Deconvolution => Self::relu(gradient),
+        }
+    }
+
+    /// The gradient of a pooling's input.
+    fn pooling_back(
+        x: FloatTensor<Self>,
+        _output: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        window: [usize; 2],
+    ) -> FloatTensor<Self> {
+        let (padding, dilation) = ([0, 0], [1, 1]);
+        let integers = burn::tensor::IntDType::I64;
+        let found = Self::max_pool2d_with_indices(x.clone(), window, window, padding, dilation, false, integers);
+        let winners = found.indices;
+        Self::max_pool2d_with_indices_backward(x, window, window, padding, dilation, false, gradient, winners).x_grad
+    }
 }
 
 macro_rules! by_their_own {
@@ -114,40 +108,17 @@ macro_rules! by_their_own {
                 <Self as ModuleOps<Self>>::conv2d(x, weight, Some(bias), options(padding))
             }
 
-            fn convolution_back(
-                x: FloatTensor<Self>,
-                weight: FloatTensor<Self>,
-                gradient: FloatTensor<Self>,
-                padding: [usize; 2],
-            ) -> FloatTensor<Self> {
-                <Self as ModuleOps<Self>>::conv2d_x_backward(x, weight, gradient, options(padding))
-            }
-
             fn rectification(x: FloatTensor<Self>, _rule: Rectifier) -> FloatTensor<Self> {
                 <Self as ActivationOps<Self>>::relu(x)
-            }
-
-            fn rectification_back(
-                output: FloatTensor<Self>,
-                gradient: FloatTensor<Self>,
-                rule: Rectifier,
-            ) -> FloatTensor<Self> {
-                rectification_back_by_primitives::<Self>(output, gradient, rule)
             }
 
             fn pooling(x: FloatTensor<Self>, window: [usize; 2]) -> FloatTensor<Self> {
                 <Self as ModuleOps<Self>>::max_pool2d(x, window, window, [0, 0], [1, 1], false)
             }
-
-            fn pooling_back(
-                x: FloatTensor<Self>,
-                _output: FloatTensor<Self>,
-                gradient: FloatTensor<Self>,
-                window: [usize; 2],
-            ) -> FloatTensor<Self> {
-                pooling_back_by_primitives::<Self>(x, gradient, window)
-            }
         }
+
+        #[cfg($condition)]
+        impl HostGradients for $backend {}
     )*};
 }
 
@@ -177,18 +148,8 @@ impl HostKernels for Flex {
         tensor(output, [geometry.samples, geometry.channels_out, height, width])
     }
 
-    fn convolution_back(x: HostTensor, weight: HostTensor, gradient: HostTensor, padding: [usize; 2]) -> HostTensor {
-        let (weight, gradient) = (contiguous(&weight), contiguous(&gradient));
-        let geometry = geometry(&x, &weight, padding);
-        tensor(convolve_back(&gradient, &weight, geometry), x.shape().dims::<4>())
-    }
-
     fn rectification(x: HostTensor, _rule: Rectifier) -> HostTensor {
         rectify(x)
-    }
-
-    fn rectification_back(output: HostTensor, gradient: HostTensor, rule: Rectifier) -> HostTensor {
-        rectify_back(&contiguous(&output), gradient, rule)
     }
 
     fn pooling(x: HostTensor, window: [usize; 2]) -> HostTensor {
@@ -196,6 +157,18 @@ impl HostKernels for Flex {
         let [samples, channels, height, width] = x.shape().dims();
         let shape = [samples, channels, height / window[0], width / window[1]];
         tensor(maxima(values(&x), windows(&x, window)), shape)
+    }
+}
+
+impl HostGradients for Flex {
+    fn convolution_back(x: HostTensor, weight: HostTensor, gradient: HostTensor, padding: [usize; 2]) -> HostTensor {
+        let (weight, gradient) = (contiguous(&weight), contiguous(&gradient));
+        let geometry = geometry(&x, &weight, padding);
+        tensor(convolve_back(&gradient, &weight, geometry), x.shape().dims::<4>())
+    }
+
+    fn rectification_back(output: HostTensor, gradient: HostTensor, rule: Rectifier) -> HostTensor {
+        rectify_back(&contiguous(&output), gradient, rule)
     }
 
     fn pooling_back(x: HostTensor, output: HostTensor, gradient: HostTensor, window: [usize; 2]) -> HostTensor {
@@ -208,7 +181,7 @@ impl HostKernels for Flex {
 #[derive(Debug)]
 struct Convolution;
 
-impl<B: HostKernels> Backward<B, 1> for Convolution {
+impl<B: HostGradients> Backward<B, 1> for Convolution {
     /// The input, whose shape alone counts, the weights and the padding.
     type State = (FloatTensor<B>, FloatTensor<B>, [usize; 2]);
 
@@ -225,7 +198,7 @@ impl<B: HostKernels> Backward<B, 1> for Convolution {
 #[derive(Debug)]
 struct Rectification;
 
-impl<B: HostKernels> Backward<B, 1> for Rectification {
+impl<B: HostGradients> Backward<B, 1> for Rectification {
     /// The output and the rule.
     type State = (FloatTensor<B>, Rectifier);
 
@@ -242,7 +215,7 @@ impl<B: HostKernels> Backward<B, 1> for Rectification {
 #[derive(Debug)]
 struct Pooling;
 
-impl<B: HostKernels> Backward<B, 1> for Pooling {
+impl<B: HostGradients> Backward<B, 1> for Pooling {
     /// The input, the output and the window.
     type State = (FloatTensor<B>, FloatTensor<B>, [usize; 2]);
 
@@ -256,7 +229,7 @@ impl<B: HostKernels> Backward<B, 1> for Pooling {
     }
 }
 
-impl<B: HostKernels, C: CheckpointStrategy> HostKernels for Autodiff<B, C> {
+impl<B: HostKernels + HostGradients, C: CheckpointStrategy> HostKernels for Autodiff<B, C> {
     fn convolution(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
@@ -273,16 +246,6 @@ impl<B: HostKernels, C: CheckpointStrategy> HostKernels for Autodiff<B, C> {
         }
     }
 
-    /// Of first order: no gradients go through it.
-    fn convolution_back(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        padding: [usize; 2],
-    ) -> FloatTensor<Self> {
-        <Self as ModuleOps<Self>>::conv2d_x_backward(x, weight, gradient, options(padding))
-    }
-
     fn rectification(x: FloatTensor<Self>, rule: Rectifier) -> FloatTensor<Self> {
         let preparation = Rectification.prepare::<C>([x.node()]).compute_bound().stateful();
         let output = B::rectification(x.into_primitive(), rule);
@@ -290,15 +253,6 @@ impl<B: HostKernels, C: CheckpointStrategy> HostKernels for Autodiff<B, C> {
             OpsKind::Tracked(preparation) => preparation.finish((output.clone(), rule), output),
             OpsKind::UnTracked(preparation) => preparation.finish(output),
         }
-    }
-
-    /// Of first order: no gradients go through it.
-    fn rectification_back(
-        output: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        rule: Rectifier,
-    ) -> FloatTensor<Self> {
-        rectification_back_by_primitives::<Self>(output, gradient, rule)
     }
 
     fn pooling(x: FloatTensor<Self>, window: [usize; 2]) -> FloatTensor<Self> {
@@ -309,16 +263,6 @@ impl<B: HostKernels, C: CheckpointStrategy> HostKernels for Autodiff<B, C> {
             OpsKind::Tracked(preparation) => preparation.finish((x, output.clone(), window), output),
             OpsKind::UnTracked(preparation) => preparation.finish(output),
         }
-    }
-
-    /// Of first order: no gradients go through it.
-    fn pooling_back(
-        x: FloatTensor<Self>,
-        _output: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        window: [usize; 2],
-    ) -> FloatTensor<Self> {
-        pooling_back_by_primitives::<Self>(x, gradient, window)
     }
 }
 
