@@ -1,5 +1,6 @@
 //! Plain types that every layer shares: no I/O, no tensors, no SQL.
 
+pub mod chart;
 pub mod configuration;
 pub mod environment;
 pub mod explanation;

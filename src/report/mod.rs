@@ -1,5 +1,6 @@
 //! Tables for people and for programs: one file a format, behind one trait.
 
+pub mod charts;
 mod csv_text;
 mod json;
 mod markdown;
