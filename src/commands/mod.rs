@@ -26,6 +26,7 @@ pub mod recommend;
 mod recovery;
 pub mod regress;
 pub mod run;
+mod sheets;
 mod sides;
 pub mod status;
 mod verdicts;
