@@ -174,6 +174,19 @@ impl Store {
         self.ids_of_page(selection, &self.narrow(selection)?, Paging::Newest, most)
     }
 
+    /// The ids of the selected runs as a JSON array, where an index leads to them; `None` where all runs would be looked
+    /// at.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub(super) fn find_few_runs(&self, selection: &Selection) -> Result<Option<String>, StoreError> {
+        let narrowed = self.narrow(selection)?;
+        if matches!(narrowed.from(), From::All) {
+            return Ok(None);
+        }
+        Ok(Some(json_ids(&self.ids_of_page(selection, &narrowed, Paging::Newest, usize::MAX)?)))
+    }
+
     fn ids_of_page(
         &self,
         selection: &Selection,
@@ -188,7 +201,7 @@ impl Store {
         };
         let lists = [&narrowed.ids, &narrowed.configurations, &narrowed.environments, &narrowed.campaigns]
             .map(|ids| ids.as_deref().map(json_ids));
-        let rows = rows as i64;
+        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
         let mut own: Vec<(&str, &dyn ToSql)> = vec![(":before", &before), (":after", &after), (":rows", &rows)];
         own.extend([":ids", ":configurations", ":environments", ":campaigns"].into_iter().zip(&lists).map(
             |(name, list)| -> (&str, &dyn ToSql) { (name, list) },

@@ -3,6 +3,7 @@
 
 mod chart;
 mod document;
+mod live;
 mod table;
 mod values;
 
@@ -14,6 +15,7 @@ use super::charts::FONT;
 
 pub use chart::{chart, sheet};
 pub use document::{body, section, write_html};
+pub use live::{Drawn, Field, FieldKind, Form, LivePage, LivePart, LiveTable, live_page};
 pub use table::{TableView, table};
 
 /// What makes tables sort and filter and charts answer; a page can be read without it.
