@@ -2,6 +2,7 @@
 
 pub mod charts;
 mod csv_text;
+pub mod document;
 pub mod html;
 mod json;
 mod markdown;
