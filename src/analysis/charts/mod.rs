@@ -51,8 +51,10 @@ pub enum ChartName {
     /// Peak memory of the process and of the device.
     Memory,
     /// Throughput and latency over the batch size.
+    #[value(alias = "batch-scaling")]
     BatchScaling,
     /// Training steps beside inference.
+    #[value(alias = "training-inference")]
     TrainingInference,
     /// Other precisions against fp32.
     Precision,
@@ -63,6 +65,7 @@ pub enum ChartName {
     /// Accuracy over throughput, with the Pareto front.
     Accuracy,
     /// Build, compilation and first inference.
+    #[value(alias = "cold-start")]
     ColdStart,
     /// Sensors of one run over time, under its iterations.
     Telemetry,
@@ -203,6 +206,16 @@ impl Record {
         runs.dedup();
         runs
     }
+}
+
+/// A chart of one run where no selected run kept what it shows.
+pub fn nothing_of_runs(chart: ChartName) -> Sheet {
+    chart.nothing(match chart {
+        ChartName::Telemetry => {
+            "no selected run kept readings of sensors; runs of `benchdb run` do, unless `--telemetry-interval` is 0"
+        }
+        _ => "no selected run kept its iterations; runs of `benchdb run` do, imported summaries do not",
+    })
 }
 
 /// Facts in the order in which they are shown, and how many there were.

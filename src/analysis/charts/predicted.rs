@@ -27,7 +27,7 @@ pub struct Tried {
 }
 
 /// Forecast over measured throughput, one point a measurement that was hidden from what forecast it. `how` says how they
-/// were hidden.
+/// were hidden, or where there are none, why.
 pub fn predicted(tried: &[Tried], how: &str) -> Sheet {
     let name = ChartName::Predicted;
     let mut good: Vec<&Tried> = tried
@@ -35,7 +35,8 @@ pub fn predicted(tried: &[Tried], how: &str) -> Sheet {
         .filter(|one| [one.measured, one.forecast].iter().all(|rate| rate.is_finite() && *rate > 0.0))
         .collect();
     if good.is_empty() {
-        return name.nothing("no measurement could be hidden and forecast from the others");
+        let why = if how.is_empty() { String::new() } else { format!(": {how}") };
+        return name.nothing(format!("no measurement could be hidden and forecast from the others{why}"));
     }
     good.sort_by(|left, right| left.measured.total_cmp(&right.measured));
     let errors: Vec<f64> = good.iter().map(|one| 100.0 * (one.forecast / one.measured - 1.0).abs()).collect();
