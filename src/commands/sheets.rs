@@ -50,14 +50,10 @@ impl Default for SheetOptions {
 /// # Errors
 /// A database that cannot be read.
 pub(super) fn sheets(store: &Store, selection: &Selection, options: &SheetOptions) -> anyhow::Result<Vec<Sheet>> {
-    let of_configurations = |chart: &ChartName| {
-        !matches!(chart, ChartName::Telemetry | ChartName::Samples | ChartName::Predicted)
-    };
-    let read = if options.charts.iter().any(of_configurations) {
-        read(store, selection, options)?
-    } else {
-        Read::default()
-    };
+    let of_configurations =
+        |chart: &ChartName| !matches!(chart, ChartName::Telemetry | ChartName::Samples | ChartName::Predicted);
+    let read =
+        if options.charts.iter().any(of_configurations) { read(store, selection, options)? } else { Read::default() };
     let record = &read.record;
     let mut runs: HashMap<i64, RunRecord> = HashMap::new();
     let mut sheets = Vec::with_capacity(options.charts.len());
@@ -194,7 +190,10 @@ fn predicted(store: &Store, selection: &Selection) -> anyhow::Result<Sheet> {
         .filter_map(|trial| {
             let Example { subject, .. } = &examples[trial.row];
             Some(Tried {
-                name: format!("{}, {}, {}, batch {}", subject.model, subject.mode, subject.precision, subject.batch_size),
+                name: format!(
+                    "{}, {}, {}, batch {}",
+                    subject.model, subject.mode, subject.precision, subject.batch_size
+                ),
                 device: subject.device.name.clone(),
                 measured: trial.truth,
                 forecast: trial.answers[0]?,

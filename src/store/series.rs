@@ -144,9 +144,7 @@ impl Store {
         };
         self.connection
             .prepare_cached(sql)
-            .and_then(|mut statement| {
-                statement.query_row(parameters.bind().as_slice(), |row| row.get("id")).optional()
-            })
+            .and_then(|mut statement| statement.query_row(parameters.bind().as_slice(), |row| row.get("id")).optional())
             .map_err(|source| self.fail(source))
     }
 

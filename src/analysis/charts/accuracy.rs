@@ -6,8 +6,8 @@ use super::super::facts::Facts;
 use super::names::names;
 use super::values::Bars;
 use super::{ChartName, MOST, Ranked, Record, identities, note_of_limit, ranked, statement};
-use crate::domain::chart::{Axis, Content, Join, Panel, Plane, PlaneSeries, Point, Scale, Sheet};
 use crate::domain::Part;
+use crate::domain::chart::{Axis, Content, Join, Panel, Plane, PlaneSeries, Point, Scale, Sheet};
 
 /// Up to so many points all have their names on the sheet; of more, those of the front.
 const ALL_NAMED: usize = 12;
@@ -73,7 +73,11 @@ pub fn accuracy(record: &Record) -> Sheet {
         // From the fastest to the slowest: an accuracy is to be had at every speed below that of its point.
         let points = front.iter().map(|&index| Point {
             x: points[index].0,
-            y: crate::domain::chart::Value { value: points[index].1, interval: None, detail: named.names[index].clone() },
+            y: crate::domain::chart::Value {
+                value: points[index].1,
+                interval: None,
+                detail: named.names[index].clone(),
+            },
             label: String::new(),
         });
         series.push(PlaneSeries { name: "Pareto front".to_owned(), points: points.collect(), join: Join::Steps });

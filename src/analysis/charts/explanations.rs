@@ -4,9 +4,11 @@ use super::super::facts::Facts;
 use super::names::names;
 use super::values::Bars;
 use super::{ChartName, MOST, Ranked, Record, identities, note_of_limit, ranked, statement};
-use crate::domain::chart::{Axis, Content, Join, Panel, Plane, PlaneSeries, Point, RowSeries, RowShape, Rows, Scale, Sheet, Value};
-use crate::domain::metric::PEAK_MEMORY;
 use crate::domain::Part;
+use crate::domain::chart::{
+    Axis, Content, Join, Panel, Plane, PlaneSeries, Point, RowSeries, RowShape, Rows, Scale, Sheet, Value,
+};
+use crate::domain::metric::PEAK_MEMORY;
 
 /// Time of one explanation in ms.
 fn per_explanation(fact: &Facts) -> Option<f64> {

@@ -76,7 +76,8 @@ impl<'h> Clock<'h> {
 pub fn history(facts: &HistoryFacts) -> Sheet {
     let name = ChartName::History;
     let Some(series) = facts.set.series.first().filter(|series| series.runs.len() > 1) else {
-        return name.nothing("no selected configuration has two valid runs or more; `benchdb run` again makes a history");
+        return name
+            .nothing("no selected configuration has two valid runs or more; `benchdb run` again makes a history");
     };
     let named = names(&[&series.identity], &[]);
     let clock = Clock::of(series);
@@ -174,7 +175,11 @@ impl Drawn<'_> {
         levels.extend(steps.iter().map(|(x, step)| (*x, step.after)));
         let end = levels.last().map_or(begin, |(_, level)| *level);
         levels.push((last.x, end));
-        let point = |(x, level)| Point { x, y: Value { detail: "level".to_owned(), ..Value::plain(level) }, label: String::new() };
+        let point = |(x, level)| Point {
+            x,
+            y: Value { detail: "level".to_owned(), ..Value::plain(level) },
+            label: String::new(),
+        };
         levels.into_iter().map(point).collect()
     }
 
@@ -217,7 +222,11 @@ impl Drawn<'_> {
         let levels = self.levels(&valid);
         let mut series = vec![PlaneSeries { name: "run".to_owned(), points: valid, join: Join::Scatter }];
         if !others.is_empty() {
-            series.push(PlaneSeries { name: "run that does not count".to_owned(), points: others, join: Join::Scatter });
+            series.push(PlaneSeries {
+                name: "run that does not count".to_owned(),
+                points: others,
+                join: Join::Scatter,
+            });
         }
         if !levels.is_empty() {
             series.push(PlaneSeries { name: "level".to_owned(), points: levels, join: Join::Steps });

@@ -19,11 +19,11 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 
 pub use self::accuracy::accuracy;
-pub use self::rows::{cold_start, energy, latency, memory, throughput};
 pub use self::explanations::explanations;
 pub use self::history::{HistoryFacts, history, metrics_of_history};
 pub use self::pairs::{precision, training_inference};
 pub use self::predicted::{Tried, predicted};
+pub use self::rows::{cold_start, energy, latency, memory, throughput};
 pub use self::run::{samples, telemetry};
 pub use self::scaling::batch_scaling;
 pub use self::speedup::speedup;
@@ -227,11 +227,13 @@ struct Ranked<'r> {
 
 /// The `most` facts with the smallest key, in order. Where most models have several, those of a model stand together, the
 /// models in the order of their best.
-fn ranked<'r>(facts: impl IntoIterator<Item = &'r Facts>, key: impl Fn(&Facts) -> Option<f64>, most: usize) -> Ranked<'r> {
-    let mut keyed: Vec<(f64, &Facts)> = facts
-        .into_iter()
-        .filter_map(|fact| Some((key(fact).filter(|key| key.is_finite())?, fact)))
-        .collect();
+fn ranked<'r>(
+    facts: impl IntoIterator<Item = &'r Facts>,
+    key: impl Fn(&Facts) -> Option<f64>,
+    most: usize,
+) -> Ranked<'r> {
+    let mut keyed: Vec<(f64, &Facts)> =
+        facts.into_iter().filter_map(|fact| Some((key(fact).filter(|key| key.is_finite())?, fact))).collect();
     keyed.sort_by(|left, right| left.0.total_cmp(&right.0).then_with(|| left.1.identity.cmp(&right.1.identity)));
     let of = keyed.len();
     let mut facts: Vec<&Facts> = keyed.into_iter().take(most).map(|(_, fact)| fact).collect();

@@ -48,7 +48,8 @@ pub(super) fn names(identities: &[&Identity], unsaid: &[Part]) -> Names {
     let mut groups = vec![0; identities.len()];
     let mut known = 1;
     let said = ORDER.into_iter().filter(|part| !unsaid.contains(part));
-    for (part, column) in said.flat_map(|part| columns(identities, part).into_iter().map(move |column| (part, column))) {
+    for (part, column) in said.flat_map(|part| columns(identities, part).into_iter().map(move |column| (part, column)))
+    {
         let distinct: BTreeSet<&String> = column.iter().collect();
         if distinct.len() < 2 {
             common.extend(column.first().filter(|text| !text.is_empty()).cloned());
@@ -77,7 +78,10 @@ pub(super) fn names(identities: &[&Identity], unsaid: &[Part]) -> Names {
         let model = identity.get(Part::Model);
         name.push_str(if model.is_empty() || unsaid.contains(&Part::Model) { "all" } else { model });
     }
-    Names { names: names.into_iter().map(|name| shortened(&name)).collect(), common: shortened_to(&common.join(", "), 160) }
+    Names {
+        names: names.into_iter().map(|name| shortened(&name)).collect(),
+        common: shortened_to(&common.join(", "), 160),
+    }
 }
 
 /// The texts of a part, one a configuration; of the parameters one column a parameter.
@@ -88,7 +92,8 @@ fn columns(identities: &[&Identity], part: Part) -> Vec<Vec<String>> {
     let all: Vec<Map<String, Value>> =
         identities.iter().map(|identity| serde_json::from_str(identity.get(part)).unwrap_or_default()).collect();
     let keys: BTreeSet<&String> = all.iter().flat_map(Map::keys).collect();
-    let column = |key: &String| all.iter().map(|one| one.get(key).map_or_else(String::new, |value| setting(key, value)));
+    let column =
+        |key: &String| all.iter().map(|one| one.get(key).map_or_else(String::new, |value| setting(key, value)));
     keys.into_iter().map(|key| column(key).collect()).collect()
 }
 
@@ -154,8 +159,8 @@ pub(super) fn places_of_models<'i>(identities: impl Iterator<Item = &'i Identity
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::samples::{Sample, facts_of};
     use super::super::super::facts::Iterations;
+    use super::super::super::samples::{Sample, facts_of};
     use super::*;
 
     fn named(samples: Vec<Sample>, unsaid: &[Part]) -> Names {

@@ -175,9 +175,11 @@ pub fn precision(record: &Record) -> Sheet {
             let metric = "energy_per_sample_j";
             ratio(bars.of(other, metric), bars.of(fp32, metric), "J", bars)
         }),
-        panel("error of the outputs against fp32: less is better", Axis::new("relative error", ""), &|_, other, bars| {
-            bars.of(other, "fidelity_relative_error").filter(|error| error.value > 0.0)
-        }),
+        panel(
+            "error of the outputs against fp32: less is better",
+            Axis::new("relative error", ""),
+            &|_, other, bars| bars.of(other, "fidelity_relative_error").filter(|error| error.value > 0.0),
+        ),
     ]
     .into_iter()
     .flatten()

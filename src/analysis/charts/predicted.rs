@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{ChartName, MOST};
 use super::names::shortened;
-use crate::domain::chart::{Axis, Content, Join, Mark, Panel, Place, Plane, PlaneSeries, Point, Scale, Sheet, Tone, Value};
+use super::{ChartName, MOST};
+use crate::domain::chart::{
+    Axis, Content, Join, Mark, Panel, Place, Plane, PlaneSeries, Point, Scale, Sheet, Tone, Value,
+};
 use crate::domain::text::{printable, significant};
 use crate::stats::median;
 

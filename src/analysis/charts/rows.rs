@@ -5,9 +5,9 @@ use super::super::metrics::iterations_needed;
 use super::names::names;
 use super::values::Bars;
 use super::{ChartName, MOST, Ranked, Record, by_mode, identities, note_of_limit, ranked, statement};
+use crate::domain::Part;
 use crate::domain::chart::{Axis, Content, Panel, RowSeries, RowShape, Rows, Scale, Sheet, Value};
 use crate::domain::text::counted;
-use crate::domain::Part;
 
 /// The rows of one panel.
 pub(super) struct Group<'r> {
@@ -62,7 +62,11 @@ fn rows_of(
 
 fn limits(groups: &[Group<'_>], best: &str) -> Vec<String> {
     let note = |group: &Group<'_>| {
-        let of = if group.title.is_empty() { "configurations".to_owned() } else { format!("configurations in {}", group.title) };
+        let of = if group.title.is_empty() {
+            "configurations".to_owned()
+        } else {
+            format!("configurations in {}", group.title)
+        };
         note_of_limit(group.facts.len(), group.of, best, &of)
     };
     groups.iter().filter_map(note).collect()
@@ -247,7 +251,9 @@ pub fn cold_start(record: &Record) -> Sheet {
     chart.notes = limits(&groups, "shortest");
     let shown = all_of(&groups);
     if shown.iter().all(|fact| fact.median("compile_ms").is_none()) {
-        chart.notes.push("No engine here compiles in a step of its own: what they compile is in the first inference.".to_owned());
+        chart.notes.push(
+            "No engine here compiles in a step of its own: what they compile is in the first inference.".to_owned(),
+        );
     }
     chart.notes.extend(record.left_out(|fact| cold_ms(fact).is_some()));
     chart.sql = statement(&["startup_ms", "compile_ms", "first_inference_ms"], &shown);

@@ -68,10 +68,8 @@ fn thinned(points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
 }
 
 fn line(name: &str, points: Vec<(f64, f64)>, join: Join) -> PlaneSeries {
-    let points = thinned(points)
-        .into_iter()
-        .map(|(x, y)| Point { x, y: Value::plain(y), label: String::new() })
-        .collect();
+    let points =
+        thinned(points).into_iter().map(|(x, y)| Point { x, y: Value::plain(y), label: String::new() }).collect();
     PlaneSeries { name: name.to_owned(), points, join }
 }
 
@@ -94,7 +92,8 @@ pub fn telemetry(id: i64, run: &RunRecord) -> Sheet {
         }
     }
     if panels.is_empty() {
-        return name.nothing(format!("no sensor told anything during run {id}; `benchdb hardware` shows which there are"));
+        return name
+            .nothing(format!("no sensor told anything during run {id}; `benchdb hardware` shows which there are"));
     }
     // Iterations stand where they begin: the sum of those before.
     let mut clock = 0.0;
@@ -139,8 +138,9 @@ pub fn telemetry(id: i64, run: &RunRecord) -> Sheet {
         chart.notes.push(format!("The device held its clocks down in {}.", counted(slowed, "reading", "readings")));
     }
     chart.notes.extend(validity_note(run));
-    chart.sql =
-        Some(format!("SELECT sensor, unit, offset_ms, value FROM telemetry WHERE run_id = {id} ORDER BY sensor, offset_ms"));
+    chart.sql = Some(format!(
+        "SELECT sensor, unit, offset_ms, value FROM telemetry WHERE run_id = {id} ORDER BY sensor, offset_ms"
+    ));
     Sheet::Chart(chart)
 }
 

@@ -27,7 +27,9 @@ fn lines(record: &Record) -> (Vec<Line<'_>>, usize) {
     let others: Vec<Part> = Part::all().iter().copied().filter(|part| *part != Part::BatchSize).collect();
     let mut groups: BTreeMap<Identity, Vec<(f64, &Facts)>> = BTreeMap::new();
     for fact in record.shown() {
-        if let Some(batch) = fact.identity.batch_size().filter(|_| fact.throughput().is_some() || fact.latency_ms().is_some()) {
+        if let Some(batch) =
+            fact.identity.batch_size().filter(|_| fact.throughput().is_some() || fact.latency_ms().is_some())
+        {
             groups.entry(fact.identity.only(&others)).or_default().push((batch, fact));
         }
     }

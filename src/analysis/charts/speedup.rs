@@ -51,10 +51,10 @@ pub fn speedup(record: &Record, reference: &Reference) -> Sheet {
     let value = |row: &Compared| {
         let is_reference = row.reference == Some(row.index);
         let over = row.reference.map(|index| &record.facts[index].identity);
-        let over = over.map(|identity| {
-            [Part::Device, Part::Engine, Part::Precision].map(|part| identity.get(part)).join(", ")
-        });
-        let detail = if is_reference { "the reference".to_owned() } else { format!("over {}", over.unwrap_or_default()) };
+        let over = over
+            .map(|identity| [Part::Device, Part::Engine, Part::Precision].map(|part| identity.get(part)).join(", "));
+        let detail =
+            if is_reference { "the reference".to_owned() } else { format!("over {}", over.unwrap_or_default()) };
         Some(Value { value: row.speed_up?, interval: None, detail })
     };
     let matrix = Matrix {
@@ -62,7 +62,9 @@ pub fn speedup(record: &Record, reference: &Reference) -> Sheet {
         cells: rows
             .iter()
             .map(|work| {
-                let cell = |contender: &&Identity| cells.get(&((*work).clone(), (*contender).clone())).and_then(|row| value(row));
+                let cell = |contender: &&Identity| {
+                    cells.get(&((*work).clone(), (*contender).clone())).and_then(|row| value(row))
+                };
                 columns.iter().map(cell).collect()
             })
             .collect(),
@@ -70,7 +72,8 @@ pub fn speedup(record: &Record, reference: &Reference) -> Sheet {
         columns: contender_names.names,
         neutral: Some(1.0),
     };
-    let over = format!("over the fastest configuration with {reference} that does the same work, fp32 where there is one");
+    let over =
+        format!("over the fastest configuration with {reference} that does the same work, fp32 where there is one");
     let common = [work_names.common, contender_names.common].join(", ");
     let mut chart = name.chart(
         &[common.trim_matches([',', ' ']), &over],

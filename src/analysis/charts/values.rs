@@ -47,7 +47,8 @@ impl Bars {
         let ends = |value: &Value| value.interval.unwrap_or((value.value, value.value));
         let ((low, high), (least, most)) = (ends(value), ends(reference));
         let known = value.interval.is_some() || reference.interval.is_some();
-        let interval = Some((low / most, high / least)).filter(|(low, high)| known && low.is_finite() && high.is_finite());
+        let interval =
+            Some((low / most, high / least)).filter(|(low, high)| known && low.is_finite() && high.is_finite());
         self.0.extend(interval.map(|_| "ratios of the ends of both intervals"));
         (ratio.is_finite() && ratio > 0.0).then_some(Value { value: ratio, interval, detail })
     }

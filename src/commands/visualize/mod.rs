@@ -89,7 +89,12 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     }
     // A chart that is named twice is one file.
     let mut seen = Vec::new();
-    wanted.retain(|chart| !seen.contains(chart) && { seen.push(*chart); true });
+    wanted.retain(|chart| {
+        !seen.contains(chart) && {
+            seen.push(*chart);
+            true
+        }
+    });
     let options =
         SheetOptions { charts: wanted, relative_to: args.relative_to.clone(), include_software: args.include_software };
     let made = sheets(&store, &selection, &options)?;
