@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::{
     Context, ExitStatus, GlobalArgs, accept, analyze, backup, baseline, check, completions, delete, exec, explain,
     export, hardware, hint_of, import, infer, init_db, man, merge, models, optimize, predict, query, recommend,
-    regress, report, run, status,
+    regress, report, run, status, visualize,
 };
 use crate::domain::text::one_line;
 
@@ -50,6 +50,8 @@ enum Command {
     Predict(Box<predict::Args>),
     /// Judge what was measured against a baseline, other runs or its history
     Regress(Box<regress::Args>),
+    /// Draw charts of what was measured
+    Visualize(Box<visualize::Args>),
     /// Write everything that the record says: one page, Markdown for a pull request, or JSON
     Report(Box<report::Args>),
     /// Name sets of runs to compare with
@@ -94,6 +96,7 @@ impl Cli {
             Command::Recommend(args) => recommend::execute(&args, &context),
             Command::Predict(args) => predict::execute(&args, &context),
             Command::Regress(args) => regress::execute(&args, &context),
+            Command::Visualize(args) => visualize::execute(&args, &context),
             Command::Report(args) => report::execute(&args, &context),
             Command::Baseline(args) => baseline::execute(&args, &context),
             Command::Accept(args) => accept::execute(&args, &context),

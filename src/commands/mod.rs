@@ -31,6 +31,7 @@ mod sheets;
 mod sides;
 pub mod status;
 mod verdicts;
+pub mod visualize;
 
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, IsTerminal as _, Write};
