@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::{
     Context, ExitStatus, GlobalArgs, accept, analyze, backup, baseline, check, completions, delete, exec, explain,
     export, hardware, hint_of, import, infer, init_db, man, merge, models, optimize, predict, query, recommend,
-    regress, run, status,
+    regress, report, run, serve, status, visualize,
 };
 use crate::domain::text::one_line;
 
@@ -50,6 +50,10 @@ enum Command {
     Predict(Box<predict::Args>),
     /// Judge what was measured against a baseline, other runs or its history
     Regress(Box<regress::Args>),
+    /// Draw charts of what was measured
+    Visualize(Box<visualize::Args>),
+    /// Write everything that the record says: one page, Markdown for a pull request, or JSON
+    Report(Box<report::Args>),
     /// Name sets of runs to compare with
     Baseline(baseline::Args),
     /// Accept a change: the history of its series starts anew
@@ -68,6 +72,8 @@ enum Command {
     Backup(backup::Args),
     /// Look for damage
     Check(check::Args),
+    /// Show the record as live pages, on this machine or to whoever has the token
+    Serve(Box<serve::Args>),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page, or write one a command into a folder
@@ -92,6 +98,8 @@ impl Cli {
             Command::Recommend(args) => recommend::execute(&args, &context),
             Command::Predict(args) => predict::execute(&args, &context),
             Command::Regress(args) => regress::execute(&args, &context),
+            Command::Visualize(args) => visualize::execute(&args, &context),
+            Command::Report(args) => report::execute(&args, &context),
             Command::Baseline(args) => baseline::execute(&args, &context),
             Command::Accept(args) => accept::execute(&args, &context),
             Command::Query(args) => query::execute(&args, &context),
@@ -101,6 +109,7 @@ impl Cli {
             Command::Delete(args) => delete::execute(&args, &context),
             Command::Backup(args) => backup::execute(&args, &context),
             Command::Check(args) => check::execute(&args, &context),
+            Command::Serve(args) => serve::execute(&args, &context),
             Command::Completions(args) => completions::execute(&args, &context),
             Command::Man(args) => man::execute(&args, &context),
         };

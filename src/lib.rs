@@ -25,6 +25,7 @@ pub mod onnx;
 pub mod optimize;
 pub mod predict;
 pub mod report;
+pub mod serve;
 pub mod stats;
 pub mod store;
 pub mod zoo;

@@ -94,6 +94,8 @@ pub enum Gives {
     Rows,
     /// The numbers of the table; what it does not have (intervals) is computed from the runs.
     Numbers,
+    /// The numbers that the table sums up.
+    Parts,
     /// The runs from which the table was computed.
     Runs,
 }
@@ -104,6 +106,7 @@ impl Gives {
         match self {
             Self::Rows => "SQL for these rows",
             Self::Numbers => "SQL for these numbers",
+            Self::Parts => "SQL for the numbers that these sum up",
             Self::Runs => "SQL for the runs behind them",
         }
     }

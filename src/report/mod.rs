@@ -2,6 +2,7 @@
 
 pub mod charts;
 mod csv_text;
+pub mod document;
 pub mod html;
 mod json;
 mod markdown;
@@ -15,7 +16,8 @@ use clap::ValueEnum;
 
 use crate::domain::Table;
 
-pub use numbers::{bytes, count, human_duration, significant};
+pub use crate::domain::text::significant;
+pub use numbers::{bytes, count, human_duration};
 pub use terminal::Style;
 
 /// How rows are printed.

@@ -1,22 +1,19 @@
 //! A report as one page.
 
-use std::io::Write;
-
 use maud::{Markup, html};
 
 use super::{Assets, Link, TableView, page, sheet, table};
 use crate::domain::document::{Block, Document, Section};
 use crate::report::charts::ChartError;
 
-/// Writes a report as a file that needs nothing else.
+/// A report as a page that needs nothing else.
 ///
 /// # Errors
 /// A chart that cannot be drawn.
-pub fn write_html(document: &Document, out: &mut dyn Write) -> Result<std::io::Result<()>, ChartError> {
+pub fn document_page(document: &Document) -> Result<String, ChartError> {
     let nav: Vec<Link> =
         document.sections.iter().map(|section| Link::new(&section.title, ["#", &section.name].concat())).collect();
-    let text = page(&document.title, &nav, &body(document)?, Assets::Inline);
-    Ok(out.write_all(text.as_bytes()))
+    Ok(page(&document.title, &nav, &body(document)?, Assets::Inline))
 }
 
 /// What stands in the page of a report.

@@ -112,7 +112,7 @@ pub(super) fn statement(statement: &Statement) -> Markup {
 
 /// Whether a cell is a number for people, perhaps with a word behind it: `~12.5`, `+3.1 %`, `8.000 x`, `10 to 12 runs`.
 /// A date is none.
-pub(super) fn is_number(text: &str) -> bool {
+pub(in crate::report) fn is_number(text: &str) -> bool {
     let text = text.trim_start_matches(['~', '<', '+', '-']);
     let word = text.split_whitespace().next().unwrap_or_default();
     word.starts_with(|first: char| first.is_ascii_digit()) && word.parse::<f64>().is_ok()
