@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use super::ask::Pairs;
 use super::site::{Made, Pages, Problem, select};
-use crate::analysis::charts::ChartName;
-use crate::commands::sheets::{SheetOptions, sheets};
+use crate::analysis::charts;
 use crate::domain::document::{Gives, Statement, TableBlock};
 use crate::domain::label::Labelled as _;
 use crate::domain::metric::{Better, find_metric};
@@ -13,7 +12,6 @@ use crate::domain::text::counted;
 use crate::domain::{Cell, Identity, Part, RunRecord, Table};
 use crate::report::html::{Drawn, Field, FieldKind, Form, Link, LivePart, LiveTable};
 use crate::store::again::{Question, statement};
-use crate::store::list::Selection;
 use crate::store::pages::{FoundRun, Paging};
 
 /// Runs on a page, and the most that may be asked for.
@@ -163,17 +161,11 @@ pub(super) fn one(pages: &Pages, wanted: &str) -> Made {
     pages.pool.with(|store| -> Made {
         let not_there = || Problem::NotThere("There is no such run; it may have been deleted.".to_owned());
         let found = store.find_run(wanted)?.ok_or_else(not_there)?;
-        // The configuration leads to the run without a look at all others.
-        let selection = Selection {
-            runs: vec![found.id.to_string()],
-            configurations: vec![found.configuration_id],
-            ..Selection::default()
-        };
-        let options = SheetOptions { charts: vec![ChartName::Samples, ChartName::Telemetry], ..SheetOptions::default() };
         let mut parts = tables(&found);
-        for (place, sheet) in sheets(store, &selection, &options)?.iter().enumerate() {
-            let drawn = Drawn::new(sheet, &format!("chart-{place}")).map_err(anyhow::Error::from)?;
-            parts.push(LivePart::Drawn(drawn));
+        parts.push(LivePart::Heading { id: "charts", text: "Charts".to_owned() });
+        let sheets = [charts::samples(found.id, &found.record), charts::telemetry(found.id, &found.record)];
+        for (sheet, id) in sheets.iter().zip(["chart-samples", "chart-telemetry"]) {
+            parts.push(LivePart::Drawn(Drawn::new(sheet, id).map_err(anyhow::Error::from)?));
         }
         parts.push(LivePart::Again(vec![
             format!("{} export --run {} --format json", pages.program(), found.id),

@@ -15,7 +15,7 @@ use crate::commands::sheets::{SheetOptions, sheets};
 use crate::commands::{CommandError, hint_of};
 use crate::domain::chart::Sheet;
 use crate::domain::text::{one_line, printable};
-use crate::report::charts::draw;
+use crate::report::charts::{draw, png};
 use crate::report::html::{Drawn, Link, LivePage, LivePart, SCRIPT, live_page, style_sheet};
 use crate::serve::{Answer, Asked, Site};
 use crate::store::list::Selection;
@@ -23,6 +23,9 @@ use crate::store::{Store, StoreError};
 
 /// How long a page waits for charts that are not there yet.
 const PAGE_PATIENCE: Duration = Duration::from_millis(40);
+
+/// Pixels of a PNG for each of a drawing's.
+const SCALE: f32 = 2.0;
 
 /// How long a picture waits.
 const PICTURE_PATIENCE: Duration = Duration::from_secs(30);
@@ -206,7 +209,7 @@ impl Pages {
             Some(Sheet::Chart(chart)) => {
                 let drawing = draw(chart).map_err(anyhow::Error::from)?;
                 if ending == "png" {
-                    let png = drawing.png().map_err(anyhow::Error::from)?;
+                    let png = png(&drawing, SCALE).map_err(anyhow::Error::from)?;
                     return Ok(Answer { status: 200, content_type: "image/png", body: png, lasting: false });
                 }
                 let body = drawing.svg.into_bytes();
