@@ -335,7 +335,7 @@ fn nothing_is_reported_of_nothing() {
     assert!(stderr_of(&output).contains("no run is selected"), "{}", said(&output));
     assert!(!sandbox.path("report.html").exists());
     let empty = Sandbox::new();
-    empty.benchdb().arg("report").refuses(&["no database"], &["benchdb run"]);
+    empty.benchdb().arg("report").refuses(&["no database at"], &["benchdb"]);
     // Runs that all broke can be reported.
     let broken = Sandbox::new();
     broken.take(&[Made::taking(1.0).failed()]);
