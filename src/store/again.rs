@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::list::Selection;
 use crate::domain::Part;
-use crate::domain::label::{Labelled as _, label};
+use crate::domain::label::label;
 
 /// What a statement asks of the selected runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -188,7 +188,7 @@ fn conditions(selection: &Selection) -> Vec<Condition> {
     for (name, value) in &selection.parameters {
         let path = text(&["$.\"", name, "\""].concat());
         let sql = ["(results.parameters ->> ", &path, ") IS ", &json(value)].concat();
-        all.push("parameter", &[[name, "=", &value.to_string()].concat()], sql);
+        all.push("parameter", &[[name.as_str(), "=", &value.to_string()].concat()], sql);
     }
     all.numbers("import", "run.import_batch_id", &selection.imports);
     if let Some(name) = &selection.baseline {

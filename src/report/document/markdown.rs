@@ -61,7 +61,7 @@ fn written(document: &Document, level: Level, sections: usize) -> String {
     lines.extend(document.about.iter().flat_map(|sentence| [prose(sentence), String::new()]));
     let shortened = cuts(document, level, sections);
     if !shortened.is_empty() {
-        lines.extend([format!("*Cut to fit: {}. `benchdb report` writes a page with all.*", shortened), String::new()]);
+        lines.extend([format!("*Cut to fit: {shortened}. `benchdb report` writes a page with all.*"), String::new()]);
     }
     for section in document.sections.iter().take(sections) {
         write_section(section, level, &mut lines);

@@ -3,6 +3,7 @@
 use maud::{Markup, PreEscaped, html};
 use serde_json::json;
 
+use super::prose;
 use super::table::{rows, statement};
 use super::values::{PanelData, panel_data};
 use crate::domain::chart::{Chart, Sheet};
@@ -19,7 +20,7 @@ pub fn sheet(sheet: &Sheet, id: &str) -> Result<Markup, ChartError> {
         Sheet::Chart(data) => chart(data, id),
         Sheet::Nothing { name, reason } => {
             let reason = reason.trim_end_matches('.');
-            Ok(html! { p.note { "No chart of " (name.replace(['_', '-'], " ")) ": " (reason) "." } })
+            Ok(html! { p.note { "No chart of " (name.replace(['_', '-'], " ")) ": " (prose(reason)) "." } })
         }
     }
 }
@@ -39,8 +40,8 @@ fn figure(chart: &Chart, drawing: &Drawing, id: &str) -> Markup {
         drawing.spots.iter().map(|spot| json!([tenths(spot.x), tenths(spot.y), spot.series, spot.text])).collect();
     let data: Vec<PanelData> = chart.panels.iter().map(panel_data).collect();
     html! {
-        figure.chart id=(id) data-width=(drawing.width) data-height=(drawing.height) data-keys=(json!(drawing.keys))
-            data-spots=(json!(spots)) {
+        figure.chart id=(id) data-width=(drawing.width) data-height=(drawing.height) data-keys=(json!(drawing.keys).to_string())
+            data-spots=(json!(spots).to_string()) {
             figcaption {
                 h3 id=(title_id) { (chart.title) }
                 @if !chart.subtitle.is_empty() { p { (chart.subtitle) } }
@@ -49,7 +50,7 @@ fn figure(chart: &Chart, drawing: &Drawing, id: &str) -> Markup {
                 (PreEscaped(labelled(&drawing.for_page(), drawing, &title_id, &about_id)))
             }
             @if !chart.notes.is_empty() {
-                ul.notes { @for note in &chart.notes { li { (note) } } }
+                ul.notes { @for note in &chart.notes { li { (prose(note)) } } }
             }
             details.data {
                 summary { "Numbers of this chart" }
@@ -58,7 +59,7 @@ fn figure(chart: &Chart, drawing: &Drawing, id: &str) -> Markup {
                     @let panel_id = format!("{id}-data-{index}");
                     h4 id=(panel_id) { @if panel.table.title.is_empty() { (chart.title) } @else { (panel.table.title) } }
                     (rows(&panel.table, &panel_id, None))
-                    @for note in &panel.notes { p.note { (note) } }
+                    @for note in &panel.notes { p.note { (prose(note)) } }
                 }
             }
             @if let Some(sql) = &chart.sql {

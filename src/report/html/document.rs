@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::{Assets, Link, TableView, page, sheet, table};
+use super::{Assets, Link, TableView, page, prose, sheet, table};
 use crate::domain::document::{Block, Document, Section};
 use crate::report::charts::ChartError;
 
@@ -23,7 +23,7 @@ pub fn document_page(document: &Document) -> Result<String, ChartError> {
 pub fn body(document: &Document) -> Result<Markup, ChartError> {
     let sections: Vec<Markup> = document.sections.iter().map(section).collect::<Result<_, _>>()?;
     Ok(html! {
-        @for sentence in &document.about { p.about { (sentence) } }
+        @for sentence in &document.about { p.about { (prose(sentence)) } }
         @for section in sections { (section) }
     })
 }
@@ -50,7 +50,7 @@ pub fn section(section: &Section) -> Result<Markup, ChartError> {
     Ok(html! {
         section id=(section.name) aria-labelledby=(heading) {
             h2 id=(heading) { (section.title) }
-            @for note in &section.notes { p.note { (note) } }
+            @for note in &section.notes { p.note { (prose(note)) } }
             @for block in blocks { (block) }
         }
     })

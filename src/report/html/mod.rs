@@ -61,6 +61,20 @@ pub fn style_sheet() -> String {
     [&face.concat(), include_str!("style.css")].concat()
 }
 
+/// A sentence of ours, which may name things of the record: what stands between backticks is code, all of it is escaped.
+pub fn prose(text: &str) -> Markup {
+    let pieces: Vec<&str> = text.split('`').collect();
+    html! {
+        @if pieces.len().is_multiple_of(2) {
+            (text)
+        } @else {
+            @for (index, piece) in pieces.iter().enumerate() {
+                @if index.is_multiple_of(2) { (piece) } @else { code { (piece) } }
+            }
+        }
+    }
+}
+
 /// A source in a policy: nothing but a text with this digest.
 fn digest_source(text: &str) -> String {
     ["'sha256-", &BASE64.encode(&Sha256::digest(text.as_bytes())), "'"].concat()
@@ -94,8 +108,8 @@ pub fn page(title: &str, nav: &[Link], body: &Markup, assets: Assets) -> String 
                 // A browser asks for an icon where none is named.
                 link rel="icon" href="data:,";
                 @match assets {
-                    Assets::Inline => style { (PreEscaped(&style)) },
-                    Assets::Served => link rel="stylesheet" href="/style.css";,
+                    Assets::Inline => { style { (PreEscaped(&style)) } }
+                    Assets::Served => { link rel="stylesheet" href="/style.css"; }
                 }
             }
             body {
@@ -115,11 +129,46 @@ pub fn page(title: &str, nav: &[Link], body: &Markup, assets: Assets) -> String 
                 main id="content" tabindex="-1" { (body) }
                 footer { p { "Made by benchdb " (env!("CARGO_PKG_VERSION")) "." } }
                 @match assets {
-                    Assets::Inline => script { (PreEscaped(SCRIPT)) },
-                    Assets::Served => script src="/script.js" {},
+                    Assets::Inline => { script { (PreEscaped(SCRIPT)) } }
+                    Assets::Served => { script src="/script.js" {} }
                 }
             }
         }
     };
     markup.into_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_names_the_digests_of_what_it_runs() {
+        let text = page("<t>", &[Link::new("a&b", "#x")], &html! { p { "body" } }, Assets::Inline);
+        let style = text.split("<style>").nth(1).and_then(|rest| rest.split("</style>").next()).unwrap();
+        let script = text.split("<script>").nth(1).and_then(|rest| rest.split("</script>").next()).unwrap();
+        for content in [style, script] {
+            assert!(text.contains(&digest_source(content)));
+        }
+        assert!(text.contains("<title>&lt;t&gt;</title>") && text.contains("a&amp;b"), "{}", &text[..400]);
+        assert!(!text.contains("style="), "the policy forbids styles of elements");
+    }
+
+    #[test]
+    fn a_served_page_holds_neither_style_nor_script() {
+        let text = page("t", &[], &html! {}, Assets::Served);
+        assert!(text.contains("href=\"/style.css\"") && text.contains("src=\"/script.js\""));
+        assert!(!text.contains("<style>") && !text.contains("Content-Security-Policy") && !text.contains("<nav"));
+    }
+
+    #[test]
+    fn our_own_files_cannot_end_their_element() {
+        assert!(!SCRIPT.contains("</script") && !SCRIPT.contains("<!--") && !style_sheet().contains("</style"));
+    }
+
+    #[test]
+    fn code_in_a_sentence_is_code() {
+        assert_eq!(prose("a `<b>` c").into_string(), "a <code>&lt;b&gt;</code> c");
+        assert_eq!(prose("a ` <c>").into_string(), "a ` &lt;c&gt;");
+    }
 }

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::prose;
 use crate::domain::Table;
 use crate::domain::document::{Statement, TableBlock};
 use crate::domain::text::counted;
@@ -31,14 +32,14 @@ impl<'t> TableView<'t> {
 /// A table with its heading, its notes and the statement that gives it again.
 pub fn table(view: &TableView<'_>) -> Markup {
     let block = view.block;
-    let (title, about) = block.table.title.split_once(": ").unwrap_or((&block.table.title, ""));
+    let (title, about) = block.table.title.split_once(": ").unwrap_or((block.table.title.as_str(), ""));
     let title = if title.is_empty() { "Rows" } else { title };
     let heading_id = [view.id, "-title"].concat();
     html! {
         section.table id=(view.id) {
             (heading(view.level, &heading_id, title))
             @if !about.is_empty() { p.about { (about) } }
-            @for note in &block.notes { p.note { (note) } }
+            @for note in &block.notes { p.note { (prose(note)) } }
             @if block.table.rows.is_empty() {
                 p.note { "There are no rows." }
             } @else {
@@ -47,7 +48,7 @@ pub fn table(view: &TableView<'_>) -> Markup {
             @if block.left_out() > 0 {
                 p.note {
                     (counted(block.left_out(), "more row is", "more rows are")) " left out"
-                    @if view.more.is_empty() { "." } @else { ": " (view.more) }
+                    @if view.more.is_empty() { "." } @else { ": " (prose(view.more)) "." }
                 }
             }
             @if let Some(asked) = &block.statement { (statement(asked)) }

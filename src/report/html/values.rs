@@ -29,7 +29,7 @@ pub(in crate::report) fn panel_data(panel: &Panel) -> PanelData {
 }
 
 fn of_rows(rows: &Rows) -> PanelData {
-    let mut table = Table::new("", &[""]);
+    let mut table = Table::new("", &["name"]);
     let unit = rows.axis.text();
     table.columns.extend(rows.series.iter().map(|series| match series.name.as_str() {
         "" => unit.clone(),
@@ -73,7 +73,7 @@ fn of_plane(plane: &Plane) -> PanelData {
 }
 
 fn of_matrix(matrix: &Matrix) -> PanelData {
-    let mut table = Table::new("", &[""]);
+    let mut table = Table::new("", &["name"]);
     table.columns.extend(matrix.columns.iter().cloned());
     for (name, cells) in matrix.rows.iter().zip(&matrix.cells) {
         table.push(std::iter::once(name.as_str().into()).chain(cells.iter().map(|cell| value_cell(cell.as_ref()))));
@@ -156,7 +156,7 @@ mod tests {
             ..Rows::default()
         };
         let data = panel_data(&Panel { title: "t".into(), content: Content::Rows(rows) });
-        assert_eq!(data.table.columns, ["", "latency [ms]"]);
+        assert_eq!(data.table.columns, ["name", "latency [ms]"]);
         assert_eq!(text(&data), ["a|12.50 (11.00 to 14.00)", "b|"]);
     }
 

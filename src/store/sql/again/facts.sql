@@ -28,7 +28,10 @@
         max(value) FILTER (WHERE metric = 'accuracy') AS accuracy_top1
     FROM median GROUP BY configuration_id
 ), facts AS MATERIALIZED (
-    SELECT model, variant, mode, platform, device, engine, precision, batch_size, input_shape, threads, parameters,
+    SELECT model, variant, mode, platform,
+        device || CASE WHEN compute_units IS NOT NULL AND min(ifnull(compute_units, -1)) OVER (PARTITION BY device)
+            < max(ifnull(compute_units, -1)) OVER (PARTITION BY device)
+            THEN ' (' || compute_units || ' units)' ELSE '' END AS device, engine, precision, batch_size, input_shape, threads, parameters,
         compute_units, software, valid.configuration_id, count(*) AS runs, medians.latency_ms, medians.samples_per_second,
         medians.tokens_per_second, medians.memory_mb, medians.energy_per_sample_j, medians.accuracy_top1,
         ifnull(latency_ms, 1e3 / samples_per_second) AS cost,
