@@ -143,8 +143,7 @@ impl Guard {
             if !token.is(&shown) {
                 return Err(unauthorized("That is not the token of this server."));
             }
-            let cookie =
-                format!("{}={}; Path=/; HttpOnly; SameSite=Strict", self.cookie_name(), token.cookie());
+            let cookie = format!("{}={}; Path=/; HttpOnly; SameSite=Strict", self.cookie_name(), token.cookie());
             return Err(Refusal::new(StatusCode::SEE_OTHER, "The token is known from now on.")
                 .with(header::LOCATION, &without_token(uri))
                 .with(header::SET_COOKIE, &cookie));
@@ -241,12 +240,8 @@ fn shown_once(uri: &Uri) -> Option<String> {
 
 /// The same address without the token. It always leads here: two slashes at the beginning would name another host.
 fn without_token(uri: &Uri) -> String {
-    let query: Vec<&str> = uri
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .filter(|pair| !pair.is_empty() && !names_the_token(pair))
-        .collect();
+    let query: Vec<&str> =
+        uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty() && !names_the_token(pair)).collect();
     let path = ["/", uri.path().trim_start_matches(['/', '\\'])].concat();
     if query.is_empty() { path } else { [path, query.join("&")].join("?") }
 }
@@ -321,10 +316,7 @@ mod tests {
 
     #[test]
     fn the_token_leaves_the_address_and_nothing_leads_elsewhere() {
-        let guard = Guard {
-            token: Some(Token::new("0123456789abcdef").unwrap()),
-            ..guard("127.0.0.1:8080", &[])
-        };
+        let guard = Guard { token: Some(Token::new("0123456789abcdef").unwrap()), ..guard("127.0.0.1:8080", &[]) };
         let ask = |uri: &str| {
             let request = Request::builder().uri(uri).header("host", "127.0.0.1:8080").body(Body::empty()).unwrap();
             guard.admit(&request).unwrap_err()

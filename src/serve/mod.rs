@@ -57,9 +57,9 @@ impl ServeError {
     /// The way out, in one line.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
-                Some("another program has that port: name another with `--port`, or `--port 0` for any that is free".into())
-            }
+            Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => Some(
+                "another program has that port: name another with `--port`, or `--port 0` for any that is free".into(),
+            ),
             Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 Some("ports below 1024 are for the system: name another with `--port`".into())
             }
@@ -223,11 +223,7 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     })
 }
 
-async fn answer(
-    State(shared): State<Arc<Shared>>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    request: Request,
-) -> Response {
+async fn answer(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
     peer.extend(ANSWER_TIME);
     let mut response = match shared.guard.admit(&request) {
         Ok(()) => ask(&shared, &request).await,

@@ -376,7 +376,12 @@ impl<'s> Children<'s> {
         })
     }
 
-    pub(super) fn attach(&mut self, store: &Store, run_id: i64, measurement: &mut Measurement) -> Result<(), StoreError> {
+    pub(super) fn attach(
+        &mut self,
+        store: &Store,
+        run_id: i64,
+        measurement: &mut Measurement,
+    ) -> Result<(), StoreError> {
         let failed = |source| store.fail(source);
         measurement.extra_metrics = self
             .extra_metrics

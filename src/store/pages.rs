@@ -203,9 +203,12 @@ impl Store {
             .map(|ids| ids.as_deref().map(json_ids));
         let rows = i64::try_from(rows).unwrap_or(i64::MAX);
         let mut own: Vec<(&str, &dyn ToSql)> = vec![(":before", &before), (":after", &after), (":rows", &rows)];
-        own.extend([":ids", ":configurations", ":environments", ":campaigns"].into_iter().zip(&lists).map(
-            |(name, list)| -> (&str, &dyn ToSql) { (name, list) },
-        ));
+        own.extend(
+            [":ids", ":configurations", ":environments", ":campaigns"]
+                .into_iter()
+                .zip(&lists)
+                .map(|(name, list)| -> (&str, &dyn ToSql) { (name, list) }),
+        );
         let sql = narrowed.from().sql(!matches!(paging, Paging::After(_)));
         self.ids(sql, selection, &own)
     }
@@ -310,12 +313,7 @@ impl Store {
     ///
     /// # Errors
     /// What SQLite refuses.
-    pub fn page_of_configurations(
-        &self,
-        words: &[String],
-        skip: u64,
-        rows: usize,
-    ) -> Result<(Table, u64), StoreError> {
+    pub fn page_of_configurations(&self, words: &[String], skip: u64, rows: usize) -> Result<(Table, u64), StoreError> {
         let words = serde_json::to_string(words).unwrap_or_default();
         let count: i64 = self
             .connection

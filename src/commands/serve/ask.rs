@@ -78,7 +78,8 @@ impl Pairs {
 
     /// Those whose name begins so, without that beginning.
     pub(super) fn after(&self, prefix: &str) -> Self {
-        let stripped = self.0.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone())));
+        let stripped =
+            self.0.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone())));
         Self(stripped.collect())
     }
 
@@ -135,8 +136,7 @@ impl Pairs {
 
     /// An address: a path with these as its query.
     pub(super) fn address(&self, path: &str) -> String {
-        let pairs: Vec<String> =
-            self.0.iter().map(|(name, value)| [escaped(name), escaped(value)].join("=")).collect();
+        let pairs: Vec<String> = self.0.iter().map(|(name, value)| [escaped(name), escaped(value)].join("=")).collect();
         if pairs.is_empty() { path.to_owned() } else { [path, &pairs.join("&")].join("?") }
     }
 
@@ -244,7 +244,6 @@ pub(super) fn program(db: &std::path::Path) -> String {
     ["benchdb --db ", &quoted(&db.display().to_string())].concat()
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,7 +291,8 @@ mod tests {
 
     #[test]
     fn judging_has_its_options_too() {
-        let judging = pairs(&[("regression-alert", "5%"), ("no-floors", "on"), ("ignore", "engine")]).judging().unwrap();
+        let judging =
+            pairs(&[("regression-alert", "5%"), ("no-floors", "on"), ("ignore", "engine")]).judging().unwrap();
         assert!((judging.regression_alert - 0.05).abs() < 1e-12 && judging.no_floors);
         assert!(pairs(&[("regression-alert", "-3")]).judging().is_err());
     }

@@ -30,7 +30,16 @@ const COMMON: [&str; 4] = ["model", "mode", "batch-sizes", "host"];
 
 /// What a side is made of.
 const SIDE: [&str; 11] = [
-    "hardware", "device", "engine", "precision", "variant", "framework", "label", "git-commit", "baseline", "since",
+    "hardware",
+    "device",
+    "engine",
+    "precision",
+    "variant",
+    "framework",
+    "label",
+    "git-commit",
+    "baseline",
+    "since",
     "until",
 ];
 
@@ -120,7 +129,8 @@ fn compared(
         verbose: false,
         color: clap::ColorChoice::Never,
     });
-    let against = Against::Runs { selection: Box::new(baseline.clone()), text: ["side A:", &before.options()].concat() };
+    let against =
+        Against::Runs { selection: Box::new(baseline.clone()), text: ["side A:", &before.options()].concat() };
     let report = judge_runs(store, &candidate, &against, judging, &quiet)?.report;
     let statement = statement(Question::JudgedRuns, &[&baseline, &candidate]);
     let behind = Some(Statement { sql: statement, gives: Gives::Runs });
@@ -144,7 +154,10 @@ fn compared(
             let ignored: Vec<String> = judging.ignore.iter().map(Part::to_string).collect();
             let ignored = if ignored.is_empty() { String::new() } else { [" --ignore ", &ignored.join(",")].concat() };
             let judged = common.only(|name| is_judging(name) && name != "ignore").options();
-            vec![[&pages.program(), " regress --all-runs --no-record", &options(now), &other, &ignored, &judged].concat()]
+            vec![
+                [&pages.program(), " regress --all-runs --no-record", &options(now), &other, &ignored, &judged]
+                    .concat(),
+            ]
         }
         None => Vec::new(),
     };

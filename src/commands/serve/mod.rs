@@ -57,9 +57,10 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     // Nothing is migrated: whoever only shows a record does not change it.
     let (store, _) = Store::open(context.db(), Access::Read)?;
     drop(store);
-    let token = args.token.as_deref().filter(|text| !text.is_empty()).map(Token::new).transpose().map_err(|reason| {
-        CommandError::new(format!("the token cannot be used: {reason}"), "`openssl rand -hex 16` makes a good one")
-    })?;
+    let token =
+        args.token.as_deref().filter(|text| !text.is_empty()).map(Token::new).transpose().map_err(|reason| {
+            CommandError::new(format!("the token cannot be used: {reason}"), "`openssl rand -hex 16` makes a good one")
+        })?;
     if !args.listen.is_loopback() && token.is_none() {
         return Err(CommandError::new(
             format!("{} can be reached by others, and there is no token", args.listen),

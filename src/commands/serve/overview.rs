@@ -34,7 +34,8 @@ pub(super) fn page(pages: &Pages, asked: &Pairs) -> Made {
         return Err(Problem::Unclear("The overview shows everything; /runs and /charts take a selection.".to_owned()));
     }
     let mut parts = pages.pool.with(|store| -> Made {
-        let table = |table, id| LivePart::Table(LiveTable { block: TableBlock::whole(table), id, ..LiveTable::default() });
+        let table =
+            |table, id| LivePart::Table(LiveTable { block: TableBlock::whole(table), id, ..LiveTable::default() });
         let newest = store.page_of_runs(&Selection::default(), Paging::Newest, NEWEST)?.table;
         let coverage = TableBlock {
             notes: vec!["Runs that were measured; /configurations says of what.".to_owned()],

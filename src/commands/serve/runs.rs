@@ -23,8 +23,18 @@ const OPERATORS: usize = 50;
 
 /// The options of a selection that the forms have a field for; an address takes all of them.
 pub(super) const SHOWN: [&str; 12] = [
-    "model", "mode", "hardware", "device", "engine", "precision", "batch-sizes", "status", "label", "git-commit",
-    "since", "until",
+    "model",
+    "mode",
+    "hardware",
+    "device",
+    "engine",
+    "precision",
+    "batch-sizes",
+    "status",
+    "label",
+    "git-commit",
+    "since",
+    "until",
 ];
 
 /// The words of the database that fields offer.
@@ -61,12 +71,7 @@ pub(super) fn filters(asked: &Pairs, choices: &Choices, action: &str, options: &
     // What was asked for by another option stays, in a field of its own.
     let others = asked.only(|name| super::ask::is_selecting(name) && !options.contains(&name));
     fields.extend(others.names().iter().map(|name| option_field(asked, choices, name, name)));
-    Form {
-        action: action.to_owned(),
-        button: "Show",
-        label: "Selection",
-        groups: vec![(String::new(), fields)],
-    }
+    Form { action: action.to_owned(), button: "Show", label: "Selection", groups: vec![(String::new(), fields)] }
 }
 
 /// A list of runs, as the store gives it, with its links.
@@ -135,7 +140,8 @@ pub(super) fn page(pages: &Pages, asked: &Pairs) -> Made {
     let mut list = run_table(found.table, "Runs", "runs");
     list.block.notes.push(note);
     list.block.statement = Some(Statement {
-        sql: ["SELECT * FROM (\n", &statement(Question::JudgedRuns, &[&selection]), "\n) ORDER BY run_id DESC"].concat(),
+        sql: ["SELECT * FROM (\n", &statement(Question::JudgedRuns, &[&selection]), "\n) ORDER BY run_id DESC"]
+            .concat(),
         gives: Gives::Runs,
     });
     let only_selected = asked.only(super::ask::is_selecting);
@@ -147,12 +153,7 @@ pub(super) fn page(pages: &Pages, asked: &Pairs) -> Made {
         "The same selection".to_owned(),
         vec![Link::new("Charts of these runs", only_selected.address("/charts"))],
     ));
-    parts.push(LivePart::Again(vec![[
-        &pages.program(),
-        " export --format csv",
-        &only_selected.options(),
-    ]
-    .concat()]));
+    parts.push(LivePart::Again(vec![[&pages.program(), " export --format csv", &only_selected.options()].concat()]));
     Ok(parts)
 }
 

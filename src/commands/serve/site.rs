@@ -120,9 +120,8 @@ impl Pages {
         let change = self.pool.changes()?;
         let (pool, selection) = (Arc::clone(&self.pool), selection.clone());
         Ok(self.gallery.look(key, change, patience, move || {
-            let drawn = pool.with(|store| {
-                sheets(store, &selection, &SheetOptions::default()).map(|sheets| pictures(sheets))
-            });
+            let drawn =
+                pool.with(|store| sheets(store, &selection, &SheetOptions::default()).map(|sheets| pictures(sheets)));
             drawn.map_err(|error| sentence(&error))
         }))
     }
@@ -132,9 +131,12 @@ impl Pages {
         let key = asked.address("");
         let (pictures, note) = match self.look(&key, selection, PAGE_PATIENCE)? {
             Look::Ready(pictures) => (pictures, None),
-            Look::Older(pictures) => {
-                (pictures, Some("The record has changed; these charts show it as it was. Newer ones are being made: reload the page."))
-            }
+            Look::Older(pictures) => (
+                pictures,
+                Some(
+                    "The record has changed; these charts show it as it was. Newer ones are being made: reload the page.",
+                ),
+            ),
             Look::NotYet => {
                 return Ok(vec![LivePart::Note("The charts are being made: reload the page in a moment.".to_owned())]);
             }
@@ -192,10 +194,15 @@ impl Pages {
     fn picture(&self, file: &str, pairs: &Pairs) -> Result<Answer, Problem> {
         let not_there = || {
             let names: Vec<String> = ChartName::value_variants().iter().map(ChartName::to_string).collect();
-            Problem::NotThere(format!("Charts are /chart/NAME.svg and /chart/NAME.png, NAME being one of {}.", names.join(", ")))
+            Problem::NotThere(format!(
+                "Charts are /chart/NAME.svg and /chart/NAME.png, NAME being one of {}.",
+                names.join(", ")
+            ))
         };
         let (name, ending) = file.split_once('.').ok_or_else(not_there)?;
-        if !ChartName::value_variants().iter().any(|chart| chart.to_string() == name) || !matches!(ending, "svg" | "png") {
+        if !ChartName::value_variants().iter().any(|chart| chart.to_string() == name)
+            || !matches!(ending, "svg" | "png")
+        {
             return Err(not_there());
         }
         pairs.knows(&[])?;
