@@ -51,7 +51,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, sentence: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, sentence: impl Into<String>) -> Self {
         Self { status, sentence: sentence.into(), headers: Vec::new() }
     }
 

@@ -29,6 +29,9 @@ const WORKERS: usize = 4;
 /// How long an answer may take to be made and sent.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 
+/// How long an answer may take to be fetched, and the next request to be sent.
+const FETCH_TIME: Duration = Duration::from_secs(30);
+
 /// How long requests that are being answered may go on after a signal.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -223,24 +226,32 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     })
 }
 
-async fn answer(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
+async fn answer(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+) -> Response {
     peer.extend(ANSWER_TIME);
-    let mut response = match shared.guard.admit(&request) {
-        Ok(()) => ask(&shared, &request).await,
+    let mut response = match admitted(&shared.guard, &request) {
+        Ok(asked) => ask(Arc::clone(&shared.site), asked).await,
         Err(refusal) => refused(&refusal),
     };
     // What is left of the answer has to be fetched, and the next request to be sent, in this time.
-    peer.extend(shared.patience.max(Duration::from_secs(30)));
+    peer.extend(shared.patience.max(FETCH_TIME));
     dress(&mut response, shared.policy);
     response
 }
 
-async fn ask(shared: &Arc<Shared>, request: &Request) -> Response {
+/// What is asked for, if it may be.
+fn admitted(guard: &Guard, request: &Request) -> Result<Asked, Refusal> {
+    guard.admit(request)?;
     let Ok(Query(query)) = Query::<Vec<(String, String)>>::try_from_uri(request.uri()) else {
-        return plain(StatusCode::BAD_REQUEST, "The query of the address cannot be read.");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "The query of the address cannot be read."));
     };
-    let asked = Asked { path: request.uri().path().to_owned(), query };
-    let site = Arc::clone(&shared.site);
+    Ok(Asked { path: request.uri().path().to_owned(), query })
+}
+
+async fn ask(site: Arc<dyn Site>, asked: Asked) -> Response {
     match tokio::task::spawn_blocking(move || site.answer(&asked)).await {
         Ok(answer) => {
             let mut response = Response::new(Body::from(answer.body));

@@ -391,3 +391,6 @@ fn total(selection: &Selection, narrowed: &Narrowed) -> Option<u64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

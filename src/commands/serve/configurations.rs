@@ -1,7 +1,7 @@
 //! Configurations: a list to search in, and the history of one.
 
 use super::ask::Pairs;
-use super::runs::{minutes, run_table};
+use super::runs::{in_minutes, run_table};
 use super::site::{Made, Pages, Problem};
 use crate::analysis::MetricChoice;
 use crate::analysis::charts::ChartName;
@@ -39,13 +39,7 @@ pub(super) fn page(pages: &Pages, asked: &Pairs) -> Made {
     let (mut table, all) = pages.pool.with(|store| store.page_of_configurations(&words, skip, ROWS))?;
     let last = all.div_ceil(ROWS as u64).max(1);
     table.title = "Configurations".to_owned();
-    if let Some(newest) = table.columns.iter().position(|name| name == "newest") {
-        for row in &mut table.rows {
-            if let Some(Cell::Text(time)) = row.get_mut(newest) {
-                *time = minutes(time);
-            }
-        }
-    }
+    in_minutes(&mut table, "newest");
     table.drop_empty(&["variant", "method", "shape", "threads", "p50 ms", "samples/s"]);
     let ids = |path: &'static str| {
         table.rows.iter().map(move |row| match row.first() {

@@ -77,13 +77,7 @@ pub(super) fn filters(asked: &Pairs, choices: &Choices, action: &str, options: &
 /// A list of runs, as the store gives it, with its links.
 pub(super) fn run_table(mut table: Table, title: &str, id: &'static str) -> LiveTable {
     title.clone_into(&mut table.title);
-    for started in table.columns.iter().position(|name| name == "started") {
-        for row in &mut table.rows {
-            if let Some(Cell::Text(time)) = row.get_mut(started) {
-                *time = minutes(time);
-            }
-        }
-    }
+    in_minutes(&mut table, "started");
     table.drop_empty(&["variant", "method", "validity", "label", "samples/s", "p50 ms"]);
     let ids = |name: &str, path: &str| {
         let column = table.columns.iter().position(|column| column == name);
@@ -97,9 +91,14 @@ pub(super) fn run_table(mut table: Table, title: &str, id: &'static str) -> Live
     LiveTable { block: TableBlock::whole(table), id, links }
 }
 
-/// `2026-11-21 08:00` of an ISO-8601 time.
-pub(super) fn minutes(time: &str) -> String {
-    time.chars().take("2026-11-21T08:00".len()).collect::<String>().replace('T', " ")
+/// Cuts the ISO-8601 times of a column to `2026-11-21 08:00`.
+pub(super) fn in_minutes(table: &mut Table, column: &str) {
+    let Some(place) = table.columns.iter().position(|name| name == column) else { return };
+    for row in &mut table.rows {
+        if let Some(Cell::Text(time)) = row.get_mut(place) {
+            *time = time.chars().take("2026-11-21T08:00".len()).collect::<String>().replace('T', " ");
+        }
+    }
 }
 
 /// The list.
