@@ -1,10 +1,12 @@
 //! Tables for people and for programs: one file a format, behind one trait.
 
+mod best;
 pub mod charts;
 mod csv_text;
 mod json;
 mod markdown;
 mod numbers;
+mod sparkline;
 mod terminal;
 pub mod verdicts;
 
@@ -15,6 +17,7 @@ use clap::ValueEnum;
 use crate::domain::Table;
 
 pub use numbers::{bytes, count, human_duration, significant};
+pub use sparkline::sparkline;
 pub use terminal::Style;
 
 /// How rows are printed.
