@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::{
     Context, ExitStatus, GlobalArgs, accept, analyze, backup, baseline, check, completions, delete, exec, explain,
     export, hardware, hint_of, import, infer, init_db, man, merge, models, optimize, predict, query, recommend,
-    regress, run, status,
+    regress, run, status, visualize,
 };
 use crate::domain::text::one_line;
 
@@ -50,6 +50,8 @@ enum Command {
     Predict(Box<predict::Args>),
     /// Judge what was measured against a baseline, other runs or its history
     Regress(Box<regress::Args>),
+    /// Draw charts of what was measured
+    Visualize(Box<visualize::Args>),
     /// Name sets of runs to compare with
     Baseline(baseline::Args),
     /// Accept a change: the history of its series starts anew
@@ -92,6 +94,7 @@ impl Cli {
             Command::Recommend(args) => recommend::execute(&args, &context),
             Command::Predict(args) => predict::execute(&args, &context),
             Command::Regress(args) => regress::execute(&args, &context),
+            Command::Visualize(args) => visualize::execute(&args, &context),
             Command::Baseline(args) => baseline::execute(&args, &context),
             Command::Accept(args) => accept::execute(&args, &context),
             Command::Query(args) => query::execute(&args, &context),

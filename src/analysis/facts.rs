@@ -8,7 +8,7 @@ use crate::domain::{Environment, Identity, Metric, Part, Series, Validity};
 use crate::stats::{median_interval, quantile, sorted};
 
 /// The metrics that answers are made of. The two latencies come first; the first [`COMPARED`] stand in a comparison.
-const METRICS: [&str; 14] = [
+const METRICS: [&str; 18] = [
     "latency_p50_ms",
     "latency_mean_ms",
     "throughput_samples_per_second",
@@ -23,6 +23,10 @@ const METRICS: [&str; 14] = [
     "startup_ms",
     "first_inference_ms",
     "model_size_mb",
+    "latency_p95_ms",
+    "latency_p99_ms",
+    "compile_ms",
+    "success_rate",
 ];
 
 const COMPARED: usize = 10;
@@ -94,6 +98,10 @@ pub struct Facts {
     pub environments: BTreeSet<usize>,
     /// Valid runs.
     pub runs: usize,
+    /// The row ids of the valid runs.
+    pub run_ids: Vec<i64>,
+    /// The timed iterations of the valid run that has the fewest; 0 where a source does not say.
+    pub fewest_iterations: u64,
     /// The newest valid run.
     pub newest_run: Option<i64>,
     /// The latency of each valid run, with the run's id: medians, or means where only those are known.
@@ -104,6 +112,7 @@ pub struct Facts {
     pub spread: Option<Spread>,
     medians: [Option<f64>; METRICS.len()],
     ranges: [Option<(f64, f64)>; METRICS.len()],
+    spreads: [Option<Spread>; METRICS.len()],
 }
 
 impl Facts {
@@ -115,6 +124,21 @@ impl Facts {
     /// The smallest and the largest value of two valid runs or more.
     pub fn range(&self, metric: &str) -> Option<(f64, f64)> {
         METRICS.iter().position(|name| *name == metric).and_then(|index| self.ranges[index])
+    }
+
+    /// How far the values of two valid runs or more lie apart.
+    pub fn spread_of(&self, metric: &str) -> Option<Spread> {
+        METRICS.iter().position(|name| *name == metric).and_then(|index| self.spreads[index])
+    }
+
+    /// The spread of the throughput: it moves as the reciprocal of the latency does, whose samples say more than the few
+    /// rates of runs; those where there is no latency.
+    pub fn throughput_spread(&self) -> Option<Spread> {
+        let by_latency = || {
+            let (rate, latency, spread) = (self.throughput()?, self.latency_ms()?, self.spread?);
+            Some(Spread { low: rate * (latency / spread.high), high: rate * (latency / spread.low), ..spread })
+        };
+        by_latency().or_else(|| self.spread_of("throughput_samples_per_second"))
     }
 
     /// Time of a batch in milliseconds: the median, or the mean where that alone is known.
@@ -157,33 +181,37 @@ pub fn facts_of(series: &Series) -> Option<Facts> {
     }
     let mut medians = [None; METRICS.len()];
     let mut ranges = [None; METRICS.len()];
+    let mut spreads = [None; METRICS.len()];
     for index in 0..METRICS.len() {
         let ascending = sorted(&series.values(index));
         medians[index] = quantile(&ascending, 0.5);
         if let [low, .., high] = ascending[..] {
             ranges[index] = Some((low, high));
         }
+        spreads[index] = spread_of_runs(&ascending);
     }
     let latencies =
         |column: usize| -> RunValues { series.measured(column).map(|(run, value)| (run.run_id, value)).collect() };
     let medians_of_runs = latencies(0);
     let by_mean = medians_of_runs.is_empty();
     let latencies = if by_mean { latencies(1) } else { medians_of_runs };
-    let valid = series.runs.iter().filter(|run| run.validity == Validity::Valid);
-    let newest = series.runs.iter().rev().find(|run| run.validity == Validity::Valid);
+    let valid = || series.runs.iter().filter(|run| run.validity == Validity::Valid);
     Some(Facts {
         identity: series.identity.clone(),
         configuration_id: series.configuration_id,
         software: series.software,
         compute_units: series.compute_units,
-        environments: valid.map(|run| run.environment).collect(),
+        environments: valid().map(|run| run.environment).collect(),
         runs,
-        newest_run: newest.and_then(|run| run.run_id),
-        spread: spread_of_runs(&latencies),
+        run_ids: valid().filter_map(|run| run.run_id).collect(),
+        fewest_iterations: valid().map(|run| run.iterations).min().unwrap_or_default(),
+        newest_run: valid().next_back().and_then(|run| run.run_id),
+        spread: spread_of_runs(&sorted(&latencies.iter().map(|(_, value)| *value).collect::<Vec<_>>())),
         latencies,
         by_mean,
         medians,
         ranges,
+        spreads,
     })
 }
 
@@ -245,13 +273,13 @@ pub fn add_samples(facts: &mut [Facts], iterations: &Iterations) {
     }
 }
 
-fn spread_of_runs(latencies: &[(Option<i64>, f64)]) -> Option<Spread> {
-    let ascending = sorted(&latencies.iter().map(|(_, value)| *value).collect::<Vec<_>>());
-    if let Some((low, high)) = median_interval(&ascending, CONFIDENCE) {
+/// The spread of values in ascending order, one a run.
+fn spread_of_runs(ascending: &[f64]) -> Option<Spread> {
+    if let Some((low, high)) = median_interval(ascending, CONFIDENCE) {
         return Some(Spread { low, high, of: IntervalOf::Runs });
     }
-    match ascending[..] {
-        [low, .., high] => Some(Spread { low, high, of: IntervalOf::Range }),
+    match ascending {
+        [low, .., high] => Some(Spread { low: *low, high: *high, of: IntervalOf::Range }),
         _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! Answers from the record: comparisons, verdicts, recommendations. Pure functions over series; no database, no clock.
 
+pub mod charts;
 pub mod compare;
 mod differences;
 mod evidence;

@@ -153,12 +153,9 @@ impl Candidate {
             interval: facts.spread.map(|spread| (spread.low, spread.high)),
             knows,
         });
-        // Throughput moves as the reciprocal of the latency does.
         let throughput = facts.throughput().map(|value| Estimate {
             value,
-            interval: latency
-                .and_then(|latency| latency.interval.map(|(low, high)| (latency.value / high, latency.value / low)))
-                .map(|(low, high)| (value * low, value * high)),
+            interval: facts.throughput_spread().map(|spread| (spread.low, spread.high)),
             knows,
         });
         let price = find_price(prices, facts.identity.get(Part::Device));

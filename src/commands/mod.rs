@@ -26,9 +26,11 @@ pub mod recommend;
 mod recovery;
 pub mod regress;
 pub mod run;
+mod sheets;
 mod sides;
 pub mod status;
 mod verdicts;
+pub mod visualize;
 
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, IsTerminal as _, Write};

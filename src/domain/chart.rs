@@ -53,18 +53,26 @@ pub struct Axis {
     pub unit: String,
     /// How values become places.
     pub scale: Scale,
+    /// What it shows at least, where panels are to be compared place by place: the same time on all of them.
+    pub range: Option<(f64, f64)>,
 }
 
 impl Axis {
     /// An axis whose scale follows from its values.
     pub fn new(label: impl Into<String>, unit: impl Into<String>) -> Self {
-        Self { label: label.into(), unit: unit.into(), scale: Scale::Auto }
+        Self { label: label.into(), unit: unit.into(), scale: Scale::Auto, range: None }
     }
 
     /// The same axis with another scale.
     #[must_use]
     pub fn scaled(self, scale: Scale) -> Self {
         Self { scale, ..self }
+    }
+
+    /// The same axis, which shows these values at least.
+    #[must_use]
+    pub fn over(self, low: f64, high: f64) -> Self {
+        Self { range: Some((low, high)), ..self }
     }
 
     /// Label and unit: `latency [ms]`.

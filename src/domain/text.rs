@@ -27,6 +27,20 @@ pub fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
+/// A number with four significant digits, never in scientific notation where a person would not use it: `0.05123`,
+/// `12.35`, `1235`.
+pub fn significant(value: f64) -> String {
+    if value == 0.0 || !value.is_finite() {
+        return value.to_string();
+    }
+    let magnitude = value.abs().log10().floor();
+    if !(-6.0..12.0).contains(&magnitude) {
+        return format!("{value:.3e}");
+    }
+    let decimals = (3.0 - magnitude).clamp(0.0, 9.0) as usize;
+    format!("{value:.decimals$}")
+}
+
 /// What somebody who panicked said, on one line.
 pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     panic
@@ -58,5 +72,19 @@ mod tests {
     fn a_bare_name_lies_in_the_current_folder() {
         assert_eq!(folder_of(Path::new("x.sqlite")), Path::new("."));
         assert_eq!(folder_of(Path::new("a/x.sqlite")), Path::new("a"));
+    }
+
+    #[test]
+    fn four_digits_are_enough_for_people() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.051_234, "0.05123"),
+            (12.345_6, "12.35"),
+            (123_456.7, "123457"),
+            (-1.5, "-1.500"),
+            (1e-9, "1.000e-9"),
+        ] {
+            assert_eq!(significant(value), text);
+        }
     }
 }

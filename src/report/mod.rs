@@ -16,7 +16,8 @@ use clap::ValueEnum;
 
 use crate::domain::Table;
 
-pub use numbers::{bytes, count, human_duration, significant};
+pub use crate::domain::text::significant;
+pub use numbers::{bytes, count, human_duration};
 pub use sparkline::sparkline;
 pub use terminal::Style;
 

@@ -2,20 +2,6 @@
 
 use std::time::Duration;
 
-/// A number with four significant digits, never in scientific notation where a person would not use it: `0.05123`,
-/// `12.35`, `1235`.
-pub fn significant(value: f64) -> String {
-    if value == 0.0 || !value.is_finite() {
-        return value.to_string();
-    }
-    let magnitude = value.abs().log10().floor();
-    if !(-6.0..12.0).contains(&magnitude) {
-        return format!("{value:.3e}");
-    }
-    let decimals = (3.0 - magnitude).clamp(0.0, 9.0) as usize;
-    format!("{value:.decimals$}")
-}
-
 /// A count with a unit prefix: `11.7 M`, `4.09 G`.
 pub fn count(value: u64) -> String {
     let number = value as f64;
@@ -64,20 +50,6 @@ pub fn human_duration(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn four_digits_are_enough_for_people() {
-        for (value, text) in [
-            (0.0, "0"),
-            (0.051_234, "0.05123"),
-            (12.345_6, "12.35"),
-            (123_456.7, "123457"),
-            (-1.5, "-1.500"),
-            (1e-9, "1.000e-9"),
-        ] {
-            assert_eq!(significant(value), text);
-        }
-    }
 
     #[test]
     fn counts_and_sizes_have_prefixes() {

@@ -123,6 +123,31 @@ impl Store {
             .map_err(|source| self.fail(source))
     }
 
+    /// The newest run of a selection that kept its iterations, or readings of sensors. `None` where there is none.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn newest_run_with(&self, selection: &Selection, kept: Kept) -> Result<Option<i64>, StoreError> {
+        let parameters = SelectionParameters::new(selection);
+        let sql = match kept {
+            Kept::Samples => concat!(
+                include_str!("sql/select_newest.sql"),
+                include_str!("sql/selection.sql"),
+                "AND EXISTS (SELECT 1 FROM sample_series WHERE run_id = run.id AND phase = 'iteration')
+                 ORDER BY run.id DESC LIMIT 1"
+            ),
+            Kept::Telemetry => concat!(
+                include_str!("sql/select_newest.sql"),
+                include_str!("sql/selection.sql"),
+                "AND EXISTS (SELECT 1 FROM telemetry_series WHERE run_id = run.id) ORDER BY run.id DESC LIMIT 1"
+            ),
+        };
+        self.connection
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row(parameters.bind().as_slice(), |row| row.get("id")).optional())
+            .map_err(|source| self.fail(source))
+    }
+
     fn series_of(&self, configuration: i64, row: &Row<'_>) -> Result<Series, StoreError> {
         let failed = |source| self.fail(source);
         let mut identity = Identity::default();
@@ -195,6 +220,15 @@ impl Store {
         }
         Ok(iterations)
     }
+}
+
+/// What a run may have kept beside its metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The time of each iteration.
+    Samples,
+    /// Readings of sensors.
+    Telemetry,
 }
 
 /// Where the columns of a run stand.

@@ -1,0 +1,214 @@
+//! What configurations are called on a chart: what tells them apart is their name, what they share goes into the subtitle.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::{Map, Value};
+
+use crate::domain::text::printable;
+use crate::domain::{Identity, Part};
+
+/// The longest name that is written out.
+const LONGEST: usize = 64;
+
+/// What stays of the end of a longer one: versions of a thing often differ there.
+const TAIL: usize = 20;
+
+/// The parts in the order in which people name them.
+const ORDER: [Part; 11] = [
+    Part::Model,
+    Part::Variant,
+    Part::Mode,
+    Part::Device,
+    Part::Engine,
+    Part::Precision,
+    Part::BatchSize,
+    Part::Parameters,
+    Part::InputShape,
+    Part::Threads,
+    Part::Platform,
+];
+
+/// Parts that are not said where they follow from those before them: a platform from its devices.
+const IMPLIED: [Part; 3] = [Part::InputShape, Part::Threads, Part::Platform];
+
+/// Names, and what all have in common.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Names {
+    /// One a configuration, in their order.
+    pub(super) names: Vec<String>,
+    /// What all have in common.
+    pub(super) common: String,
+}
+
+/// Names for configurations. What is in `unsaid` is said elsewhere: by an axis, by the title of a panel.
+pub(super) fn names(identities: &[&Identity], unsaid: &[Part]) -> Names {
+    let mut words: Vec<Vec<String>> = vec![Vec::new(); identities.len()];
+    let mut common = Vec::new();
+    // Which names are the same so far: a part that tells none of them apart adds nothing.
+    let mut groups = vec![0; identities.len()];
+    let mut known = 1;
+    let said = ORDER.into_iter().filter(|part| !unsaid.contains(part));
+    for (part, column) in said.flat_map(|part| columns(identities, part).into_iter().map(move |column| (part, column)))
+    {
+        let distinct: BTreeSet<&String> = column.iter().collect();
+        if distinct.len() < 2 {
+            common.extend(column.first().filter(|text| !text.is_empty()).cloned());
+            continue;
+        }
+        let mut refined: HashMap<(usize, &str), usize> = HashMap::new();
+        let next: Vec<usize> = groups
+            .iter()
+            .zip(&column)
+            .map(|(group, text)| {
+                let next = refined.len();
+                *refined.entry((*group, text.as_str())).or_insert(next)
+            })
+            .collect();
+        if refined.len() > known || !IMPLIED.contains(&part) {
+            known = refined.len();
+            groups = next;
+            for (name, text) in words.iter_mut().zip(column) {
+                name.extend(Some(text).filter(|text| !text.is_empty()));
+            }
+        }
+    }
+    let mut names: Vec<String> = words.into_iter().map(|words| words.join(", ")).collect();
+    // One that differs by what it does not have is called by what all have: a model without a variant.
+    for (name, identity) in names.iter_mut().zip(identities).filter(|(name, _)| name.is_empty()) {
+        let model = identity.get(Part::Model);
+        name.push_str(if model.is_empty() || unsaid.contains(&Part::Model) { "all" } else { model });
+    }
+    Names {
+        names: names.into_iter().map(|name| shortened(&name)).collect(),
+        common: shortened_to(&common.join(", "), 160),
+    }
+}
+
+/// The texts of a part, one a configuration; of the parameters one column a parameter.
+fn columns(identities: &[&Identity], part: Part) -> Vec<Vec<String>> {
+    if part != Part::Parameters {
+        return vec![identities.iter().map(|identity| word(part, identity.get(part))).collect()];
+    }
+    let all: Vec<Map<String, Value>> =
+        identities.iter().map(|identity| serde_json::from_str(identity.get(part)).unwrap_or_default()).collect();
+    let keys: BTreeSet<&String> = all.iter().flat_map(Map::keys).collect();
+    let of = |one: &Map<String, Value>, key: &str| one.get(key).map_or_else(String::new, |value| setting(key, value));
+    keys.into_iter().map(|key| all.iter().map(|one| of(one, key)).collect()).collect()
+}
+
+fn word(part: Part, text: &str) -> String {
+    match (part, text) {
+        (_, "") | (Part::Threads, "0") => String::new(),
+        (Part::Threads, "1") => "1 thread".to_owned(),
+        (Part::Threads, threads) => format!("{threads} threads"),
+        (Part::BatchSize, size) => format!("batch {size}"),
+        (Part::Device, device) => device_word(device),
+        (_, text) => clean(text),
+    }
+}
+
+/// A device's name without the marks that its maker puts on it.
+fn device_word(name: &str) -> String {
+    let plain = ["(R)", "(TM)", "(tm)", "(r)"].iter().fold(name.to_owned(), |name, mark| name.replace(mark, ""));
+    clean(&plain)
+}
+
+/// A parameter of the work in words: `adam`, `compiled`, `steps=50`.
+fn setting(key: &str, value: &Value) -> String {
+    let text = match value {
+        Value::Bool(true) => key.to_owned(),
+        Value::Null => String::new(),
+        // What these are goes without saying.
+        Value::String(text) if matches!(key, "method" | "optimizer" | "memory_layout") => text.clone(),
+        Value::String(text) => format!("{key}={text}"),
+        other => format!("{key}={other}"),
+    };
+    clean(&text)
+}
+
+/// One line without control characters.
+fn clean(text: &str) -> String {
+    printable(text).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A name that has room on a sheet: the middle of a long one is left out.
+pub(super) fn shortened(name: &str) -> String {
+    shortened_to(name, LONGEST)
+}
+
+fn shortened_to(name: &str, longest: usize) -> String {
+    let letters: Vec<char> = name.chars().collect();
+    if letters.len() <= longest {
+        return name.to_owned();
+    }
+    let head: String = letters[..longest - TAIL - 1].iter().collect();
+    let tail: String = letters[letters.len() - TAIL..].iter().collect();
+    [&head, "\u{2026}", &tail].concat()
+}
+
+/// The models of configurations, each with its place by first appearance.
+pub(super) fn places_of_models<'i>(identities: impl Iterator<Item = &'i Identity>) -> BTreeMap<&'i str, usize> {
+    let mut places = BTreeMap::new();
+    for identity in identities {
+        let next = places.len();
+        places.entry(identity.get(Part::Model)).or_insert(next);
+    }
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::facts::Iterations;
+    use super::super::super::samples::{Sample, facts_of};
+    use super::*;
+
+    fn named(samples: Vec<Sample>, unsaid: &[Part]) -> Names {
+        let samples = samples.into_iter().map(|sample| sample.latencies(&[1.0])).collect();
+        let facts = facts_of(samples, &Iterations::new());
+        names(&facts.iter().map(|fact| &fact.identity).collect::<Vec<_>>(), unsaid)
+    }
+
+    #[test]
+    fn what_differs_is_the_name_and_the_rest_is_said_once() {
+        let found = named(
+            vec![Sample::new("m"), Sample::new("m").with(Part::BatchSize, "8"), Sample::new("other")],
+            &[Part::Mode],
+        );
+        assert_eq!(found.names, ["m, batch 1", "m, batch 8", "other, batch 1"]);
+        assert_eq!(found.common, "Xeon, burn-flex, fp32, 3x8x8, 2 threads, cpu");
+    }
+
+    #[test]
+    fn a_platform_follows_from_its_devices_and_is_not_said() {
+        let gpu = || Sample::new("m").with(Part::Device, "RTX(R) 4090").with(Part::Platform, "cuda");
+        let found = named(vec![Sample::new("m"), gpu().with(Part::Precision, "amp")], &[]);
+        assert_eq!(found.names, ["Xeon, fp32", "RTX 4090, amp"]);
+    }
+
+    #[test]
+    fn parameters_are_said_one_by_one() {
+        let with = |json: &str| Sample::new("m").with(Part::Parameters, json);
+        let found = named(
+            vec![with(r#"{"optimizer":"adam","steps":5}"#), with(r#"{"optimizer":"sgd","compiled":true,"steps":5}"#)],
+            &[],
+        );
+        assert_eq!(found.names, ["adam", "compiled, sgd"]);
+        assert!(found.common.contains("steps=5"), "{}", found.common);
+    }
+
+    #[test]
+    fn one_configuration_is_called_by_its_model() {
+        let found = named(vec![Sample::new("m")], &[]);
+        assert_eq!(found.names, ["m"]);
+    }
+
+    #[test]
+    fn a_hostile_name_becomes_one_short_line() {
+        let long = format!("{}\n\u{1b}[31m{}end", "a".repeat(300), "b".repeat(300));
+        let found = named(vec![Sample::new(&long), Sample::new("<script>")], &[]);
+        assert_eq!(found.names[0].chars().count(), LONGEST);
+        assert!(found.names[0].starts_with("aaa") && found.names[0].ends_with("bend"), "{}", found.names[0]);
+        assert!(!found.names[0].chars().any(char::is_control));
+        assert_eq!(found.names[1], "<script>");
+    }
+}

@@ -1,0 +1,149 @@
+//! Speed-ups over a reference as a heat map: a row a work, a column a way of doing it.
+
+use std::collections::BTreeMap;
+
+use super::super::compare::{CONTENDER, Compared, Reference, SAME_WORK, compare};
+use super::names::names;
+use super::{ChartName, MOST, Record, note_of_limit, statement};
+use crate::domain::chart::{Axis, Content, Matrix, Panel, Sheet, Value};
+use crate::domain::text::counted;
+use crate::domain::{Identity, Part};
+use crate::stats::geometric_mean;
+
+/// The most columns of the map.
+const MOST_COLUMNS: usize = 16;
+
+/// The best speed-up of each work and contender: which of the compared it is.
+type Cells<'c> = BTreeMap<(Identity, Identity), &'c Compared>;
+
+/// Speed-ups of every work by every way of doing it, over the fastest configuration of the reference that does the same
+/// work.
+pub fn speedup(record: &Record, reference: &Reference) -> Sheet {
+    let name = ChartName::Speedup;
+    let same_batch = compare(&record.facts, reference, &SAME_WORK);
+    let any = |compared: &[Compared]| compared.iter().any(|row| row.reference.is_some_and(|index| index != row.index));
+    let any_batch: Vec<Part> = SAME_WORK.into_iter().filter(|part| *part != Part::BatchSize).collect();
+    let (compared, work) = if any(&same_batch) {
+        (same_batch, SAME_WORK.to_vec())
+    } else {
+        (compare(&record.facts, reference, &any_batch), any_batch)
+    };
+    let shown = |row: &&Compared| {
+        let fact = &record.facts[row.index];
+        row.speed_up.is_some() && (record.include_software || !fact.software)
+    };
+    let mut cells: Cells<'_> = BTreeMap::new();
+    for row in compared.iter().filter(shown) {
+        let identity = &record.facts[row.index].identity;
+        let best = cells.entry((identity.only(&work), identity.only(&CONTENDER))).or_insert(row);
+        if best.speed_up < row.speed_up {
+            *best = row;
+        }
+    }
+    let others = cells.values().filter(|row| row.reference != Some(row.index)).count();
+    if others == 0 {
+        return name.nothing(nothing(record, reference));
+    }
+    let (rows, row_count) = best_of(&cells, |(work, _)| work, MOST, true);
+    let (columns, column_count) = best_of(&cells, |(_, contender)| contender, MOST_COLUMNS, false);
+    let work_names = names(&rows, &[]);
+    let contender_names = names(&columns, &[]);
+    let value = |row: &Compared| {
+        let is_reference = row.reference == Some(row.index);
+        let over = row.reference.map(|index| &record.facts[index].identity);
+        let over = over
+            .map(|identity| [Part::Device, Part::Engine, Part::Precision].map(|part| identity.get(part)).join(", "));
+        let detail =
+            if is_reference { "the reference".to_owned() } else { format!("over {}", over.unwrap_or_default()) };
+        Some(Value { value: row.speed_up?, interval: None, detail })
+    };
+    let matrix = Matrix {
+        axis: Axis::new("speed-up", "times"),
+        cells: rows
+            .iter()
+            .map(|work| {
+                let cell = |contender: &&Identity| {
+                    cells.get(&((*work).clone(), (*contender).clone())).and_then(|row| value(row))
+                };
+                columns.iter().map(cell).collect()
+            })
+            .collect(),
+        rows: work_names.names,
+        columns: contender_names.names,
+        neutral: Some(1.0),
+    };
+    let over =
+        format!("over the fastest configuration with {reference} that does the same work, fp32 where there is one");
+    let common = [work_names.common, contender_names.common].join(", ");
+    let mut chart = name.chart(
+        &[common.trim_matches([',', ' ']), &over],
+        vec![Panel { title: String::new(), content: Content::Matrix(matrix) }],
+    );
+    if !work.contains(&Part::BatchSize) {
+        chart.notes.push(
+            "Nothing was measured at the batch size of the reference: each side counts with its best batch size, by samples \
+             per second."
+                .to_owned(),
+        );
+    }
+    chart.notes.extend(note_of_limit(rows.len(), row_count, "with the largest speed-ups", "works"));
+    chart.notes.extend(note_of_limit(columns.len(), column_count, "with the most works", "ways to do them"));
+    let alone = compared.iter().filter(|row| row.reference.is_none()).count();
+    if alone > 0 {
+        let configurations = counted(alone, "configuration does work", "configurations do work");
+        chart.notes.push(format!("Left out: {configurations} that nothing with {reference} did."));
+    }
+    chart.notes.extend(record.left_out(|_| true));
+    let behind: Vec<_> = cells
+        .iter()
+        .filter(|((work, contender), _)| rows.contains(&work) && columns.contains(&contender))
+        .flat_map(|(_, row)| [Some(row.index), row.reference].into_iter().flatten())
+        .map(|index| &record.facts[index])
+        .collect();
+    chart.sql = statement(&["latency_p50_ms", "latency_mean_ms", "throughput_samples_per_second"], &behind);
+    Sheet::Chart(chart)
+}
+
+/// Why there is no speed-up.
+fn nothing(record: &Record, reference: &Reference) -> String {
+    if record.shown().is_empty() {
+        return record.why_nothing("a latency", |fact| fact.cost().is_some());
+    }
+    if !record.facts.iter().any(|fact| reference.matches(&fact.identity)) {
+        return format!(
+            "no configuration with {reference} is selected, which speed-ups would be relative to; `--relative-to` names another"
+        );
+    }
+    format!("nothing else does the same work as what was measured with {reference}")
+}
+
+/// The works or the contenders that are shown, and how many there are: those with the largest geometric mean of their
+/// speed-ups (`by_size`), or with the most of them. In the order of their names.
+fn best_of<'c>(
+    cells: &'c Cells<'_>,
+    side: impl Fn(&'c (Identity, Identity)) -> &'c Identity,
+    most: usize,
+    by_size: bool,
+) -> (Vec<&'c Identity>, usize) {
+    let mut found: BTreeMap<&Identity, Vec<f64>> = BTreeMap::new();
+    for (key, row) in cells {
+        found.entry(side(key)).or_default().extend(row.speed_up);
+    }
+    // A work that the reference alone did has nothing to show.
+    if by_size {
+        found.retain(|_, speed_ups| speed_ups.len() > 1);
+    }
+    let of = found.len();
+    let mut sides: Vec<(f64, &Identity)> = found
+        .into_iter()
+        .map(|(identity, speed_ups)| {
+            let size = if by_size { geometric_mean(&speed_ups).unwrap_or(0.0) } else { speed_ups.len() as f64 };
+            (size, identity)
+        })
+        .collect();
+    sides.sort_by(|left, right| right.0.total_cmp(&left.0));
+    sides.truncate(most);
+    let mut sides: Vec<&Identity> = sides.into_iter().map(|(_, identity)| identity).collect();
+    sides.sort();
+    (sides, of)
+}
