@@ -9,7 +9,7 @@ use super::panel::{Keys, Panel, Place, spot, told};
 use super::rows::ends;
 use super::ruler::{Extent, Ruler};
 use super::style::Look;
-use crate::domain::chart::{self, Join, Plane, PlaneSeries, Point, Scale};
+use crate::domain::chart::{self, Axis, Join, Plane, PlaneSeries, Point, Scale};
 use crate::report::significant;
 
 /// So many points of a line can be pointed at; more would be closer than a pixel.
@@ -36,8 +36,9 @@ impl<'c> PlanePanel<'c> {
             chart::Place::Vertical(x) => Some(x),
             _ => None,
         });
-        let x = Extent::of(points().map(|point| point.x).chain(uprights));
-        let y = Extent::of(points().flat_map(|point| ends(&point.y)).chain(levels));
+        let at_least = |axis: &Axis| axis.range.into_iter().flat_map(|(low, high)| [low, high]);
+        let x = Extent::of(points().map(|point| point.x).chain(uprights).chain(at_least(&plane.x)));
+        let y = Extent::of(points().flat_map(|point| ends(&point.y)).chain(levels).chain(at_least(&plane.y)));
         let diagonal = plane.marks.iter().any(|mark| mark.place == chart::Place::Diagonal);
         // The same axis twice, where what is equal has to lie on the diagonal.
         let (x, y) = match (diagonal, x, y) {
