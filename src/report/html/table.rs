@@ -69,12 +69,7 @@ fn heading(level: u8, id: &str, title: &str) -> Markup {
 /// The rows alone, in a box that scrolls; `labelled_by` is the id of what names them.
 pub(super) fn rows(table: &Table, labelled_by: &str, link: Option<&dyn Fn(usize, usize) -> Option<String>>) -> Markup {
     let cells: Vec<Vec<String>> = table.rows.iter().map(|row| row.iter().map(shown).collect()).collect();
-    let numeric: Vec<bool> = (0..table.columns.len())
-        .map(|column| {
-            let mut texts = cells.iter().filter_map(|row| row.get(column)).filter(|text| !text.is_empty()).peekable();
-            texts.peek().is_some() && texts.all(|text| is_number(text))
-        })
-        .collect();
+    let numeric: Vec<bool> = (0..table.columns.len()).map(|column| is_numeric(&cells, column)).collect();
     let class = |column: usize| numeric.get(column).copied().unwrap_or(false).then_some("n");
     html! {
         div.scroll tabindex="0" role="region" aria-labelledby=(labelled_by) {
@@ -101,6 +96,12 @@ pub(super) fn rows(table: &Table, labelled_by: &str, link: Option<&dyn Fn(usize,
     }
 }
 
+/// Whether more than half of what a column says are numbers.
+pub(in crate::report) fn is_numeric(cells: &[Vec<String>], column: usize) -> bool {
+    let filled = || cells.iter().filter_map(|row| row.get(column)).filter(|text| !text.is_empty());
+    2 * filled().filter(|text| is_number(text)).count() > filled().count()
+}
+
 /// A statement to be run again.
 pub(super) fn statement(statement: &Statement) -> Markup {
     html! {
@@ -113,7 +114,7 @@ pub(super) fn statement(statement: &Statement) -> Markup {
 
 /// Whether a cell is a number for people, perhaps with a word behind it: `~12.5`, `+3.1 %`, `8.000 x`, `10 to 12 runs`.
 /// A date is none.
-pub(in crate::report) fn is_number(text: &str) -> bool {
+fn is_number(text: &str) -> bool {
     let text = text.trim_start_matches(['~', '<', '+', '-']);
     let word = text.split_whitespace().next().unwrap_or_default();
     word.starts_with(|first: char| first.is_ascii_digit()) && word.parse::<f64>().is_ok()
