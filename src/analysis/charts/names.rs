@@ -92,9 +92,8 @@ fn columns(identities: &[&Identity], part: Part) -> Vec<Vec<String>> {
     let all: Vec<Map<String, Value>> =
         identities.iter().map(|identity| serde_json::from_str(identity.get(part)).unwrap_or_default()).collect();
     let keys: BTreeSet<&String> = all.iter().flat_map(Map::keys).collect();
-    let column =
-        |key: &String| all.iter().map(|one| one.get(key).map_or_else(String::new, |value| setting(key, value)));
-    keys.into_iter().map(|key| column(key).collect()).collect()
+    let of = |one: &Map<String, Value>, key: &str| one.get(key).map_or_else(String::new, |value| setting(key, value));
+    keys.into_iter().map(|key| all.iter().map(|one| of(one, key)).collect()).collect()
 }
 
 fn word(part: Part, text: &str) -> String {

@@ -53,11 +53,6 @@ impl Bars {
         (ratio.is_finite() && ratio > 0.0).then_some(Value { value: ratio, interval, detail })
     }
 
-    /// Another kind of interval.
-    pub(super) fn add(&mut self, words: &'static str) {
-        self.0.insert(words);
-    }
-
     /// What the error bars are; nothing where there are none.
     pub(super) fn text(&self) -> String {
         if self.0.is_empty() {

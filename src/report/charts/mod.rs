@@ -1,8 +1,28 @@
 //! Draws charts: SVG by plotters with one embedded font, PNG of that by resvg.
+//!
+//! A sheet is drawn in layers: what belongs to no series, then every series by itself, then its entry of the legend. Each
+//! layer becomes a group of the SVG, so that a page can hide a series.
 
+mod canvas;
+mod histogram;
+mod marks;
+mod matrix;
+mod panel;
+mod picture;
+mod plane;
+mod rows;
+mod ruler;
+mod sheet;
+mod style;
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
 use thiserror::Error;
 
 use crate::domain::chart::Chart;
+
+pub use picture::png;
 
 /// A chart that could not be drawn.
 #[derive(Debug, Error)]
@@ -44,7 +64,7 @@ pub struct Drawing {
 }
 
 /// A place on a drawing that means something.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Spot {
     /// Pixels from the left.
     pub x: f64,
@@ -57,10 +77,10 @@ pub struct Spot {
 }
 
 impl Drawing {
-    /// The picture for a page: colours of ink, grid and paper are the page's (`var(--ink)`, `var(--grid)`, `var(--paper)`),
-    /// text is in the font family `Roboto`.
+    /// The picture for a page: colours of ink, grid and paper are the page's (`var(--ink)`, `var(--soft)`, `var(--grid)`,
+    /// `var(--paper)`), text is in the font family `Roboto`.
     pub fn for_page(&self) -> String {
-        self.svg.clone()
+        style::PAGE_COLOURS.iter().fold(self.svg.clone(), |svg, (colour, name)| svg.replace(colour, name))
     }
 }
 
@@ -72,5 +92,5 @@ pub const FONT: &[u8] = include_bytes!("font/Roboto-Regular-subset.ttf");
 /// # Errors
 /// What the plotting crate refuses.
 pub fn draw(chart: &Chart) -> Result<Drawing, ChartError> {
-    Err(ChartError::Plot { name: chart.name.clone(), reason: "not yet".to_owned() })
+    sheet::draw(chart).map_err(|error| ChartError::Plot { name: chart.name.clone(), reason: error.to_string() })
 }
