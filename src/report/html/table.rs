@@ -6,6 +6,7 @@ use super::prose;
 use crate::domain::Table;
 use crate::domain::document::{Statement, TableBlock};
 use crate::domain::text::counted;
+use crate::report::best::best_cells;
 use crate::report::terminal::shown;
 
 /// A table on a page.
@@ -44,6 +45,7 @@ pub fn table(view: &TableView<'_>) -> Markup {
                 p.note { "There are no rows." }
             } @else {
                 (rows(&block.table, &heading_id, view.link))
+                @if !best_cells(&block.table).is_empty() { p.note { "Bold: the best of its column." } }
             }
             @if block.left_out() > 0 {
                 p.note {
@@ -70,6 +72,7 @@ fn heading(level: u8, id: &str, title: &str) -> Markup {
 pub(super) fn rows(table: &Table, labelled_by: &str, link: Option<&dyn Fn(usize, usize) -> Option<String>>) -> Markup {
     let cells: Vec<Vec<String>> = table.rows.iter().map(|row| row.iter().map(shown).collect()).collect();
     let numeric: Vec<bool> = (0..table.columns.len()).map(|column| is_numeric(&cells, column)).collect();
+    let best = best_cells(table);
     let class = |column: usize| numeric.get(column).copied().unwrap_or(false).then_some("n");
     html! {
         div.scroll tabindex="0" role="region" aria-labelledby=(labelled_by) {
@@ -83,8 +86,9 @@ pub(super) fn rows(table: &Table, labelled_by: &str, link: Option<&dyn Fn(usize,
                             @for (column, text) in row.iter().enumerate() {
                                 td class=[class(column)] {
                                     @match link.and_then(|link| link(index, column)) {
-                                        Some(target) => a href=(target) { (text) },
-                                        None => (text),
+                                        Some(target) => { a href=(target) { (text) } }
+                                        None if best.contains(&(index, column)) => { strong { (text) } }
+                                        None => { (text) }
                                     }
                                 }
                             }
