@@ -261,10 +261,10 @@ fn a_page_is_written_to_a_file_and_the_rest_to_standard_output() {
     assert!(stderr_of(&output).contains("wrote `report.html`"), "{}", said(&output));
     let page = sandbox.read("report.html");
     assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>"));
+    // The name of a language is no address.
+    let page = page.replace("http://www.w3.org/2000/svg", "");
     for outside in ["http://", "https://", "src=\"/", "@import"] {
-        let found = page.find(outside).map(|at| &page[at.saturating_sub(60)..at + 60]);
-        let is_name_space = found.is_some_and(|text| text.contains("www.w3.org"));
-        assert!(found.is_none() || is_name_space, "{found:?}");
+        assert!(!page.contains(outside), "{outside}");
     }
     let markdown = sandbox.benchdb().args(["report", "--format", "markdown"]).succeeds();
     assert!(stdout_of(&markdown).starts_with("# Benchmark report"));

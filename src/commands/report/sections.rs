@@ -13,8 +13,9 @@ use crate::commands::run::costs::cost_tables;
 use crate::commands::sheets::{SheetOptions, sheets};
 use crate::commands::verdicts::{Against, JudgeArgs, judge_runs};
 use crate::domain::document::{Block, Document, Gives, Section, Statement, TableBlock};
+use crate::domain::text::counted;
 use crate::domain::verdict::VerdictReport;
-use crate::domain::{Cell, Mode, Table};
+use crate::domain::{Cell, Mode, Table, Verdict};
 use crate::report::verdicts::{summary as verdict_notes, verdict_table};
 use crate::store::again::{Question, in_words, statement};
 use crate::store::list::{Detail, Selection};
@@ -192,7 +193,7 @@ pub(in crate::commands) fn verdicts(
 ) -> anyhow::Result<Section> {
     let mut section = Section::new("verdicts", "Verdicts");
     let mut selections = vec![subject.selection.clone()];
-    let (report, changes) = match &subject.baseline {
+    let (mut report, changes) = match &subject.baseline {
         Some(name) => {
             selections.push(Selection { baseline: Some(name.clone()), ..subject.selection.of_series() });
             let args = JudgeArgs::with_alert(subject.alert);
@@ -202,10 +203,22 @@ pub(in crate::commands) fn verdicts(
         None => judge_history(store, subject.selection, &MetricChoice::primary(), subject.alert)?,
     };
     section.notes = verdict_notes(&report);
+    if subject.people && subject.baseline.is_none() {
+        // Of a history that is too short there is nothing to read.
+        let all = report.verdicts.len();
+        report.verdicts.retain(|judgement| judgement.verdict != Verdict::Inconclusive);
+        let short = all - report.verdicts.len();
+        if short > 0 {
+            let have = counted(short, "series has", "series have");
+            section.notes.push(format!("{have} too few runs for a history (ten at least) and no row here."));
+        }
+    }
     let selections: Vec<&Selection> = selections.iter().collect();
     let runs = || Some(Statement { sql: statement(Question::JudgedRuns, &selections), gives: Gives::Runs });
     let table = verdict_table(&report, subject.people, None);
-    section.blocks.push(verdict_block(table, &report, subject, runs()));
+    if !subject.people || !table.rows.is_empty() {
+        section.blocks.push(verdict_block(table, &report, subject, runs()));
+    }
     if !changes.is_empty() || !subject.people {
         let table = change_table(&changes, subject.people, None);
         let block = TableBlock { statement: runs(), ..TableBlock::whole(table) };
@@ -216,7 +229,7 @@ pub(in crate::commands) fn verdicts(
 
 /// The verdicts, the worst first; none that alarms is cut.
 fn verdict_block(table: Table, report: &VerdictReport, subject: &Subject<'_>, runs: Option<Statement>) -> Block {
-    use crate::domain::Verdict::{Regressed, Suspect};
+    use Verdict::{Regressed, Suspect};
     let alarming = report.verdicts.iter().rposition(|judgement| matches!(judgement.verdict, Regressed | Suspect));
     let limit = subject.limit.map(|limit| limit.max(alarming.map_or(0, |last| last + 1)));
     Block::Table(TableBlock { statement: runs, ..TableBlock::whole(table) }.cut(limit))

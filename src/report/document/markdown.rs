@@ -4,7 +4,7 @@
 use crate::domain::chart::Sheet;
 use crate::domain::document::{Block, Document, Section, TableBlock};
 use crate::domain::text::{counted, printable};
-use crate::report::html::is_number;
+use crate::report::html::is_numeric;
 use crate::report::markdown::escaped;
 use crate::report::terminal::shown;
 
@@ -134,12 +134,10 @@ fn write_table(block: &TableBlock, level: Level, lines: &mut Vec<String>) {
     } else {
         let cells: Vec<Vec<String>> =
             table.rows.iter().take(level.rows).map(|row| row.iter().map(shown).collect()).collect();
-        let numeric = |column: usize| {
-            let mut texts = cells.iter().filter_map(|row| row.get(column)).filter(|text| !text.is_empty()).peekable();
-            texts.peek().is_some() && texts.all(|text| is_number(text))
-        };
         lines.push(row(table.columns.iter().map(|name| inline(name))));
-        lines.push(row((0..table.columns.len()).map(|column| if numeric(column) { "--:" } else { "---" }.to_owned())));
+        lines
+            .push(row((0..table.columns.len())
+                .map(|column| if is_numeric(&cells, column) { "--:" } else { "---" }.to_owned())));
         lines.extend(cells.iter().map(|cells| row(cells.iter().map(|text| inline(&short(text))))));
         lines.push(String::new());
     }

@@ -39,12 +39,18 @@
                 return { row, text, number: numberOf(text) };
             });
             const filled = keyed.filter((one) => one.text !== "");
-            const numeric = filled.every((one) => !Number.isNaN(one.number));
+            const numbers = filled.filter((one) => !Number.isNaN(one.number));
             const sign = order === "ascending" ? 1 : -1;
-            filled.sort((a, b) => sign * (numeric ? a.number - b.number : words.compare(a.text, b.text)));
-            // What was not measured is neither small nor large.
+            let sorted;
+            if (2 * numbers.length > filled.length) {
+                numbers.sort((a, b) => sign * (a.number - b.number));
+                sorted = numbers.concat(filled.filter((one) => Number.isNaN(one.number)));
+            } else {
+                sorted = filled.sort((a, b) => sign * words.compare(a.text, b.text));
+            }
+            // What was not measured is neither small nor large; nor is a word among numbers.
             const empty = keyed.filter((one) => one.text === "");
-            body.append(...filled.concat(empty).map((one) => one.row));
+            body.append(...sorted.concat(empty).map((one) => one.row));
             say(`Sorted by ${name}, ${order}`);
         };
         Array.from(table.tHead.rows[0].cells).forEach((head, column) => {

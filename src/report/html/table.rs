@@ -6,6 +6,7 @@ use super::prose;
 use crate::domain::Table;
 use crate::domain::document::{Statement, TableBlock};
 use crate::domain::text::counted;
+use crate::report::best::best_cells;
 use crate::report::terminal::shown;
 
 /// A table on a page.
@@ -44,6 +45,7 @@ pub fn table(view: &TableView<'_>) -> Markup {
                 p.note { "There are no rows." }
             } @else {
                 (rows(&block.table, &heading_id, view.link))
+                @if !best_cells(&block.table).is_empty() { p.note { "Bold: the best of its column." } }
             }
             @if block.left_out() > 0 {
                 p.note {
@@ -69,12 +71,8 @@ fn heading(level: u8, id: &str, title: &str) -> Markup {
 /// The rows alone, in a box that scrolls; `labelled_by` is the id of what names them.
 pub(super) fn rows(table: &Table, labelled_by: &str, link: Option<&dyn Fn(usize, usize) -> Option<String>>) -> Markup {
     let cells: Vec<Vec<String>> = table.rows.iter().map(|row| row.iter().map(shown).collect()).collect();
-    let numeric: Vec<bool> = (0..table.columns.len())
-        .map(|column| {
-            let mut texts = cells.iter().filter_map(|row| row.get(column)).filter(|text| !text.is_empty()).peekable();
-            texts.peek().is_some() && texts.all(|text| is_number(text))
-        })
-        .collect();
+    let numeric: Vec<bool> = (0..table.columns.len()).map(|column| is_numeric(&cells, column)).collect();
+    let best = best_cells(table);
     let class = |column: usize| numeric.get(column).copied().unwrap_or(false).then_some("n");
     html! {
         div.scroll tabindex="0" role="region" aria-labelledby=(labelled_by) {
@@ -88,8 +86,9 @@ pub(super) fn rows(table: &Table, labelled_by: &str, link: Option<&dyn Fn(usize,
                             @for (column, text) in row.iter().enumerate() {
                                 td class=[class(column)] {
                                     @match link.and_then(|link| link(index, column)) {
-                                        Some(target) => a href=(target) { (text) },
-                                        None => (text),
+                                        Some(target) => { a href=(target) { (text) } }
+                                        None if best.contains(&(index, column)) => { strong { (text) } }
+                                        None => { (text) }
                                     }
                                 }
                             }
@@ -99,6 +98,12 @@ pub(super) fn rows(table: &Table, labelled_by: &str, link: Option<&dyn Fn(usize,
             }
         }
     }
+}
+
+/// Whether more than half of what a column says are numbers.
+pub(in crate::report) fn is_numeric(cells: &[Vec<String>], column: usize) -> bool {
+    let filled = || cells.iter().filter_map(|row| row.get(column)).filter(|text| !text.is_empty());
+    2 * filled().filter(|text| is_number(text)).count() > filled().count()
 }
 
 /// A statement to be run again.
@@ -113,7 +118,7 @@ pub(super) fn statement(statement: &Statement) -> Markup {
 
 /// Whether a cell is a number for people, perhaps with a word behind it: `~12.5`, `+3.1 %`, `8.000 x`, `10 to 12 runs`.
 /// A date is none.
-pub(in crate::report) fn is_number(text: &str) -> bool {
+fn is_number(text: &str) -> bool {
     let text = text.trim_start_matches(['~', '<', '+', '-']);
     let word = text.split_whitespace().next().unwrap_or_default();
     word.starts_with(|first: char| first.is_ascii_digit()) && word.parse::<f64>().is_ok()
