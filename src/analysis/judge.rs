@@ -7,6 +7,7 @@ use super::differences::{differences_of, facts_of_all};
 use super::evidence::{Found, RUNS_FOR_TEST, SIGNIFICANCE, evidence_for, more_runs, smallest_effect};
 use super::metrics::{Cost, MetricChoice, iterations_needed};
 use crate::domain::metric::Better;
+use crate::domain::verdict::newest;
 use crate::domain::{
     Difference, Evidence, Identity, Judgement, Metric, MetricKind, Part, Series, SeriesSet, Side, Validity, Verdict,
 };
@@ -169,6 +170,7 @@ impl Judge<'_> {
             broken: false,
             notes: Vec::new(),
             differences: Vec::new(),
+            recent: Vec::new(),
         };
         let measured = |set: &SeriesSet, side: &[&Series], metric: &Metric| {
             set.metric(&metric.name).is_some_and(|column| {
@@ -244,6 +246,7 @@ impl Judge<'_> {
         let is = values(self.candidate, after, metric);
         judgement.baseline = Side { runs: was.len(), median: median(&was) };
         judgement.candidate = Side { runs: is.len(), median: median(&is) };
+        judgement.recent = newest(was.iter().chain(&is).copied());
         if judgement.verdict != Verdict::Invalid {
             return;
         }

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use indicatif::ProgressBar;
-
 use super::{CommandError, Context, ExitStatus};
 use crate::report::bytes;
 use crate::store::Access;
@@ -29,7 +27,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         )
         .into());
     }
-    let bar = if context.shows_progress() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+    let bar = context.bar(0);
     store.backup(&args.file, |done, all| {
         bar.set_length(all);
         bar.set_position(done);

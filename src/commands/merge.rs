@@ -3,8 +3,6 @@
 
 use std::path::PathBuf;
 
-use indicatif::ProgressBar;
-
 use super::{CommandError, Context, ExitStatus};
 use crate::domain::text::counted;
 use crate::store::{Access, Store};
@@ -31,7 +29,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     }
     let (other, _) = Store::open(&args.other, Access::Read)?;
     let mut store = context.open(Access::Create)?;
-    let bar = if context.shows_progress() { ProgressBar::new(other.count_runs()?) } else { ProgressBar::hidden() };
+    let bar = context.bar(other.count_runs()?);
     let merged = store.merge(&other, |seen| bar.set_position(seen))?;
     bar.finish_and_clear();
     context.note(&format!("took {} new runs of {} from `{}`", merged.new, merged.seen, args.other.display()));

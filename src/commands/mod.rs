@@ -223,7 +223,9 @@ impl Context {
             return ProgressBar::hidden();
         }
         let bar = ProgressBar::new(length);
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg} {elapsed} (left {eta})") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg} {elapsed}, {per_sec}, left {eta}")
+        {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(120));

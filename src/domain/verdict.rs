@@ -119,6 +119,18 @@ pub struct Judgement {
     pub notes: Vec<String>,
     /// What differs between the environments of the sides.
     pub differences: Vec<Difference>,
+    /// The medians of the newest runs of both sides, oldest first, in the metric's unit: the course at a glance.
+    #[serde(skip)]
+    pub recent: Vec<f64>,
+}
+
+/// So many runs of a course are kept.
+const RECENT: usize = 24;
+
+/// The newest of these values, which are in order of time.
+pub fn newest(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let all: Vec<f64> = values.collect();
+    all[all.len().saturating_sub(RECENT)..].to_vec()
 }
 
 /// All verdicts of one question, with what has to be said about them as a whole.

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::Render;
+use super::best::best_cells;
 use super::terminal::{is_numeric, shown};
 use crate::domain::Table;
 use crate::domain::text::printable;
@@ -23,8 +24,16 @@ impl Render for Markdown {
                 out,
                 (0..table.columns.len()).map(|column| if is_numeric(table, column) { "--:" } else { "---" }.to_owned()),
             )?;
-            for row in &table.rows {
-                write_row(out, row.iter().map(|cell| escaped(&shown(cell))))?;
+            let best = best_cells(table);
+            for (number, row) in table.rows.iter().enumerate() {
+                let cells = row.iter().enumerate().map(|(column, cell)| (best.contains(&(number, column)), cell));
+                write_row(
+                    out,
+                    cells.map(|(best, cell)| {
+                        let text = escaped(&shown(cell));
+                        if best { format!("**{text}**") } else { text }
+                    }),
+                )?;
             }
         }
         Ok(())

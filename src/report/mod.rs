@@ -1,10 +1,12 @@
 //! Tables for people and for programs: one file a format, behind one trait.
 
+mod best;
 pub mod charts;
 mod csv_text;
 mod json;
 mod markdown;
 mod numbers;
+mod sparkline;
 mod terminal;
 pub mod verdicts;
 
@@ -16,6 +18,7 @@ use crate::domain::Table;
 
 pub use crate::domain::text::significant;
 pub use numbers::{bytes, count, human_duration};
+pub use sparkline::sparkline;
 pub use terminal::Style;
 
 /// How rows are printed.

@@ -1,11 +1,13 @@
 //! Tables for people: they fit the width of the terminal, numbers stand to the right.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use comfy_table::{
-    Attribute, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table as Drawn, TableStyle, Width,
+    Attribute, CellAlignment, Color, ColumnConstraint, ContentArrangement, LineStyle, Table as Drawn, TableStyle, Width,
 };
 
+use super::best::{best_cells, number};
 use super::{Render, significant};
 use crate::domain::text::printable;
 use crate::domain::{Cell, Table};
@@ -19,8 +21,12 @@ const STYLE: TableStyle = TableStyle::new()
 /// Columns to the left and right of a cell on a terminal, where room is scarce.
 const NARROW_PADDING: (u16, u16) = (0, 1);
 
-/// A word that is wider may be broken all the same, in columns: a UUID fits.
-const WIDEST_WORD: u16 = 36;
+/// A word that is wider may be broken all the same, in columns: a UUID fits. Where a table does not fit otherwise, words
+/// are broken earlier.
+const WIDEST_WORDS: [u16; 3] = [36, 24, 16];
+
+/// Stands at the best value of a column.
+const BEST: char = '*';
 
 /// How a terminal is written to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +43,7 @@ pub(super) struct Terminal {
 
 impl Render for Terminal {
     fn render(&self, _: &str, tables: &[Table], out: &mut dyn Write) -> std::io::Result<()> {
+        let mut marked = false;
         for (index, table) in tables.iter().enumerate() {
             if index > 0 {
                 writeln!(out)?;
@@ -44,14 +51,72 @@ impl Render for Terminal {
             if !table.title.is_empty() {
                 writeln!(out, "{}", printable(&table.title))?;
             }
-            writeln!(out, "{}", self.draw(table))?;
+            let best = best_cells(table);
+            marked |= !best.is_empty();
+            for (number, columns) in self.blocks(table).iter().enumerate() {
+                if number > 0 {
+                    writeln!(out)?;
+                }
+                writeln!(out, "{}", self.draw(table, columns, &best))?;
+            }
+        }
+        if marked {
+            writeln!(out, "{BEST} the best of its column")?;
         }
         Ok(())
     }
 }
 
 impl Terminal {
-    fn draw(&self, table: &Table) -> String {
+    /// The columns that stand beside each other: all, or as many as the terminal has room for, each time behind the
+    /// first ones, which say what a row is about.
+    fn blocks(&self, table: &Table) -> Vec<Vec<usize>> {
+        let all: Vec<usize> = (0..table.columns.len()).collect();
+        let Some(width) = self.style.width else { return vec![all] };
+        let widest = self.widest_word(table, &all);
+        let least = |column: &usize| usize::from(least_width(table, *column, widest));
+        if all.iter().map(least).sum::<usize>() <= usize::from(width) {
+            return vec![all];
+        }
+        let mut keys: Vec<usize> = Vec::new();
+        let mut taken = 0;
+        for &column in all.iter().take_while(|&&column| !is_numeric(table, column)) {
+            taken += least(&column);
+            if taken > usize::from(width) / 2 {
+                break;
+            }
+            keys.push(column);
+        }
+        let room = usize::from(width).saturating_sub(keys.iter().map(least).sum());
+        let mut blocks: Vec<Vec<usize>> = Vec::new();
+        let mut left = 0;
+        for &column in &all[keys.len()..] {
+            let own = least(&column);
+            match blocks.last_mut() {
+                Some(block) if own <= left => {
+                    block.push(column);
+                    left -= own;
+                }
+                _ => {
+                    blocks.push(keys.iter().copied().chain([column]).collect());
+                    left = room.saturating_sub(own);
+                }
+            }
+        }
+        blocks
+    }
+
+    /// From which width on words are broken: the largest at which all of these columns fit.
+    fn widest_word(&self, table: &Table, columns: &[usize]) -> u16 {
+        let fits = |widest: &&u16| {
+            let needed: usize = columns.iter().map(|&column| usize::from(least_width(table, column, **widest))).sum();
+            self.style.width.is_none_or(|width| needed <= usize::from(width))
+        };
+        let [.., last] = WIDEST_WORDS;
+        WIDEST_WORDS.iter().find(fits).copied().unwrap_or(last)
+    }
+
+    fn draw(&self, table: &Table, columns: &[usize], best: &BTreeSet<(usize, usize)>) -> String {
         let mut drawn = Drawn::new();
         drawn.load_style(STYLE);
         match self.style.width {
@@ -67,22 +132,35 @@ impl Terminal {
         } else {
             drawn.force_no_tty();
         }
-        drawn.set_header(table.columns.iter().map(|name| {
+        drawn.set_header(columns.iter().filter_map(|&column| table.columns.get(column)).map(|name| {
             // Words of a long name may stand below each other.
             let cell =
                 comfy_table::Cell::new(if self.style.width.is_some() { name.replace('_', " ") } else { name.clone() });
             if self.style.color { cell.add_attribute(Attribute::Bold) } else { cell }
         }));
-        for row in &table.rows {
-            drawn.add_row(row.iter().map(shown));
+        let is_marked = |column: usize| best.iter().any(|(_, marked)| *marked == column);
+        for (index, row) in table.rows.iter().enumerate() {
+            drawn.add_row(columns.iter().map(|&column| {
+                let text = row.get(column).map(shown).unwrap_or_default();
+                match (best.contains(&(index, column)), is_marked(column)) {
+                    (true, _) if self.style.color => {
+                        comfy_table::Cell::new(format!("{text}{BEST}")).add_attribute(Attribute::Bold).fg(Color::Green)
+                    }
+                    (true, _) => comfy_table::Cell::new(format!("{text}{BEST}")),
+                    // A hard space, so that the digits of the column stay below each other.
+                    (false, true) if !text.is_empty() => comfy_table::Cell::new(format!("{text}\u{a0}")),
+                    _ => comfy_table::Cell::new(text),
+                }
+            }));
         }
-        for (index, column) in drawn.column_iter_mut().enumerate() {
+        let widest = self.widest_word(table, columns);
+        for (&index, column) in columns.iter().zip(drawn.column_iter_mut()) {
             if is_numeric(table, index) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
             if self.style.width.is_some() {
                 // Lines may break between words, not within: the widest word is the least width.
-                let least = widest_word(table, index).saturating_add(NARROW_PADDING.0 + NARROW_PADDING.1);
+                let least = least_width(table, index, widest);
                 column.set_padding(NARROW_PADDING).set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
             }
         }
@@ -90,13 +168,16 @@ impl Terminal {
     }
 }
 
-/// The widest word of a column, its name included; at most [`WIDEST_WORD`], because a path has no end.
-fn widest_word(table: &Table, column: usize) -> u16 {
+/// The width that a column needs: its widest word, its name included, but no more than `widest`, because a path has no
+/// end; with room for a mark and for what stands between columns.
+fn least_width(table: &Table, column: usize, widest: u16) -> u16 {
     let name = table.columns.get(column).map(|name| name.replace('_', " ")).unwrap_or_default();
     let cells = table.rows.iter().filter_map(|row| row.get(column).map(shown));
-    let widest =
+    let marked = u16::from(is_numeric(table, column));
+    let longest =
         cells.chain([name]).flat_map(|text| text.split_whitespace().map(console::measure_text_width).max()).max();
-    widest.and_then(|width| u16::try_from(width).ok()).unwrap_or(WIDEST_WORD).min(WIDEST_WORD)
+    let longest = longest.and_then(|width| u16::try_from(width).ok()).unwrap_or(widest).min(widest);
+    longest.saturating_add(marked).saturating_add(NARROW_PADDING.0 + NARROW_PADDING.1)
 }
 
 /// Whether a column holds numbers, and numbers alone. A `~` may stand before them.
@@ -104,13 +185,21 @@ pub(super) fn is_numeric(table: &Table, column: usize) -> bool {
     let mut numbers = 0;
     for row in &table.rows {
         match row.get(column) {
-            Some(Cell::Integer(_) | Cell::Real(_)) => numbers += 1,
-            Some(Cell::Text(text)) if text.starts_with('~') => numbers += 1,
             Some(Cell::Null) | None => {}
-            Some(Cell::Text(_)) => return false,
+            Some(Cell::Text(text)) if text.is_empty() => {}
+            Some(cell) if is_number(cell) => numbers += 1,
+            Some(_) => return false,
         }
     }
     numbers > 0
+}
+
+/// Whether a cell is one number, be it written for people.
+fn is_number(cell: &Cell) -> bool {
+    match cell {
+        Cell::Text(text) => !text.contains(char::is_whitespace) && number(cell).is_some(),
+        other => number(other).is_some(),
+    }
 }
 
 /// A cell as people read it; what was not measured is empty. Control characters do not reach the terminal.
@@ -129,11 +218,18 @@ mod tests {
 
     const PLAIN: Style = Style { color: false, width: None };
 
+    fn rendered(table: &Table, width: Option<u16>) -> String {
+        let mut out = Vec::new();
+        let style = Style { color: false, width };
+        Terminal { style }.render("", std::slice::from_ref(table), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
     fn nothing_is_wrapped_where_there_is_no_terminal() {
         let mut table = Table::new("", &["name", "value_ms"]);
         table.push(["x".repeat(300).into(), 1.5.into()]);
-        let text = Terminal { style: PLAIN }.draw(&table);
+        let text = rendered(&table, None);
         assert!(text.contains(&"x".repeat(300)));
         assert!(text.contains("value_ms"));
     }
@@ -142,8 +238,34 @@ mod tests {
     fn words_are_not_broken_on_a_narrow_terminal() {
         let mut table = Table::new("", &["model", "samples/s", "a_long_name_of_words"]);
         table.push(["bert-base-uncased".into(), 358.5.into(), "some words that need room to be shown".into()]);
-        let text = Terminal { style: Style { color: false, width: Some(48) } }.draw(&table);
+        let text = rendered(&table, Some(48));
         assert!(text.contains("bert-base-uncased") && text.contains("samples/s"), "{text}");
         assert!(text.lines().all(|line| console::measure_text_width(line) <= 48), "{text}");
+    }
+
+    #[test]
+    fn what_does_not_fit_beside_each_other_stands_below() {
+        let names: Vec<String> = (0..12).map(|number| format!("metric_{number}_ms")).collect();
+        let columns: Vec<&str> = ["model"].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let mut table = Table::new("", &columns);
+        for model in ["resnet50", "bert"] {
+            table.push(
+                [Cell::from(model)].into_iter().chain((0..12).map(|number| Cell::from(f64::from(number) + 0.123))),
+            );
+        }
+        let text = rendered(&table, Some(60));
+        assert!(text.lines().all(|line| console::measure_text_width(line) <= 60), "{text}");
+        assert!(text.matches("resnet50").count() > 1, "every block says what its rows are about: {text}");
+        assert_eq!(text.matches("11.12").count(), 2, "{text}");
+    }
+
+    #[test]
+    fn the_best_of_a_column_is_marked() {
+        let mut table = Table::new("", &["model", "latency_p50_ms"]);
+        table.push(["a".into(), "12.50".into()]);
+        table.push(["b".into(), "9.500".into()]);
+        let text = rendered(&table, None);
+        assert!(text.contains("9.500*") && text.contains("12.50\u{a0}"), "{text}");
+        assert!(text.ends_with("* the best of its column\n"), "{text}");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::domain::verdict::relative_change;
 use crate::domain::{Cell, Evidence, Judgement, Part, Table, Verdict, VerdictReport};
-use crate::report::significant;
+use crate::report::{significant, sparkline};
 
 /// Notes of a judgement in one cell, in a table for people.
 const MOST_NOTES: usize = 3;
@@ -70,7 +70,8 @@ fn for_people(report: &VerdictReport, limit: Option<usize>) -> Table {
     let names: Vec<String> = parts.iter().map(|part| short(*part)).collect();
     let mut columns = vec!["verdict"];
     columns.extend(names.iter().map(String::as_str));
-    let measures = ["metric", "before", "now", "cost", "95 %", "runs", "evidence", "p", "q", "finds from", "notes"];
+    let measures =
+        ["metric", "before", "now", "cost", "course", "95 %", "runs", "evidence", "p", "q", "finds from", "notes"];
     columns.extend(measures);
     let mut table = Table::new("Verdicts", &columns);
     let limit = limit.unwrap_or(usize::MAX);
@@ -85,6 +86,8 @@ fn for_people(report: &VerdictReport, limit: Option<usize>) -> Table {
             judgement.baseline.median.map(significant).into(),
             judgement.candidate.median.map(significant).into(),
             judgement.effect.map(|effect| change_text(effect, judgement.absolute)).into(),
+            // Two points are no course: before and now tell them.
+            Some(sparkline(&judgement.recent)).filter(|_| judgement.recent.len() > 2).into(),
             judgement
                 .effect_low
                 .zip(judgement.effect_high)
@@ -105,7 +108,7 @@ fn for_people(report: &VerdictReport, limit: Option<usize>) -> Table {
     let rest = report.verdicts.len() - table.rows.len();
     table.fold_shared(&names.iter().map(String::as_str).collect::<Vec<_>>());
     table.fold_shared(&["metric", "evidence"]);
-    table.drop_empty(&["95 %", "p", "q", "finds from", "notes", "evidence"]);
+    table.drop_empty(&["course", "95 %", "p", "q", "finds from", "notes", "evidence"]);
     if rest > 0 {
         table.title = format!("{} (the first {}, {rest} more: `--limit 0`)", table.title, table.rows.len());
     }
