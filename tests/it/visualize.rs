@@ -222,7 +222,7 @@ fn pictures_of_pixels_have_the_size_that_was_asked_for() {
     let sandbox = Sandbox::new();
     sandbox.take(&all_taking(&FIVE));
     let size = |scale: &[&str]| {
-        draws(&sandbox, &[&["throughput", "--format", "png", "--output", "made/here"], scale].concat());
+        draws(&sandbox, &[&["throughput", "--format", "png", "--output", "made/here"][..], scale].concat());
         let bytes = std::fs::read(sandbox.path("made/here/throughput.png")).unwrap();
         assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
         let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
