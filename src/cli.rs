@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::{
     Context, ExitStatus, GlobalArgs, accept, analyze, backup, baseline, check, completions, delete, exec, explain,
     export, hardware, hint_of, import, infer, init_db, man, merge, models, optimize, predict, query, recommend,
-    regress, run, status, visualize,
+    regress, report, run, status, visualize,
 };
 use crate::domain::text::one_line;
 
@@ -52,6 +52,8 @@ enum Command {
     Regress(Box<regress::Args>),
     /// Draw charts of what was measured
     Visualize(Box<visualize::Args>),
+    /// Write everything that the record says: one page, Markdown for a pull request, or JSON
+    Report(Box<report::Args>),
     /// Name sets of runs to compare with
     Baseline(baseline::Args),
     /// Accept a change: the history of its series starts anew
@@ -95,6 +97,7 @@ impl Cli {
             Command::Predict(args) => predict::execute(&args, &context),
             Command::Regress(args) => regress::execute(&args, &context),
             Command::Visualize(args) => visualize::execute(&args, &context),
+            Command::Report(args) => report::execute(&args, &context),
             Command::Baseline(args) => baseline::execute(&args, &context),
             Command::Accept(args) => accept::execute(&args, &context),
             Command::Query(args) => query::execute(&args, &context),

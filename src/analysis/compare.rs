@@ -56,6 +56,11 @@ impl Reference {
         text.split(',').map(one).collect::<Result<Vec<_>, String>>().map(Self)
     }
 
+    /// What a reference has to have: all of these parts.
+    pub fn parts(&self) -> &[(Part, String)] {
+        &self.0
+    }
+
     /// Whether a configuration may be the reference.
     pub fn matches(&self, identity: &Identity) -> bool {
         self.0.iter().all(|(part, wanted)| {

@@ -25,6 +25,7 @@ pub mod query;
 pub mod recommend;
 mod recovery;
 pub mod regress;
+pub mod report;
 pub mod run;
 mod sheets;
 mod sides;

@@ -23,6 +23,9 @@ use crate::store::{Access, Store, StoreError};
 const HOW: [Part; 7] =
     [Part::Platform, Part::Device, Part::Engine, Part::Precision, Part::BatchSize, Part::Threads, Part::Parameters];
 
+/// Runners-up that are shown where nobody says how many.
+const RUNNERS_UP: usize = 4;
+
 /// Options of `benchdb recommend`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -57,7 +60,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     prices: Option<PathBuf>,
     /// Runners-up to show
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", default_value_t = RUNNERS_UP)]
     runners_up: usize,
     /// Show what was ruled out, and why, where many models are asked about, too
     #[arg(long)]
@@ -104,7 +107,10 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     };
     let store = context.open(Access::Read)?;
     let selection = args.select.selection(|wanted| store.find_campaign(wanted).map(|campaign| campaign.uuid))?;
-    let mut candidates = candidates(&store, &selection, &prices, context)?;
+    let (mut candidates, versions) = candidates(&store, &selection, &prices)?;
+    if let Some(versions) = versions {
+        context.note(&versions);
+    }
     if args.include_predicted {
         add_forecasts(&mut candidates, args, &prices, context)?;
     }
@@ -120,7 +126,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let people = args.output.is_for_people();
     // Of one model the reasons are wanted; of a thousand the answers.
     let one = recommendations.len() == 1;
-    let mut tables = vec![answers(&recommendations, &candidates, args, people)];
+    let mut tables = vec![answers(&recommendations, &candidates, args.objective, args.runners_up, people)];
     if !people || args.ruled_out || one {
         tables.push(ruled_out(&recommendations, &candidates, people));
     }
@@ -133,7 +139,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     }
     context.print("recommendations", &tables, &args.output)?;
     if people {
-        explain(&recommendations, &candidates, args, &prices, context);
+        notes(&recommendations, &candidates, args.objective, &prices).iter().for_each(|note| context.note(note));
     }
     if recommendations.iter().all(|recommendation| recommendation.ranked.is_empty()) {
         context.complain(
@@ -153,13 +159,34 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Ok)
 }
 
-/// Every configuration that was tried, with its numbers or the reason why it has none.
+/// The best of what was measured by throughput, and what was ruled out, as a report shows them.
+///
+/// # Errors
+/// A database that cannot be read.
+pub(super) fn recommended(
+    store: &Store,
+    selection: &Selection,
+    include_software: bool,
+    people: bool,
+) -> anyhow::Result<(Vec<Table>, Vec<String>)> {
+    let (candidates, _) = candidates(store, selection, &built_in_prices())?;
+    let objective = Objective::default();
+    let constraints = Constraints { include_software, ..Constraints::default() };
+    let recommendations = recommend(&candidates, objective, &constraints);
+    let tables = vec![
+        answers(&recommendations, &candidates, objective, RUNNERS_UP, people),
+        ruled_out(&recommendations, &candidates, people),
+    ];
+    Ok((tables, notes(&recommendations, &candidates, objective, &[])))
+}
+
+/// Every configuration that was tried, with its numbers or the reason why it has none; and that runs of several versions
+/// were pooled, where they were.
 fn candidates(
     store: &Store,
     selection: &Selection,
     prices: &[Price],
-    context: &Context,
-) -> anyhow::Result<Vec<Candidate>> {
+) -> anyhow::Result<(Vec<Candidate>, Option<String>)> {
     let (mut measured, mut candidates) = (Vec::new(), Vec::new());
     let environments = store.for_each_series(selection, &metrics_of_facts(), |series| {
         match facts_of(&series) {
@@ -171,11 +198,9 @@ fn candidates(
     let iterations = store.read_iterations(&single_runs(&measured))?;
     add_samples(&mut measured, &iterations);
     tell_devices_apart(&mut measured);
-    if let Some(versions) = pooled_versions(&measured, &environments) {
-        context.note(&versions);
-    }
+    let versions = pooled_versions(&measured, &environments);
     candidates.extend(measured.iter().map(|facts| Candidate::measured(facts, prices)));
-    Ok(candidates)
+    Ok((candidates, versions))
 }
 
 /// Adds forecasts for the selected models and hardware, of what was not measured.
@@ -255,7 +280,13 @@ fn broken(series: &Series) -> Candidate {
     Candidate::without_numbers(series.identity.clone(), series.software, reason)
 }
 
-fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &Args, people: bool) -> Table {
+fn answers(
+    recommendations: &[Recommendation],
+    candidates: &[Candidate],
+    objective: Objective,
+    runners_up: usize,
+    people: bool,
+) -> Table {
     let how: Vec<String> = HOW.iter().map(Part::to_string).collect();
     let mut columns = vec!["model", "variant", "mode", "input_shape", "work", "place"];
     columns.extend(how.iter().map(String::as_str));
@@ -277,13 +308,13 @@ fn answers(recommendations: &[Recommendation], candidates: &[Candidate], args: &
             .ranked
             .iter()
             .enumerate()
-            .filter(|(place, index)| !people || *place <= args.runners_up || recommendation.pareto.contains(index));
+            .filter(|(place, index)| !people || *place <= runners_up || recommendation.pareto.contains(index));
         for (place, &index) in shown {
-            table.push(answer(recommendation, place, &candidates[index], index, args.objective, people));
+            table.push(answer(recommendation, place, &candidates[index], index, objective, people));
         }
     }
     if people {
-        let own = match args.objective {
+        let own = match objective {
             Objective::Throughput => "samples_per_second",
             Objective::Tokens => "tokens_per_second",
             Objective::Latency => "latency_ms",
@@ -381,19 +412,20 @@ fn ruled_out(recommendations: &[Recommendation], candidates: &[Candidate], peopl
     table
 }
 
-fn explain(
+/// What has to be said about the recommendations.
+fn notes(
     recommendations: &[Recommendation],
     candidates: &[Candidate],
-    args: &Args,
+    objective: Objective,
     prices: &[Price],
-    context: &Context,
-) {
+) -> Vec<String> {
+    let mut notes = Vec::new();
     if let [only] = recommendations
         && !only.ranked.is_empty()
     {
-        context.note(&format!("how sure the first place is: {}", only.certainty.name()));
+        notes.push(format!("how sure the first place is: {}", only.certainty.name()));
     }
-    if args.objective == Objective::Cost {
+    if objective == Objective::Cost {
         let mut named: Vec<&str> = Vec::new();
         for index in recommendations.iter().flat_map(|recommendation| &recommendation.ranked) {
             let device = candidates[*index].identity.get(Part::Device);
@@ -402,8 +434,9 @@ fn explain(
                 let source = if price.source.is_empty() { String::new() } else { format!(" ({}", price.source) };
                 let date = if price.as_of.is_empty() { String::new() } else { format!(", {}", price.as_of) };
                 let end = if source.is_empty() { "" } else { ")" };
-                context.note(&format!("{device}: {} USD an hour{source}{date}{end}", price.usd_per_hour));
+                notes.push(format!("{device}: {} USD an hour{source}{date}{end}", price.usd_per_hour));
             }
         }
     }
+    notes
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::sides::{Against, restarts};
 use super::verdicts::{JudgeArgs, Judged, VerdictOutputArgs, judge_runs, publish};
 use super::{Context, ExitStatus, SelectArgs};
+use crate::analysis::MetricChoice;
 use crate::analysis::history::{ChangePoint, Histories, histories};
 use crate::analysis::metrics::metrics_of;
 use crate::domain::text::counted;
@@ -119,30 +120,8 @@ fn keep(judged: &Judged, context: &Context) {
 }
 
 fn history(args: &Args, store: Store, selection: &Selection, context: &Context) -> anyhow::Result<ExitStatus> {
-    let choices = args.judging.choices();
-    let set = store.read_series(selection, metrics_of(&choices))?;
-    let options = ChangePointOptions::default();
-    let found = histories(&set, &choices, args.judging.regression_alert, &restarts(&store)?, &options);
-    let Histories { judgements, changes } = found;
+    let (report, changes) = judge_history(&store, selection, &args.judging.choices(), args.judging.regression_alert)?;
     drop(store);
-    let series = judgements.len();
-    let report = VerdictReport {
-        candidate: "the newest level of each series".to_owned(),
-        against: "its history".to_owned(),
-        alert: args.judging.regression_alert,
-        matched_on: Part::all().to_vec(),
-        verdicts: judgements,
-        tested: 0,
-        by_threshold: 0,
-        expected_false_alarms: None,
-        accepted: 0,
-        refused_rows: 0,
-        notes: vec![format!(
-            "{} in {series} series; of series without a change at most {} % would show one by chance",
-            counted(changes.len(), "step or drift", "steps and drifts"),
-            options.false_alarm_rate * 100.0
-        )],
-    };
     let people = matches!(args.output.format(), VerdictFormat::Table | VerdictFormat::Markdown | VerdictFormat::Github);
     let table = change_table(&changes, people, args.output.limit().filter(|_| people));
     let more = if people && changes.is_empty() { vec![] } else { vec![table] };
@@ -156,7 +135,42 @@ fn history(args: &Args, store: Store, selection: &Selection, context: &Context) 
     publish(&report, &more, &args.judging, &args.output, context)
 }
 
-fn change_table(changes: &[ChangePoint], people: bool, limit: Option<usize>) -> Table {
+/// Judges the newest level of each selected series by its history, and finds the steps and drifts in it.
+///
+/// # Errors
+/// A database that cannot be read.
+pub(super) fn judge_history(
+    store: &Store,
+    selection: &Selection,
+    choices: &[MetricChoice],
+    alert: f64,
+) -> anyhow::Result<(VerdictReport, Vec<ChangePoint>)> {
+    let set = store.read_series(selection, metrics_of(choices))?;
+    let options = ChangePointOptions::default();
+    let Histories { judgements, changes } = histories(&set, choices, alert, &restarts(store)?, &options);
+    let series = judgements.len();
+    let report = VerdictReport {
+        candidate: "the newest level of each series".to_owned(),
+        against: "its history".to_owned(),
+        alert,
+        matched_on: Part::all().to_vec(),
+        verdicts: judgements,
+        tested: 0,
+        by_threshold: 0,
+        expected_false_alarms: None,
+        accepted: 0,
+        refused_rows: 0,
+        notes: vec![format!(
+            "{} in {series} series; of series without a change at most {} % would show one by chance",
+            counted(changes.len(), "step or drift", "steps and drifts"),
+            options.false_alarm_rate * 100.0
+        )],
+    };
+    Ok((report, changes))
+}
+
+/// The steps and drifts as rows, the first `limit` of them.
+pub(super) fn change_table(changes: &[ChangePoint], people: bool, limit: Option<usize>) -> Table {
     let names: Vec<String> = Part::all().iter().map(Part::to_string).collect();
     let mut columns = vec!["kind"];
     columns.extend(names.iter().map(String::as_str));

@@ -114,7 +114,8 @@ impl VerdictOutputArgs {
     }
 }
 
-fn alert(text: &str) -> Result<f64, String> {
+/// A threshold: a share, or per cent.
+pub(super) fn alert(text: &str) -> Result<f64, String> {
     let parsed = match text.strip_suffix('%') {
         Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
         None => text.parse::<f64>(),
@@ -134,6 +135,20 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 impl JudgeArgs {
+    /// The defaults, with another threshold.
+    pub(super) fn with_alert(alert: f64) -> Self {
+        Self {
+            regression_alert: alert,
+            metrics: Vec::new(),
+            match_on: Vec::new(),
+            ignore: Vec::new(),
+            fdr: None,
+            fail_on: Vec::new(),
+            no_floors: false,
+            all_runs: false,
+        }
+    }
+
     /// The metrics that are judged; without a choice the primary ones, and throughput where batch sizes may differ.
     pub(super) fn choices(&self) -> Vec<MetricChoice> {
         if !self.metrics.is_empty() {

@@ -2,6 +2,7 @@
 
 pub mod chart;
 pub mod configuration;
+pub mod document;
 pub mod environment;
 pub mod explanation;
 pub mod forecast;

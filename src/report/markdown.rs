@@ -48,8 +48,26 @@ fn write_row(out: &mut dyn Write, cells: impl Iterator<Item = String>) -> std::i
     writeln!(out)
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;").replace(['\n', '\r'], " ")
+/// A text in which nothing is Markdown: no cell ends, no code, no HTML, no emphasis, no link, no strike.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut before = ' ';
+    let mut rest = text.chars().peekable();
+    while let Some(character) = rest.next() {
+        match character {
+            '\\' | '`' | '|' | '*' | '[' | ']' | '~' => escaped.extend(['\\', character]),
+            // Within a word it means nothing: latency_p50_ms.
+            '_' if !(before.is_alphanumeric() && rest.peek().is_some_and(|after| after.is_alphanumeric())) => {
+                escaped.push_str("\\_");
+            }
+            '<' => escaped.push_str("&lt;"),
+            '&' => escaped.push_str("&amp;"),
+            '\n' | '\r' => escaped.push(' '),
+            _ => escaped.push(character),
+        }
+        before = character;
+    }
+    escaped
 }
 
 #[cfg(test)]
@@ -60,6 +78,8 @@ mod tests {
     #[test]
     fn what_would_break_the_table_is_escaped() {
         assert_eq!(escaped("a|b\n<script>"), "a\\|b &lt;script>");
+        assert_eq!(escaped("`x` *y* [z](q) ~1 &lt;"), "\\`x\\` \\*y\\* \\[z\\](q) \\~1 &amp;lt;");
+        assert_eq!(escaped("latency_p50_ms _a_ __"), "latency_p50_ms \\_a\\_ \\_\\_");
         assert_eq!(shown(&Cell::Null), "");
     }
 }

@@ -3,6 +3,8 @@
 mod best;
 pub mod charts;
 mod csv_text;
+pub mod document;
+pub mod html;
 mod json;
 mod markdown;
 mod numbers;

@@ -3,6 +3,7 @@
 //! A [`Store`] is one open database file. It is created, checked and migrated in `open.rs`, filled in [`insert`]
 //! and [`campaigns`], read in [`list`], [`status`] and [`query`], and looked after in [`maintain`].
 
+pub mod again;
 mod bulk;
 pub mod campaigns;
 mod error;

@@ -37,6 +37,7 @@ mod probe;
 mod query;
 mod recommend;
 mod regress;
+mod report;
 mod run;
 mod search;
 mod telemetry;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use self::tables::{Wanted, measures, part_names, same_work, tables};
+use self::tables::{Wanted, measures, part_names, same_work, tables, tables_of_sections};
 use super::sides::Against;
 use super::verdicts::{JudgeArgs, VerdictOutputArgs, judge_runs, publish};
 use super::{CommandError, Context, ExitStatus, SelectArgs};
@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, value_enum, value_name = "SECTIONS", value_delimiter = ',', conflicts_with = "compare_to")]
     sections: Vec<Section>,
     /// Places of each ranking
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = PLACES)]
     places: usize,
     /// Judge the selected runs against a file: an export, a file that can be imported, any CSV with models and a metric
     #[arg(long, value_name = "FILE")]
@@ -146,7 +146,7 @@ pub(super) fn campaign_tables(
     let wanted = Wanted {
         sections: Section::value_variants().to_vec(),
         training: true,
-        places: 3,
+        places: PLACES,
         include_software: false,
         people,
         limit: people.then_some(super::verdicts::SHOWN_ROWS),
@@ -167,22 +167,68 @@ fn nothing(context: &Context) -> ExitStatus {
     ExitStatus::NotJudged
 }
 
-fn explain(facts: &[Facts], reference: &Reference, same_work: &[Part], context: &Context) {
+/// What has to be said about the tables.
+fn notes(facts: &[Facts], reference: &Reference, same_work: &[Part]) -> Vec<String> {
     if !facts.iter().any(|fact| reference.matches(&fact.identity)) {
-        context.note(&format!("no configuration with {reference} is selected, so there are no speed-ups"));
-        return;
+        return vec![format!("no configuration with {reference} is selected, so there are no speed-ups")];
     }
     let of = if same_work.contains(&Part::BatchSize) { "latency" } else { "throughput" };
-    context.note(&format!(
+    let mut notes = vec![format!(
         "speed-up: of {of}, over the fastest configuration with {reference} of the same {}, fp32 where there is one",
         part_names(same_work).join(", ")
-    ));
+    )];
     if facts.iter().any(|fact| fact.by_mean && fact.latency_ms().is_some()) {
-        context.note("~ms: the mean stands in for a median that is not known");
+        notes.push("~ms: the mean stands in for a median that is not known".to_owned());
     }
     if facts.iter().any(|fact| fact.software) {
-        context.note("software that pretends to be a device is compared, but not ranked");
+        notes.push("software that pretends to be a device is compared, but not ranked".to_owned());
     }
+    notes
+}
+
+fn explain(facts: &[Facts], reference: &Reference, same_work: &[Part], context: &Context) {
+    notes(facts, reference, same_work).iter().for_each(|note| context.note(note));
+}
+
+/// Places of each ranking.
+pub(super) const PLACES: usize = 3;
+
+/// The whole analysis of a selection: what a report shows of it.
+pub(super) struct Analysis {
+    /// What every configuration says.
+    pub(super) facts: Vec<Facts>,
+    /// A table a section, uncut.
+    pub(super) tables: Vec<(Section, Table)>,
+    /// What has to be said about them.
+    pub(super) notes: Vec<String>,
+    /// That runs of several versions were pooled, where they were.
+    pub(super) versions: Option<String>,
+}
+
+/// Analyses what is selected, in every section.
+///
+/// # Errors
+/// A database that cannot be read.
+pub(super) fn analyze(
+    store: &Store,
+    selection: &Selection,
+    reference: &Reference,
+    include_software: bool,
+    people: bool,
+) -> anyhow::Result<Analysis> {
+    let Read { facts, versions } = read_facts(store, selection)?;
+    let wanted = Wanted {
+        sections: Section::value_variants().to_vec(),
+        training: true,
+        places: PLACES,
+        include_software,
+        people,
+        limit: None,
+        same_work: SAME_WORK.to_vec(),
+    };
+    let tables = tables_of_sections(store, &facts, reference, &wanted)?;
+    let notes = notes(&facts, reference, &wanted.same_work);
+    Ok(Analysis { facts, tables, notes, versions })
 }
 
 /// What was read, and what has to be said about it.

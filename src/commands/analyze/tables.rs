@@ -37,6 +37,17 @@ pub(super) fn tables(
     reference: &Reference,
     wanted: &Wanted,
 ) -> anyhow::Result<Vec<Table>> {
+    let tables = tables_of_sections(store, facts, reference, wanted)?;
+    Ok(tables.into_iter().map(|(_, table)| table).collect())
+}
+
+/// The tables, each with its section.
+pub(super) fn tables_of_sections(
+    store: &Store,
+    facts: &[Facts],
+    reference: &Reference,
+    wanted: &Wanted,
+) -> anyhow::Result<Vec<(Section, Table)>> {
     let compared = compare(facts, reference, &wanted.same_work);
     let mut tables = Vec::new();
     for section in &wanted.sections {
@@ -61,7 +72,7 @@ pub(super) fn tables(
         }
         // An empty section says nothing to people; programs find it empty.
         if !wanted.people || !table.rows.is_empty() || *section == Section::Comparison {
-            tables.push(table);
+            tables.push((*section, table));
         }
     }
     Ok(tables)

@@ -22,7 +22,7 @@ const TIMES: [(&str, &str, &str); 8] = [
 ];
 
 /// The tables of a campaign of explanations. Its other runs are passed over.
-pub(super) fn cost_tables(runs: &[RunRecord], people: bool) -> Vec<Table> {
+pub(in crate::commands) fn cost_tables(runs: &[RunRecord], people: bool) -> Vec<Table> {
     let runs: Vec<RunRecord> = runs.iter().filter(|run| run.configuration.mode == Mode::Explanation).cloned().collect();
     let mut tables = vec![cost_table(&runs, people)];
     let mut groups = efficiency(&runs);

@@ -1,6 +1,6 @@
 //! `benchdb run`: plan, measure each run in a worker process, store each as soon as it is measured, sum up.
 
-mod costs;
+pub(super) mod costs;
 mod explanation;
 mod external;
 mod planned;

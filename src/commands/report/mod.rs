@@ -1,0 +1,126 @@
+//! `benchdb report`: everything that the record says of the selected runs, in one file: a page, Markdown or JSON.
+
+mod notes;
+pub(super) mod sections;
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use self::sections::{Subject, document};
+use super::verdicts::alert;
+use super::{Context, ExitStatus, SelectArgs};
+use crate::analysis::compare::Reference;
+use crate::report::document::{MOST_CHARACTERS, json_text, markdown_text};
+use crate::report::{bytes, html};
+use crate::store::Access;
+
+/// Rows of a table that people see without asking for more.
+const SHOWN_ROWS: usize = 200;
+
+/// Where a page is written, if nobody says.
+const DEFAULT_OUTPUT: &str = "report.html";
+
+/// Options of `benchdb report`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  benchdb report                                      all runs, to report.html
+  benchdb report --campaign last --baseline main --output nightly.html
+  benchdb report --model resnet50 --format markdown | gh pr comment --body-file -
+  benchdb report --format json --output report.json")]
+pub struct Args {
+    #[command(flatten)]
+    select: SelectArgs,
+    /// What speed-ups are relative to: a platform, or `part=value` pairs (`engine=tract`, `device=3090,precision=fp32`)
+    #[arg(long, value_name = "REFERENCE", default_value = "cpu", value_parser = Reference::parse)]
+    relative_to: Reference,
+    /// Rank and recommend software that pretends to be a device, too
+    #[arg(long)]
+    include_software: bool,
+    /// Judge against a stored baseline instead of the history of each series
+    #[arg(long, value_name = "NAME")]
+    baseline: Option<String>,
+    /// A change by this share of the cost is too much: 0.1 is ten per cent
+    #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = alert)]
+    regression_alert: f64,
+    /// The heading
+    #[arg(long, value_name = "TEXT", default_value = "Benchmark report")]
+    title: String,
+    /// Rows of each table of a page or of Markdown; 0 for all
+    #[arg(long, value_name = "N", default_value_t = SHOWN_ROWS)]
+    limit: usize,
+    /// What to write; by the ending of `--output` where that is given, HTML otherwise
+    #[arg(long, value_enum)]
+    format: Option<ReportFormat>,
+    /// Write to this file: report.html for HTML, standard output for Markdown and JSON without it
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// One page that needs nothing else: no network, no other file.
+    #[default]
+    Html,
+    /// What fits a pull request: 65,536 characters at most.
+    Markdown,
+    /// Versioned JSON, exact numbers.
+    Json,
+}
+
+impl Args {
+    fn format(&self) -> ReportFormat {
+        let by_ending = || {
+            let ending = self.output.as_deref()?.extension()?.to_str()?.to_lowercase();
+            match ending.as_str() {
+                "html" | "htm" => Some(ReportFormat::Html),
+                "md" | "markdown" => Some(ReportFormat::Markdown),
+                "json" => Some(ReportFormat::Json),
+                _ => None,
+            }
+        };
+        self.format.or_else(by_ending).unwrap_or_default()
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// A database that cannot be read, a baseline that is not there, a file that cannot be written.
+pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    let mut store = context.open(Access::Read)?;
+    let selection = args.select.selection(|wanted| store.find_campaign(wanted).map(|campaign| campaign.uuid))?;
+    let format = args.format();
+    let subject = Subject {
+        selection: &selection,
+        reference: args.relative_to.clone(),
+        include_software: args.include_software,
+        baseline: args.baseline.clone(),
+        alert: args.regression_alert,
+        people: format != ReportFormat::Json,
+        limit: (args.limit > 0 && format != ReportFormat::Json).then_some(args.limit),
+    };
+    let Some(document) = document(&mut store, &subject, &args.title, context)? else {
+        context.complain(
+            "no run is selected, so there is nothing to report",
+            Some("`benchdb status` shows what the database holds; `benchdb run --model resnet18` measures"),
+        );
+        return Ok(ExitStatus::NotJudged);
+    };
+    drop(store);
+    let text = match format {
+        ReportFormat::Html => html::document_page(&document)?,
+        ReportFormat::Markdown => markdown_text(&document, MOST_CHARACTERS),
+        ReportFormat::Json => json_text(&document)?,
+    };
+    let output = match format {
+        ReportFormat::Html => Some(args.output.clone().unwrap_or_else(|| DEFAULT_OUTPUT.into())),
+        ReportFormat::Markdown | ReportFormat::Json => args.output.clone(),
+    };
+    context.write(output.as_deref(), |out| Ok(out.write_all(text.as_bytes())?))?;
+    if let Some(path) = output.filter(|path| path.as_os_str() != "-") {
+        context.note(&format!("wrote `{}` ({})", path.display(), bytes(text.len() as u64)));
+    }
+    Ok(ExitStatus::Ok)
+}

@@ -1,0 +1,337 @@
+//! The page that `benchdb report` writes, as its readers use it.
+
+use std::path::PathBuf;
+
+use crate::chromium::{Browser, Place};
+use crate::made::{FIVE, Made, all_taking, of_campaign, times};
+use crate::support::{Expect as _, Sandbox};
+
+/// A name that would be a script, if anybody let it.
+const HOSTILE: &str = "<script>alert(1)</script>";
+
+/// Runs of some models on three devices, with memory and energy; one name is hostile, one run broke.
+fn filled() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let mut runs = Vec::new();
+    for (index, model) in ["resnet18", "bert-base-uncased", "mobilenet_v2", HOSTILE].iter().enumerate() {
+        let factor = [1.0, 3.5, 0.4, 2.0][index];
+        for (device, platform, speed) in [("RTX Made", "cuda", 1.0), ("Old GPU", "cuda", 2.2), ("Some CPU", "cpu", 9.0)]
+        {
+            for batch in [1_u32, 4, 16] {
+                let spread = [1.0, 1.01, 1.02, 1.03, 1.04];
+                let time = 10.0 * factor * speed * f64::from(batch).powf(0.8);
+                runs.extend(times(&spread, time).into_iter().map(|milliseconds| {
+                    Made::taking(milliseconds)
+                        .model(model)
+                        .device(platform, device)
+                        .batch(batch)
+                        .metric("memory_host_peak_mb", 100.0 * factor + f64::from(batch))
+                        .metric("energy_per_sample_j", 0.3 * factor * speed)
+                        .metric("latency_p95_ms", milliseconds * 1.1)
+                }));
+            }
+        }
+    }
+    runs.push(Made::taking(10.0).model("breaks").failed());
+    sandbox.take(&of_campaign(runs, 1, "made"));
+    sandbox
+}
+
+fn report(sandbox: &Sandbox, arguments: &[&str]) -> PathBuf {
+    sandbox.benchdb().args(["report", "--output", "report.html"]).args(arguments).succeeds();
+    sandbox.path("report.html")
+}
+
+/// A report on what was made, open in a browser; `None` where there is none.
+fn opened(arguments: &[&str]) -> Option<(Sandbox, Browser)> {
+    let mut browser = Browser::start()?;
+    let sandbox = filled();
+    browser.open_file(&report(&sandbox, arguments));
+    Some((sandbox, browser))
+}
+
+/// An expression for the texts of a column of the comparison, as far as its rows are shown.
+fn column(name: &str) -> String {
+    format!(
+        "(() => {{ const table = document.querySelector('#comparison-1 table');
+           const heads = Array.from(table.tHead.rows[0].cells, (cell) => cell.textContent);
+           const column = heads.indexOf('{name}');
+           return Array.from(table.tBodies[0].rows).filter((row) => !row.hidden)
+               .map((row) => row.cells[column].textContent); }})()"
+    )
+}
+
+fn numbers(texts: &[String]) -> Vec<f64> {
+    texts.iter().map(|text| text.trim_start_matches('~').split(' ').next().unwrap().parse().unwrap()).collect()
+}
+
+/// A selector of the button that sorts the comparison by a column.
+fn sort_button(browser: &mut Browser, name: &str) -> String {
+    let place = browser.value(&format!(
+        "Array.from(document.querySelectorAll('#comparison-1 thead th'), (cell) => cell.textContent).indexOf('{name}') + 1"
+    ));
+    assert_ne!(place, 0, "no column {name}");
+    format!("#comparison-1 thead th:nth-child({place}) button")
+}
+
+#[test]
+fn a_report_is_quiet_and_asks_nobody() {
+    let Some((_sandbox, mut browser)) = opened(&[]) else { return };
+    assert_eq!(browser.problems(), Vec::<String>::new());
+    let requests = browser.requests();
+    assert!(requests.len() == 1 && requests[0].starts_with("file://"), "{requests:?}");
+    // The policy lets nothing else run, and nothing out.
+    let refused = browser.value(
+        "(async () => { const script = document.createElement('script'); script.textContent = 'window.bad = 1';
+           document.body.append(script);
+           const sent = await fetch('https://example.org/').then(() => 'sent', () => 'refused');
+           return [window.bad === undefined, sent]; })()",
+    );
+    assert_eq!(refused, serde_json::json!([true, "refused"]));
+    let problems = browser.problems();
+    assert!(problems.iter().any(|problem| problem.contains("Content Security Policy")), "{problems:?}");
+    assert!(!browser.requests().iter().any(|address| address.starts_with("http")), "nothing left the page");
+}
+
+#[test]
+fn tables_sort_by_click_and_by_keyboard() {
+    let Some((_sandbox, mut browser)) = opened(&[]) else { return };
+    let before = browser.texts(&column("ms"));
+    let button = sort_button(&mut browser, "ms");
+    let sorted = |texts: &[String], sign: f64| numbers(texts).windows(2).all(|pair| sign * pair[0] <= sign * pair[1]);
+    assert!(!sorted(&before, 1.0), "they would be sorted before anybody asked");
+    browser.click(&button);
+    assert!(sorted(&browser.texts(&column("ms")), 1.0));
+    let heading = format!("document.querySelector('{button}').parentElement.getAttribute('aria-sort')");
+    assert_eq!(browser.text(&heading), "ascending");
+    browser.focus(&button);
+    browser.press("Enter");
+    assert!(sorted(&browser.texts(&column("ms")), -1.0));
+    assert_eq!(browser.text(&heading), "descending");
+    browser.press(" ");
+    assert_eq!(browser.texts(&column("ms")), before, "the order of the report comes back");
+    assert_eq!(browser.value(&heading), serde_json::Value::Null);
+    let model = sort_button(&mut browser, "model");
+    browser.click(&model);
+    let names = browser.texts(&column("model"));
+    assert!(names.windows(2).all(|pair| pair[0].to_lowercase() <= pair[1].to_lowercase()), "{names:?}");
+    assert_eq!(browser.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn tables_filter_and_say_how_many_are_left() {
+    let Some((_sandbox, mut browser)) = opened(&[]) else { return };
+    let all = browser.texts(&column("model")).len();
+    browser.focus("#comparison-1-filter");
+    browser.type_text("BERT cpu");
+    let left = browser.texts(&column("model"));
+    assert!(left.len() < all && !left.is_empty() && left.iter().all(|name| name.starts_with("bert")), "{left:?}");
+    let status = browser.text("document.querySelector('#comparison-1 [role=status]').textContent");
+    assert_eq!(status, format!("{} of {all} rows", left.len()));
+    let live = browser.text("document.querySelector('#comparison-1 [role=status]').getAttribute('aria-live')");
+    assert_eq!(live, "polite");
+    browser.type_text(" nothing has this");
+    assert!(browser.texts(&column("model")).is_empty());
+}
+
+/// Where a spot of a chart is in the window.
+fn spot(browser: &mut Browser, chart: &str, number: usize) -> (Place, String) {
+    browser.place_of(&format!("{chart} svg"));
+    let found = browser.value(&format!(
+        "(() => {{ const figure = document.querySelector('{chart}');
+           const [x, y, , text] = JSON.parse(figure.dataset.spots)[{number}];
+           const box = figure.querySelector('svg').getBoundingClientRect();
+           const by = box.width / Number(figure.dataset.width);
+           window.scrollBy(0, box.y + y * by - window.innerHeight / 2);
+           const moved = figure.querySelector('svg').getBoundingClientRect();
+           return [moved.x + x * by, moved.y + y * by, text]; }})()"
+    ));
+    let place = Place { x: found[0].as_f64().unwrap(), y: found[1].as_f64().unwrap() };
+    (place, found[2].as_str().unwrap().to_owned())
+}
+
+/// The first chart that has a legend.
+fn chart_with_legend(browser: &mut Browser) -> String {
+    let id = browser.text("document.querySelector('figure.chart:has(g.key)')?.id ?? ''");
+    assert!(!id.is_empty(), "no chart has a legend");
+    format!("#{id}")
+}
+
+#[test]
+fn charts_say_the_value_that_is_pointed_at() {
+    let Some((_sandbox, mut browser)) = opened(&[]) else { return };
+    let chart = chart_with_legend(&mut browser);
+    let tip = format!("document.querySelector('{chart} .tip')");
+    assert_eq!(browser.value(&format!("{tip}.hidden")), true);
+    let (place, text) = spot(&mut browser, &chart, 0);
+    browser.point_at(place);
+    assert_eq!(browser.value(&format!("{tip}.hidden")), false, "nothing is said at {place:?}");
+    assert_eq!(browser.text(&format!("{tip}.textContent")), text);
+    assert!(text.chars().any(|character| character.is_ascii_digit()), "{text}");
+    browser.point_at(Place { x: 2.0, y: 2.0 });
+    assert_eq!(browser.value(&format!("{tip}.hidden")), true);
+    // By keyboard: from value to value.
+    browser.focus(&format!("{chart} .drawing"));
+    browser.press("ArrowRight");
+    let first = browser.text(&format!("{tip}.textContent"));
+    assert_eq!(first, text);
+    browser.press("ArrowRight");
+    assert_ne!(browser.text(&format!("{tip}.textContent")), first);
+    browser.press("Home");
+    assert_eq!(browser.text(&format!("{tip}.textContent")), first);
+    browser.press("Escape");
+    assert_eq!(browser.value(&format!("{tip}.hidden")), true);
+    assert_eq!(browser.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn series_can_be_hidden_and_shown_again() {
+    let Some((_sandbox, mut browser)) = opened(&[]) else { return };
+    let chart = chart_with_legend(&mut browser);
+    let key = format!("{chart} g.key[data-series=\"0\"]");
+    let hidden = format!(
+        "Array.from(document.querySelectorAll('{chart} g.series[data-series=\"0\"]'))
+            .every((group) => getComputedStyle(group).display === 'none')"
+    );
+    let pressed = format!("document.querySelector('{key}').getAttribute('aria-pressed')");
+    assert_eq!(browser.value(&hidden), false);
+    browser.click(&key);
+    assert_eq!(browser.value(&hidden), true, "a click hides it");
+    assert_eq!(browser.text(&pressed), "false");
+    // What is hidden says nothing.
+    let tip = format!("document.querySelector('{chart} .tip')");
+    let (place, text) = spot(&mut browser, &chart, 0);
+    browser.point_at(place);
+    assert_ne!(browser.text(&format!("{tip}.hidden ? '' : {tip}.textContent")), text);
+    for key_name in ["Enter", " "] {
+        browser.focus(&key);
+        browser.press(key_name);
+        let expected = if key_name == "Enter" { "true" } else { "false" };
+        assert_eq!(browser.text(&pressed), expected);
+    }
+    assert_eq!(browser.value(&hidden), true);
+    assert_eq!(browser.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn a_hostile_name_does_no_harm() {
+    let Some((_sandbox, mut browser)) = opened(&["--title", "<img src=x onerror=alert(2)>"]) else { return };
+    assert_eq!(browser.problems(), Vec::<String>::new());
+    assert_eq!(browser.value("document.scripts.length"), 1, "our own");
+    assert_eq!(browser.value("document.images.length"), 0);
+    assert!(browser.texts(&column("model")).iter().any(|name| name == HOSTILE), "it is shown as it is");
+    assert_eq!(browser.text("document.title"), "<img src=x onerror=alert(2)>");
+    assert!(browser.text("document.body.innerText").contains(HOSTILE));
+}
+
+#[test]
+fn without_javascript_everything_can_be_read() {
+    let Some(mut browser) = Browser::start() else { return };
+    let sandbox = filled();
+    let page = report(&sandbox, &[]);
+    browser.without_scripts();
+    browser.open_file(&page);
+    assert_eq!(
+        browser.value("document.querySelectorAll('button, input, [role=button]').length"),
+        0,
+        "nothing to press"
+    );
+    assert_eq!(browser.value("Array.from(document.querySelectorAll('[hidden]')).length"), 0);
+    let shown = browser.value(
+        "Array.from(document.querySelectorAll('section.table > .scroll > table, figure.chart svg'))
+             .every((one) => one.getBoundingClientRect().height > 20)",
+    );
+    assert_eq!(shown, true);
+    let names = browser.accessible();
+    assert!(names.iter().any(|(role, name)| role == "image" && !name.is_empty()), "charts are pictures with names");
+    let text = browser.text("document.body.innerText");
+    for expected in ["Summary", "resnet18", "Comparison", "Verdicts", "Recommendations", "SQL for these rows"] {
+        assert!(text.contains(expected), "{expected} is missing");
+    }
+    // The statements and the charts' numbers are folded, and open without a script.
+    browser.click("details.sql summary");
+    assert_eq!(browser.value("document.querySelector('details.sql').open"), true);
+    assert_eq!(browser.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn screen_readers_find_names_for_everything() {
+    let Some((_sandbox, mut browser)) = opened(&[]) else { return };
+    let found = browser.accessible();
+    for role in ["table", "button", "region", "group", "searchbox", "navigation", "main", "heading", "link"] {
+        let names: Vec<&String> = found.iter().filter(|(own, _)| own == role).map(|(_, name)| name).collect();
+        assert!(!names.is_empty(), "there is no {role}");
+        if role != "main" {
+            assert!(names.iter().all(|name| !name.trim().is_empty()), "a {role} has no name: {names:?}");
+        }
+    }
+    let levels = browser
+        .value("Array.from(document.querySelectorAll('h1, h2, h3, h4'), (heading) => Number(heading.tagName[1]))");
+    let levels: Vec<i64> = levels.as_array().unwrap().iter().map(|level| level.as_i64().unwrap()).collect();
+    assert_eq!(levels.iter().filter(|level| **level == 1).count(), 1);
+    assert!(levels.windows(2).all(|pair| pair[1] <= pair[0] + 1), "a level is left out: {levels:?}");
+    // The first stop of the keyboard leads past the contents.
+    browser.press("Tab");
+    assert_eq!(browser.text("document.activeElement.textContent"), "Skip to the content");
+    browser.press("Enter");
+    assert_eq!(browser.text("document.activeElement.id"), "content");
+    let ids = browser.value("(() => { const ids = Array.from(document.querySelectorAll('[id]'), (one) => one.id); return ids.length - new Set(ids).size; })()");
+    assert_eq!(ids, 0, "no two things have one name");
+}
+
+#[test]
+fn it_reads_in_light_and_dark_on_paper_and_on_a_telephone() {
+    let Some((_sandbox, mut browser)) = opened(&[]) else { return };
+    let colours = "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]";
+    browser.look("screen", "light");
+    let light = browser.value(colours);
+    browser.screenshot("report-light");
+    browser.look("screen", "dark");
+    let dark = browser.value(colours);
+    browser.screenshot("report-dark");
+    assert_ne!(light, dark);
+    // Paper is white, whatever the screen is.
+    browser.look("print", "dark");
+    assert_eq!(browser.value(colours), light);
+    let tools = "Array.from(document.querySelectorAll('.tools, nav, details.sql'))
+        .every((one) => getComputedStyle(one).display === 'none')";
+    assert_eq!(browser.value(tools), true, "what cannot be pressed on paper is not there");
+    browser.screenshot("report-print");
+    assert!(browser.print("report").starts_with(b"%PDF"));
+    browser.look("screen", "light");
+    for width in [400, 768] {
+        browser.width(width);
+        let overflow = browser.value("document.documentElement.scrollWidth - document.documentElement.clientWidth");
+        assert_eq!(overflow, 0, "at {width} pixels the page itself scrolls sideways");
+        browser.screenshot(&format!("report-{width}"));
+    }
+}
+
+#[test]
+fn a_thousand_runs_fit_in_two_megabytes() {
+    let sandbox = Sandbox::new();
+    let mut runs = Vec::new();
+    for model in 0..50 {
+        for batch in [1_u32, 8] {
+            for (device, platform) in [("RTX Made", "cuda"), ("Some CPU", "cpu")] {
+                let slow = if platform == "cpu" { 8.0 } else { 1.0 };
+                let time = slow * (2.0 + f64::from(model)) * f64::from(batch);
+                runs.extend(all_taking(&times(&FIVE, time / 10.0)).into_iter().map(|run| {
+                    run.model(&format!("model_{model:02}"))
+                        .device(platform, device)
+                        .batch(batch)
+                        .metric("memory_host_peak_mb", 200.0 + f64::from(model))
+                }));
+            }
+        }
+    }
+    assert_eq!(runs.len(), 1000);
+    sandbox.take(&of_campaign(runs, 1, "many"));
+    let page = report(&sandbox, &[]);
+    let size = std::fs::metadata(&page).unwrap().len();
+    assert!(size < 2_000_000, "{size} bytes");
+    let Some(mut browser) = Browser::start() else { return };
+    browser.open_file(&page);
+    assert_eq!(browser.problems(), Vec::<String>::new());
+    browser.screenshot("report-thousand");
+}
