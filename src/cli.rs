@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::commands::{
     Context, ExitStatus, GlobalArgs, accept, analyze, backup, baseline, check, completions, delete, exec, explain,
     export, hardware, hint_of, import, infer, init_db, man, merge, models, optimize, predict, query, recommend,
-    regress, report, run, status, visualize,
+    regress, report, run, serve, status, visualize,
 };
 use crate::domain::text::one_line;
 
@@ -72,6 +72,8 @@ enum Command {
     Backup(backup::Args),
     /// Look for damage
     Check(check::Args),
+    /// Show the record as live pages, on this machine or to whoever has the token
+    Serve(Box<serve::Args>),
     /// Print a completion script for a shell
     Completions(completions::Args),
     /// Print the manual page, or write one a command into a folder
@@ -107,6 +109,7 @@ impl Cli {
             Command::Delete(args) => delete::execute(&args, &context),
             Command::Backup(args) => backup::execute(&args, &context),
             Command::Check(args) => check::execute(&args, &context),
+            Command::Serve(args) => serve::execute(&args, &context),
             Command::Completions(args) => completions::execute(&args, &context),
             Command::Man(args) => man::execute(&args, &context),
         };

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests may panic and speak")]
 
 mod made;
+mod served;
 mod support;
 
 mod analyze;
@@ -40,6 +41,7 @@ mod regress;
 mod report;
 mod run;
 mod search;
+mod serve;
 mod telemetry;
 mod timm;
 mod variants;
