@@ -46,6 +46,7 @@ mod telemetry;
 mod timm;
 mod variants;
 mod verdict_formats;
+mod visualize;
 
 #[cfg(not(feature = "tract"))]
 #[test]
