@@ -11,7 +11,7 @@ use crate::commands::verdicts::{Against, JudgeArgs, judge_runs};
 use crate::commands::{Context, GlobalArgs};
 use crate::domain::document::{Gives, Statement, TableBlock};
 use crate::domain::text::counted;
-use crate::domain::{Identity, Part, Table};
+use crate::domain::{Identity, Part, Table, VerdictReport};
 use crate::report::html::{Field, FieldKind, Form, LivePart, LiveTable};
 use crate::report::significant;
 use crate::report::verdicts::{summary, verdict_table};
@@ -140,13 +140,17 @@ fn compared(
         before.options(),
         now.options()
     ));
-    let mut verdicts = TableBlock::whole(verdict_table(&report, true, None));
-    verdicts.notes = summary(&report);
+    // Only what is shown is made ready for people; the worst comes first.
+    let mut shown: VerdictReport = report;
+    let (all, notes) = (shown.verdicts.len(), summary(&shown));
+    shown.verdicts.truncate(ROWS);
+    let mut verdicts = TableBlock::whole(verdict_table(&shown, true, None));
+    (verdicts.rows, verdicts.notes) = (all, notes);
     verdicts.notes.push("Before is side A, now is side B.".to_owned());
     verdicts.statement = behind;
     let mut parts = Vec::new();
     for (block, id) in [(side_by_side, "sides"), (verdicts, "verdicts")] {
-        parts.push(LivePart::Table(LiveTable { block: block.cut(Some(ROWS)), id, ..LiveTable::default() }));
+        parts.push(LivePart::Table(LiveTable { block, id, ..LiveTable::default() }));
     }
     let options = |own: &Pairs| own.only(is_selecting).or(&common.only(is_selecting)).options();
     let mut again = match against_option(before) {
@@ -215,7 +219,7 @@ fn beside(before: &[Facts], now: &[Facts], matched_on: &[Part]) -> TableBlock {
     columns.extend(["A runs", "B runs", "A ms", "B ms", "A samples/s", "B samples/s", "B over A", "A MB", "B MB"]);
     let mut table = Table::new("Side by side", &columns);
     let by_rate = !matched_on.contains(&Part::BatchSize);
-    for key in keys {
+    for key in keys.iter().take(ROWS) {
         let (a, b) = (left.get(key).map(|at| &before[*at]), right.get(key).map(|at| &now[*at]));
         let number = |fact: Option<&Facts>, value: fn(&Facts) -> Option<f64>| fact.and_then(value).map(significant);
         let ratio = a.zip(b).and_then(|(a, b)| speed_up(a, b, by_rate));
@@ -233,9 +237,12 @@ fn beside(before: &[Facts], now: &[Facts], matched_on: &[Part]) -> TableBlock {
         ]);
         table.push(row);
     }
-    table.fold_shared(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    // What the rows that are shown have in common is not what all have.
+    let shared = |part: &Part| keys.windows(2).all(|two| two[0].0.get(*part) == two[1].0.get(*part));
+    let folded = names.iter().zip(matched_on).filter(|(_, part)| shared(part)).map(|(name, _)| name.as_str());
+    table.fold_shared(&folded.collect::<Vec<_>>());
     table.drop_empty(&["A ms", "B ms", "A samples/s", "B samples/s", "B over A", "A MB", "B MB"]);
-    let mut block = TableBlock::whole(table);
+    let mut block = TableBlock { rows: keys.len(), table, ..TableBlock::default() };
     let both = left.keys().filter(|key| right.contains_key(*key)).count();
     block.notes.push(format!(
         "{} on both sides. B over A: how many times faster side B is.",
