@@ -5,6 +5,7 @@ mod csv_text;
 mod json;
 mod markdown;
 mod numbers;
+pub mod profile;
 mod terminal;
 pub mod verdicts;
 
