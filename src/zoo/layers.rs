@@ -50,7 +50,7 @@ impl Layer<4> for Conv2d {
 
 /// Of weights `[channels_out, channels_in / groups, kernel ...]`.
 fn convolution<const D: usize>(weight: [usize; D], has_bias: bool) -> Shape {
-    let depth = weight[1..].iter().product();
+    let depth: usize = weight[1..].iter().product();
     Shape { depth, weights: weight[0] * (depth + usize::from(has_bias)) }
 }
 

@@ -52,6 +52,7 @@ pub use channels::{ChannelGroup, Flexible, Shapes, Slice, Widths};
 pub use error::{Misshapen, Mistyped, WeightError, WeightMismatch, ZooError};
 pub use generation::{Generation, Writer};
 pub use network::{Architecture, Network, ParameterInfo, ParameterKind};
+pub use observe::{Observation, Observer};
 pub use registry::{ModelEntry, find, models};
 pub use targets::{Distilled, MaskedTokens, Object, Targets, host_targets};
 pub use trainer::{Trainer, learning_rate};

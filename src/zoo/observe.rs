@@ -260,3 +260,166 @@ pub(super) fn operator_of<const N: usize, const D: usize, const E: usize>(
         None => output,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::domain::{HostData, TrainingOptimizer};
+    use crate::zoo::{Batch, Targets, WeightSource, find, host_inputs, host_targets};
+
+    /// What it was told.
+    #[derive(Debug, Default)]
+    struct Told {
+        begun: Mutex<Vec<Part>>,
+        work: Mutex<Vec<Work>>,
+        open: Mutex<usize>,
+        backward: Mutex<Vec<(usize, Side)>>,
+    }
+
+    impl Observer for Told {
+        fn begin(&self, part: Part) {
+            self.begun.lock().unwrap().push(part);
+            *self.open.lock().unwrap() += 1;
+        }
+
+        fn end(&self, work: Option<Work>) {
+            self.work.lock().unwrap().extend(work);
+            *self.open.lock().unwrap() -= 1;
+        }
+
+        fn backward(&self, operator: usize, side: Side, wait: &dyn Fn()) {
+            wait();
+            self.backward.lock().unwrap().push((operator, side));
+        }
+    }
+
+    impl Told {
+        fn operators(&self) -> Vec<Operator> {
+            let begun = self.begun.lock().unwrap();
+            let operators = begun.iter().filter_map(|part| match part {
+                Part::Operator { operator, .. } => Some(*operator),
+                Part::Module(_) => None,
+            });
+            operators.collect()
+        }
+    }
+
+    /// The inputs of a model, smaller where it takes that.
+    fn small_inputs(model: &str) -> Vec<crate::domain::InputSpec> {
+        let mut inputs = find(model).unwrap().inputs();
+        match model {
+            "resnet18" | "mobilenet_v2" | "detr-resnet-50" => inputs[0].shape = vec![3, 64, 64],
+            "gpt2" | "smollm2-135m" | "distilbert-base-uncased" => inputs[0].shape = vec![8],
+            _ => {}
+        }
+        inputs
+    }
+
+    #[test]
+    fn operators_do_all_the_work_of_a_network_and_change_nothing() {
+        let device = Device::flex();
+        for model in ["cifar_cnn", "resnet18", "mobilenet_v2", "detr-resnet-50", "vit_b_16", "t5-small", "whisper-tiny"]
+            .into_iter()
+            .chain(["gpt2", "smollm2-135m", "distilbert-base-uncased", "clip-vit-base-patch32"])
+        {
+            let entry = find(model).unwrap();
+            let network = entry.build_loaded(&WeightSource::Seeded(0), &device).unwrap();
+            let inputs = small_inputs(model);
+            let batch = Batch::from_host(&host_inputs(&inputs, 2, 0), &device).unwrap();
+            let told = Arc::new(Told::default());
+            let observed = Observation::new(told.clone(), &device).observe(|| network.forward(&batch)).unwrap();
+            for (one, other) in network.forward(&batch).unwrap().iter().zip(&observed) {
+                assert_eq!(one.to_host().unwrap(), other.to_host().unwrap(), "{model}");
+            }
+            let found: u64 = told.work.lock().unwrap().iter().map(|work| work.multiply_adds).sum();
+            // Similarities are of every image with every text.
+            let pairs = if model.starts_with("clip") { 2 * 512 } else { 0 };
+            assert_eq!(found, 2 * entry.cost(&inputs).multiply_adds + pairs, "{model}");
+            assert_eq!(*told.open.lock().unwrap(), 0, "{model}");
+            assert!(told.backward.lock().unwrap().is_empty(), "{model}");
+        }
+    }
+
+    fn train(model: &str, observation: Option<&mut Observation>, device: &Device) -> (f32, Vec<f32>) {
+        let entry = find(model).unwrap();
+        let inputs = small_inputs(model);
+        let network = entry.build_loaded(&WeightSource::Seeded(0), device).unwrap();
+        let targets = host_targets(entry.task, &inputs, entry.labels, 2, 0);
+        let targets = Targets::from_host(entry.task, &targets, device).unwrap();
+        let batch = Batch::from_host(&host_inputs(&inputs, 2, 0), device).unwrap();
+        let mut trainer = network.into_trainer(TrainingOptimizer::Sgd);
+        let mut step = || {
+            trainer.forward(&batch).unwrap();
+            trainer.loss(&batch, &targets).unwrap();
+            trainer.backward().unwrap();
+            trainer.step().unwrap();
+        };
+        match observation {
+            Some(observation) => observation.observe(step),
+            None => step(),
+        }
+        let loss = trainer.last_loss().unwrap();
+        let weights = trainer.into_network().unwrap().weights().unwrap();
+        let first = weights.iter().flat_map(|tensor| match &tensor.data {
+            HostData::F32(values) => values[..values.len().min(50)].to_vec(),
+            HostData::I64(_) => Vec::new(),
+        });
+        (loss, first.collect())
+    }
+
+    #[test]
+    fn a_training_step_is_the_same_and_goes_back_operator_by_operator() {
+        let device = Device::flex().autodiff();
+        for model in ["cifar_cnn", "resnet18", "distilbert-base-uncased"] {
+            let told = Arc::new(Told::default());
+            let mut observation = Observation::new(told.clone(), &device);
+            let (loss, weights) = train(model, Some(&mut observation), &device);
+            let (plain_loss, plain_weights) = train(model, None, &device);
+            assert_eq!(loss, plain_loss, "{model}");
+            assert_eq!(weights, plain_weights, "{model}");
+
+            let operators = told.operators();
+            let backward = told.backward.lock().unwrap();
+            let come: Vec<usize> =
+                backward.iter().filter(|(_, side)| *side == Side::Output).map(|(number, _)| *number).collect();
+            assert_eq!(come.len(), operators.len(), "{model}");
+            // What reads ids alone is computed last, and is first.
+            assert!(come.is_sorted_by(|one, other| one > other), "{model}: {come:?}");
+            let mut inside = None;
+            for (number, side) in backward.iter() {
+                match side {
+                    Side::Output => inside = Some(*number),
+                    Side::Input => assert_eq!(inside, Some(*number), "{model}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_observation_ends_with_its_pass_and_with_a_panic() {
+        let mut observation = Observation::new(Arc::new(Told::default()), &Device::flex());
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            observation.observe(|| {
+                assert!(IS_OBSERVED.get());
+                panic!("stop")
+            });
+        }));
+        assert!(panicked.is_err());
+        assert!(!IS_OBSERVED.get() && observation.watch.is_some());
+    }
+
+    // A product of [4, 3] and [3, 5] with a bias: 20 elements of 3 multiply-adds; 12 + 15 + 5 + 20 elements.
+    #[test]
+    fn the_work_of_a_product_is_counted_by_hand() {
+        let shape = Shape { depth: 3, weights: 15 + 5 };
+        let sizes = Sizes { inputs: 12, outputs: 20, element: 4, is_tracked: true };
+        let work = shape.work(sizes);
+        assert_eq!((work.multiply_adds, work.bytes), (60, 4 * 52));
+        // Read: 20 gradients, 12 inputs, 20 weights. Written: 12 and 20 gradients.
+        assert_eq!((work.backward_multiply_adds, work.backward_bytes), (120, 4 * 84));
+        let first = shape.work(Sizes { is_tracked: false, ..sizes });
+        assert_eq!((first.backward_multiply_adds, first.backward_bytes), (60, 4 * 52));
+    }
+}

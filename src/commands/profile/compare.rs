@@ -106,7 +106,7 @@ fn runs(sides: &[&(i64, RunRecord); 2], people: bool) -> Table {
             "operator_sum_ms",
         ]
     };
-    let mut table = Table::new("", &columns);
+    let mut table = Table::new(if people { "" } else { "profiles" }, &columns);
     for (side, (id, run)) in ["before", "after"].into_iter().zip(sides) {
         let (configuration, measurement) = (&run.configuration, &run.measurement);
         let own: u64 = measurement.operator_times.iter().map(|time| time.own_nanoseconds).sum();

@@ -28,9 +28,9 @@ fn number(value: Option<f64>, people: bool) -> Cell {
     if people { value.map(significant).into() } else { value.into() }
 }
 
-/// The summary and the operators; the `top` that took most themselves, and the others in one row.
+/// The summary and the operators: for people the `top` that took most themselves and the others in one row.
 pub(super) fn of(shown: &Shown<'_>, top: usize, people: bool) -> Vec<Table> {
-    vec![summary(shown, people), operators(shown, Some(top), people)]
+    vec![summary(shown, people), operators(shown, Some(top).filter(|_| people), people)]
 }
 
 /// Whether the operators add up, in one sentence.
@@ -67,7 +67,7 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
     let interval = agreement.and_then(|agreement| agreement.interval);
     if !people {
         let mut table = Table::new(
-            "",
+            "profile",
             &[
                 "run_id",
                 "run_uuid",
@@ -202,7 +202,7 @@ pub(super) fn operators(shown: &Shown<'_>, top: Option<usize>, people: bool) -> 
             "share_of_roof",
         ]
     };
-    let mut table = Table::new(if people { "Operators, in one iteration" } else { "" }, &columns);
+    let mut table = Table::new(if people { "Operators, in one iteration" } else { "operators" }, &columns);
     let mut parts: Vec<&ProfiledPart> = all.iter().collect();
     parts.sort_by_key(|part| std::cmp::Reverse(part.own_nanoseconds));
     let kept = top.unwrap_or(parts.len()).min(parts.len());
@@ -269,7 +269,7 @@ pub(super) fn changes(all: &[Change], top: usize, people: bool) -> Table {
     } else {
         ["phase", "operator", "calls_before", "calls_after", "own_ms_before", "own_ms_after", "change_ms", "change"]
     };
-    let mut table = Table::new(if people { "Own time in one iteration" } else { "" }, &columns);
+    let mut table = Table::new(if people { "Own time in one iteration" } else { "changes" }, &columns);
     let kept = if people { top.min(all.len()) } else { all.len() };
     let (shown, others) = all.split_at(kept);
     for change in shown {

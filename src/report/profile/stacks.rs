@@ -18,7 +18,8 @@ fn line(frames: &[String]) -> String {
 /// The frames of a part: its phase, the modules around it, and itself, each by what its path adds to the one before.
 fn frames(stored: &str, all: &[&str]) -> Vec<String> {
     let (phase, path) = split_path(stored);
-    let same = || all.iter().map(|other| split_path(other)).filter(|(other, _)| *other == phase).map(|(_, path)| path);
+    let same =
+        || all.iter().map(|other| split_path(other)).filter(move |(other, _)| *other == phase).map(|(_, path)| path);
     let mut around: Vec<&str> = same().filter(|outer| !outer.is_empty() && is_below(path, outer)).collect();
     around.sort_by_key(|outer| outer.len());
     around.dedup();

@@ -21,7 +21,7 @@ pub(super) const BACKWARD: &str = "backward";
 #[derive(Debug)]
 pub(super) struct Digest<'n> {
     names: &'n Names,
-    phases: &'static [&'static str],
+    phases: Vec<&'static str>,
     parts: Vec<ProfiledPart>,
     places: HashMap<(&'static str, String), usize>,
     /// Of the last iteration.
@@ -65,7 +65,7 @@ struct Backward {
 
 impl<'n> Digest<'n> {
     /// For work of these phases.
-    pub fn new(names: &'n Names, phases: &'static [&'static str]) -> Self {
+    pub fn new(names: &'n Names, phases: Vec<&'static str>) -> Self {
         Self {
             names,
             phases,
@@ -84,14 +84,15 @@ impl<'n> Digest<'n> {
         let began = notes.notes.first().map_or(0, |note| note.at);
         let mut reading =
             Reading { began, phase: "", open: Vec::new(), operators: Vec::new(), backward: Backward::default() };
-        let mut phases = self.phases.iter();
+        let mut phase = 0;
         let mut ended = began;
         for Note { at, what } in notes.notes {
             ended = at;
             match what {
                 What::Phase => {
                     self.end_phase(&mut reading, at);
-                    reading.phase = phases.next().copied().unwrap_or("after");
+                    reading.phase = self.phases.get(phase).copied().unwrap_or("after");
+                    phase += 1;
                     self.begin(&mut reading, String::new(), PartKind::Phase, at);
                 }
                 What::Begin(part) => self.begin_part(&mut reading, &part, at),
@@ -277,4 +278,144 @@ impl<'n> Digest<'n> {
 fn holder<'p>(one: &'p str, other: &str) -> &'p str {
     let shared = common_path(one, other);
     if shared == one || shared == other { shared.rsplit_once('.').map_or("", |(module, _)| module) } else { shared }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zoo::observe::Operator;
+
+    const TRAINING: [&str; 2] = ["forward", BACKWARD];
+
+    fn notes(what: Vec<(u64, What)>) -> Notes {
+        Notes { notes: what.into_iter().map(|(at, what)| Note { at, what }).collect(), waits: 3 }
+    }
+
+    fn function(number: usize, name: &'static str) -> What {
+        What::Begin(Part::Operator { number, operator: Operator::Function(name) })
+    }
+
+    fn done(multiply_adds: u64) -> What {
+        let work = Work { multiply_adds, bytes: 10, backward_multiply_adds: 2 * multiply_adds, backward_bytes: 30 };
+        What::End(Some(work))
+    }
+
+    fn found<'p>(parts: &'p [ProfiledPart], phase: &str, path: &str) -> &'p ProfiledPart {
+        parts.iter().find(|part| part.phase == phase && part.path == path).unwrap_or_else(|| panic!("{phase} {path}"))
+    }
+
+    /// A forward pass of two operators, and backward through both: from 100 on, b from 110 to 140, a from 145 to 170, end at
+    /// 200.
+    fn step(began: u64) -> Notes {
+        let at = |time: u64, what| (began + time, what);
+        notes(vec![
+            at(0, What::Phase),
+            at(10, function(0, "a")),
+            at(30, done(5)),
+            at(40, function(1, "b")),
+            at(90, done(0)),
+            at(100, What::Phase),
+            at(110, What::Backward(1, Side::Output)),
+            at(140, What::Backward(1, Side::Input)),
+            at(145, What::Backward(0, Side::Output)),
+            at(170, What::Backward(0, Side::Input)),
+            at(200, What::Finish),
+        ])
+    }
+
+    #[test]
+    fn own_times_add_up_to_the_iteration_and_totals_to_their_parts() {
+        let names = Names::default();
+        let mut digest = Digest::new(&names, TRAINING.to_vec());
+        assert_eq!(digest.add(step(1000)), 200);
+        assert_eq!(digest.add(step(7000)), 200);
+        let (parts, timeline) = digest.finish();
+        let own = |phase, path| found(&parts, phase, path).own_nanoseconds;
+        assert_eq!((own("forward", "a()"), own("forward", "b()"), own("forward", "")), (40, 100, 60));
+        // Before b, between b and a, and behind a.
+        assert_eq!((own(BACKWARD, "b()"), own(BACKWARD, "a()"), own(BACKWARD, "")), (60, 50, 90));
+        assert_eq!(parts.iter().map(|part| part.own_nanoseconds).sum::<u64>(), 400);
+        assert_eq!(found(&parts, "forward", "").total_nanoseconds, 200);
+        assert_eq!(found(&parts, BACKWARD, "").total_nanoseconds, 200);
+        let a = found(&parts, BACKWARD, "a()");
+        assert_eq!((a.calls, a.multiply_adds, a.bytes), (2, 20, 60));
+        // The last iteration alone, from its own beginning.
+        let told: Vec<(&str, &str, u64, u64)> = timeline
+            .iter()
+            .map(|span| {
+                let part = &parts[span.part];
+                (part.phase.as_str(), part.path.as_str(), span.start_nanoseconds, span.nanoseconds)
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("forward", "", 0, 100),
+                ("forward", "a()", 10, 20),
+                ("forward", "b()", 40, 50),
+                (BACKWARD, "", 100, 100),
+                (BACKWARD, "b()", 110, 30),
+                (BACKWARD, "a()", 145, 25),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_never_left_ends_where_the_next_begins_and_several_inputs_end_with_the_last() {
+        let names = Names::default();
+        let mut digest = Digest::new(&names, TRAINING.to_vec());
+        digest.add(notes(vec![
+            (0, What::Phase),
+            (0, function(0, "a")),
+            (0, done(0)),
+            (0, function(1, "b")),
+            (0, done(0)),
+            (0, function(2, "c")),
+            (0, done(0)),
+            (0, What::Phase),
+            (0, What::Backward(2, Side::Output)),
+            (10, What::Backward(2, Side::Input)),
+            (12, What::Backward(2, Side::Input)),
+            (20, What::Backward(1, Side::Output)),
+            (50, What::Backward(0, Side::Output)),
+            (90, What::Finish),
+        ]));
+        assert!(!digest.is_tangled);
+        let (parts, _) = digest.finish();
+        let own = |path| found(&parts, BACKWARD, path).own_nanoseconds;
+        assert_eq!((own("c()"), own(""), own("b()"), own("a()")), (12, 8, 30, 40));
+    }
+
+    #[test]
+    fn operators_that_are_left_out_of_turn_are_noticed() {
+        let names = Names::default();
+        let mut digest = Digest::new(&names, TRAINING.to_vec());
+        digest.add(notes(vec![
+            (0, What::Phase),
+            (0, function(0, "a")),
+            (0, done(0)),
+            (0, function(1, "b")),
+            (0, done(0)),
+            (0, What::Phase),
+            (0, What::Backward(1, Side::Output)),
+            (1, What::Backward(0, Side::Output)),
+            (2, What::Backward(1, Side::Input)),
+            (3, What::Finish),
+        ]));
+        assert!(digest.is_tangled);
+        assert_eq!(digest.finish().0.iter().map(|part| part.own_nanoseconds).sum::<u64>(), 3);
+    }
+
+    #[test]
+    fn the_smallest_module_holds_what_lies_between_two_operators() {
+        for (one, other, module) in [
+            ("layer1.0.conv2", "layer1.0.relu()", "layer1.0"),
+            ("layer1.1.conv1", "layer1.0.bn2", "layer1"),
+            ("layer1.0.relu()", "layer1.0.relu()", "layer1.0"),
+            ("fc", "conv1", ""),
+            ("fc", "fc", ""),
+        ] {
+            assert_eq!(holder(one, other), module, "{one} {other}");
+        }
+    }
 }

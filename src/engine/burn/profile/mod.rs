@@ -54,8 +54,8 @@ pub(super) fn profile(
     let recorder = Arc::new(Recorder::new(&device));
     let observation = Observation::new(recorder.clone(), &device);
     let phases = match workload.phases() {
-        [] => &["forward"],
-        phases => phases,
+        [] => vec!["forward"],
+        phases => phases.to_vec(),
     };
     let mut bench = Bench { workload, recorder, observation, device };
     let mut end = SamplingEnd {
@@ -193,7 +193,7 @@ impl Bench {
             }
             let plain_first = profile.pairs.len().is_multiple_of(2);
             let before = if plain_first { Some(self.plain()?) } else { None };
-            let profiled = self.profiled(Some(digest))?;
+            let profiled = self.profiled(Some(&mut *digest))?;
             let (plain, phases) = match before {
                 Some(plain) => plain,
                 None => self.plain()?,
