@@ -226,11 +226,7 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
     })
 }
 
-async fn answer(
-    State(shared): State<Arc<Shared>>,
-    ConnectInfo(peer): ConnectInfo<Peer>,
-    request: Request,
-) -> Response {
+async fn answer(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
     peer.extend(ANSWER_TIME);
     let mut response = match admitted(&shared.guard, &request) {
         Ok(asked) => ask(Arc::clone(&shared.site), asked).await,
