@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::metrics::{Cost, MetricChoice, iterations_needed};
 use crate::domain::series::time_text;
-use crate::domain::verdict::newest;
 use crate::domain::{Difference, Evidence, Identity, Judgement, Metric, Series, SeriesRun, SeriesSet, Side, Verdict};
 use crate::stats::{ChangePointOptions, find_changes, median};
 
@@ -247,7 +246,7 @@ impl<'h> History<'h> {
             broken: false,
             notes,
             differences: cause.map(|cause| cause.differences.clone()).unwrap_or_default(),
-            recent: newest(self.points.iter().map(|(_, _, value)| *value)),
+            recent: crate::domain::verdict::newest(self.points.iter().map(|(_, _, value)| *value)),
         }
     }
 }
