@@ -7,7 +7,8 @@
 //!
 //! Imports go down only; `tests/it/layers.rs` holds it. What explains: [`explain`] (attribution methods, on [`zoo`] alone),
 //! [`cache`] (attributions on disk, as [`exchange`] writes them), [`heatmap`] (attributions as pictures; it knows nothing but
-//! [`domain`]). `engine` times explanations, `commands` joins the three.
+//! [`domain`]). `engine` times explanations, `commands` joins the three. What shows: [`report`] (tables, charts and pages from
+//! plain data) and [`serve`] (HTTP: who may ask, and how answers go out; it knows neither pages nor the database).
 
 pub mod analysis;
 pub mod cache;
@@ -25,6 +26,7 @@ pub mod onnx;
 pub mod optimize;
 pub mod predict;
 pub mod report;
+pub mod serve;
 pub mod stats;
 pub mod store;
 pub mod zoo;

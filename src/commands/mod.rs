@@ -21,12 +21,14 @@ pub mod models;
 pub mod optimize;
 mod options;
 pub mod predict;
+pub mod profile;
 pub mod query;
 pub mod recommend;
 mod recovery;
 pub mod regress;
 pub mod report;
 pub mod run;
+pub mod serve;
 mod sheets;
 mod sides;
 pub mod status;
@@ -54,6 +56,7 @@ use crate::explain::ExplainError;
 use crate::optimize::OptimizeError;
 use crate::predict::PredictError;
 use crate::report::{Format, Style, renderer};
+use crate::serve::ServeError;
 use crate::store::{Access, Opened, Store, StoreError};
 use crate::zoo::{WeightError, ZooError};
 
@@ -137,10 +140,11 @@ pub fn hint_of(error: &anyhow::Error) -> Option<String> {
             let predict = || cause.downcast_ref::<PredictError>().and_then(PredictError::hint);
             let explain = || cause.downcast_ref::<ExplainError>().and_then(ExplainError::hint);
             let cache = || cause.downcast_ref::<CacheError>().and_then(CacheError::hint);
+            let served = || cause.downcast_ref::<ServeError>().and_then(ServeError::hint);
             let command = || cause.downcast_ref::<CommandError>().and_then(|error| error.hint.clone());
             let files = || exchange().or_else(tensors).or_else(dataset);
             let networks = || zoo().or_else(weights).or_else(optimize).or_else(explain).or_else(cache);
-            store.or_else(engine).or_else(files).or_else(networks).or_else(predict).or_else(command)
+            store.or_else(engine).or_else(files).or_else(networks).or_else(predict).or_else(served).or_else(command)
         })
     })
 }

@@ -14,7 +14,7 @@ use crate::domain::label::parse_label;
 use crate::domain::text::{counted, one_line};
 use crate::domain::{Example, RunRecord, Series};
 use crate::predict::evaluate::{Protocol, try_protocol};
-use crate::predict::{DeviceTable, FitOptions};
+use crate::predict::{DeviceTable, FitOptions, LEAST_ROWS};
 use crate::store::list::{Detail, Selection};
 use crate::store::series::Kept;
 use crate::store::{Store, StoreError};
@@ -178,6 +178,13 @@ fn predicted(store: &Store, selection: &Selection) -> anyhow::Result<Sheet> {
     let all = examples.len();
     if all > MOST_EXAMPLES {
         examples = (0..MOST_EXAMPLES).map(|place| examples[place * all / MOST_EXAMPLES].clone()).collect();
+    }
+    if all < LEAST_ROWS {
+        let few = format!(
+            "{LEAST_ROWS} on real devices are needed to learn from, and {} selected",
+            if all == 1 { "1 is".to_owned() } else { format!("{all} are") }
+        );
+        return Ok(charts::predicted(&[], &few));
     }
     let mut table = DeviceTable::built_in();
     table.add_probes(&store.newest_device_probes()?);

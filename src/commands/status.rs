@@ -53,7 +53,7 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Ok)
 }
 
-fn summary(store: &Store, people: bool) -> Result<Table, StoreError> {
+pub(super) fn summary(store: &Store, people: bool) -> Result<Table, StoreError> {
     let summary = store.summary()?;
     let mut table = Table::new("Database", &["what", "value"]);
     let size: Cell = if people { bytes(summary.size_bytes).into() } else { summary.size_bytes.into() };
@@ -77,7 +77,7 @@ fn summary(store: &Store, people: bool) -> Result<Table, StoreError> {
 }
 
 /// Models down, platforms across; each cell holds the number of measured runs.
-fn coverage(store: &Store) -> Result<Table, StoreError> {
+pub(super) fn coverage(store: &Store) -> Result<Table, StoreError> {
     let counts = store.list_coverage()?;
     let mut platforms: Vec<&str> = counts.iter().map(|count| count.platform.as_str()).collect();
     platforms.sort_unstable();

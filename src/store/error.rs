@@ -129,6 +129,12 @@ pub enum StoreError {
         #[source]
         source: rusqlite::Error,
     },
+    /// The time that a question has is over.
+    #[error("an answer from `{}` takes too long", path.display())]
+    OutOfTime {
+        /// The file.
+        path: PathBuf,
+    },
     /// A schema could not be migrated.
     #[error("cannot migrate `{}` to schema {to}", path.display())]
     Migrate {
@@ -200,6 +206,7 @@ impl StoreError {
             Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => Self::ReadOnly { path, source },
             Some(ErrorCode::DiskFull) => Self::DiskFull { path, source },
             Some(ErrorCode::CannotOpen) => Self::CannotOpen { path },
+            Some(ErrorCode::OperationInterrupted) => Self::OutOfTime { path },
             // A full disk or a file-size limit shows as an I/O error when the write-ahead log grows.
             Some(ErrorCode::SystemIoFailure) if is_write_failure(&source) => Self::DiskFull { path, source },
             _ => Self::Sqlite { path, source },
@@ -235,6 +242,7 @@ impl StoreError {
                 "copy the file together with its `-wal` to a folder that is writable, and name it with `--db`".into()
             }
             Self::DiskFull { .. } => "make room on the disk and try again".into(),
+            Self::OutOfTime { .. } => "ask for fewer runs: one model, one device, one campaign".into(),
             Self::Migrate { .. } => "the file is as it was; take a copy of it along when you report this".into(),
             Self::Sqlite { .. } => return None,
             Self::BadValue { .. } => "`benchdb check` looks at the whole file".into(),

@@ -228,7 +228,7 @@ impl Reader<'_> {
         }
     }
 
-    fn record(&self) -> Result<(i64, RunRecord), StoreError> {
+    pub(super) fn record(&self) -> Result<(i64, RunRecord), StoreError> {
         let campaign = match self.get::<Option<String>>("campaign_uuid")? {
             Some(uuid) => Some(Campaign {
                 uuid,
@@ -351,7 +351,7 @@ impl Reader<'_> {
 }
 
 /// The statements that read what hangs on a run.
-struct Children<'s> {
+pub(super) struct Children<'s> {
     extra_metrics: Statement<'s>,
     samples: Statement<'s>,
     telemetry: Statement<'s>,
@@ -359,7 +359,7 @@ struct Children<'s> {
 }
 
 impl<'s> Children<'s> {
-    fn prepare(store: &'s Store) -> Result<Self, StoreError> {
+    pub(super) fn prepare(store: &'s Store) -> Result<Self, StoreError> {
         let prepare = |sql| store.connection.prepare(sql).map_err(|source| store.fail(source));
         Ok(Self {
             extra_metrics: prepare(
@@ -376,7 +376,12 @@ impl<'s> Children<'s> {
         })
     }
 
-    fn attach(&mut self, store: &Store, run_id: i64, measurement: &mut Measurement) -> Result<(), StoreError> {
+    pub(super) fn attach(
+        &mut self,
+        store: &Store,
+        run_id: i64,
+        measurement: &mut Measurement,
+    ) -> Result<(), StoreError> {
         let failed = |source| store.fail(source);
         measurement.extra_metrics = self
             .extra_metrics

@@ -16,6 +16,7 @@ pub mod list;
 pub mod maintain;
 pub mod named;
 mod open;
+pub mod pages;
 pub mod probes;
 pub mod query;
 #[cfg(test)]

@@ -220,7 +220,7 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
     }
 }
 
-fn cell(value: ValueRef<'_>) -> Cell {
+pub(super) fn cell(value: ValueRef<'_>) -> Cell {
     match value {
         ValueRef::Null => Cell::Null,
         ValueRef::Integer(number) => Cell::Integer(number),

@@ -35,14 +35,22 @@ impl Store {
         mut visit: impl FnMut(Series) -> Result<(), E>,
     ) -> Result<Vec<Environment>, E> {
         let failed = |source| self.fail(source);
-        let mut statement = self
-            .connection
-            .prepare_cached(concat!(
+        // The runs of a campaign or of a commit are few of all: they are found by themselves.
+        let found = if selection.names_runs() { self.find_few_runs(selection)? } else { None };
+        let sql = match found {
+            Some(_) => concat!(
                 include_str!("sql/select_series.sql"),
+                include_str!("sql/series_of_runs.sql"),
+                "ORDER BY configuration.id, run.started_at, run.id"
+            ),
+            None => concat!(
+                include_str!("sql/select_series.sql"),
+                include_str!("sql/series_of_selection.sql"),
                 include_str!("sql/selection.sql"),
                 "ORDER BY configuration.id, run.started_at, run.id"
-            ))
-            .map_err(failed)?;
+            ),
+        };
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
         // By number: a name is looked up by comparing it with all.
         let at = |name: &str| statement.column_index(name).map_err(failed);
         let columns: Vec<usize> = metrics.iter().map(|metric| at(&metric.name)).collect::<Result<_, _>>()?;
@@ -58,7 +66,11 @@ impl Store {
         };
         let mut environments: HashMap<i64, usize> = HashMap::new();
         let parameters = SelectionParameters::new(selection);
-        let mut rows = statement.query(parameters.bind().as_slice()).map_err(failed)?;
+        let mut rows = match &found {
+            Some(ids) => statement.query(&[(":ids", ids)]),
+            None => statement.query(parameters.bind().as_slice()),
+        }
+        .map_err(failed)?;
         let mut current: Option<Series> = None;
         let mut values = Vec::with_capacity(columns.len());
         while let Some(row) = rows.next().map_err(failed)? {

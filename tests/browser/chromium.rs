@@ -169,6 +169,14 @@ impl Browser {
         self.wait_for_event("Page.loadEventFired");
     }
 
+    /// Clicks on what leads to another page, and waits until all of that is there.
+    #[track_caller]
+    pub fn follow(&mut self, selector: &str) {
+        self.events.clear();
+        self.click(selector);
+        self.wait_for_event("Page.loadEventFired");
+    }
+
     /// Opens a file.
     #[track_caller]
     pub fn open_file(&mut self, path: &Path) {

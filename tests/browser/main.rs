@@ -8,6 +8,10 @@ mod chromium;
 #[path = "../it/made.rs"]
 mod made;
 mod report;
+mod serve;
+#[allow(dead_code, reason = "the other tests use the rest")]
+#[path = "../it/served.rs"]
+mod served;
 #[allow(dead_code, reason = "the other tests use the rest")]
 #[path = "../it/support.rs"]
 mod support;

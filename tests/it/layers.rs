@@ -14,7 +14,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
         "commands",
         &[
             "report", "exchange", "store", "predict", "analysis", "engine", "dataset", "hardware", "stats", "optimize",
-            "zoo", "measure", "onnx", "explain", "cache", "heatmap",
+            "zoo", "measure", "onnx", "explain", "cache", "heatmap", "serve",
         ],
     ),
     // Tensors go to programs of others, and come back, as NumPy writes them.
@@ -37,13 +37,13 @@ const ALLOWED: [(&str, &[&str]); 16] = [
 ];
 
 /// Layers that know nothing but `domain`.
-const BOTTOM: [&str; 5] = ["store", "hardware", "stats", "heatmap", "domain"];
+const BOTTOM: [&str; 6] = ["store", "hardware", "stats", "heatmap", "serve", "domain"];
 
 /// Commands that print what is generated from the whole command line have to see it.
 const GENERATED: [&str; 2] = ["commands/completions.rs", "commands/man.rs"];
 
 /// Crates that one layer keeps to itself.
-const OWNED: [(&str, &[&str]); 7] = [
+const OWNED: [(&str, &[&str]); 10] = [
     ("rusqlite", &["store"]),
     ("refinery", &["store"]),
     ("burn", &["engine", "zoo", "explain"]),
@@ -51,6 +51,9 @@ const OWNED: [(&str, &[&str]); 7] = [
     ("tract_onnx", &["engine"]),
     ("ort", &["engine"]),
     ("openvino", &["engine"]),
+    ("axum", &["serve"]),
+    ("tokio", &["serve"]),
+    ("maud", &["report"]),
 ];
 
 struct Source {

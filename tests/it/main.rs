@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests may panic and speak")]
 
 mod made;
+mod served;
 mod support;
 
 mod analyze;
@@ -34,16 +35,19 @@ mod precision;
 mod predict;
 mod prediction;
 mod probe;
+mod profile;
 mod query;
 mod recommend;
 mod regress;
 mod report;
 mod run;
 mod search;
+mod serve;
 mod telemetry;
 mod timm;
 mod variants;
 mod verdict_formats;
+mod visualize;
 
 #[cfg(not(feature = "tract"))]
 #[test]

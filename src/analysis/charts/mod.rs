@@ -153,7 +153,7 @@ impl Record {
         }
         if self.not_valid > 0 {
             notes.push(format!(
-                "Left out: {} that failed or whose numbers do not count; `benchdb status` says why.",
+                "Left out: {} that failed or whose numbers do not count; `status` and `validity` in `results` say why.",
                 counted(self.not_valid, "run", "runs")
             ));
         }
@@ -175,7 +175,7 @@ impl Record {
             (true, 0) => "no run is selected".to_owned(),
             (true, runs) => {
                 let are = counted(runs, "selected run is not", "selected runs are not");
-                format!("no valid run is selected: {are} valid (`benchdb status` says why)")
+                format!("no valid run is selected: {are} valid (`validity` in the view `results` says why)")
             }
             _ => format!("no selected configuration has {what}"),
         }

@@ -24,14 +24,30 @@ fn panels_by_mode<'r>(facts: &[&'r Facts], key: impl Fn(&Facts) -> Option<f64>) 
         modes.retain(|_, (mode, _)| mode != "explanation");
     }
     let count = modes.len();
-    let most = MOST / count.max(1);
-    modes
+    let mut groups: Vec<Group<'_>> = modes
         .into_values()
         .map(|(mode, facts)| {
-            let Ranked { facts, of } = ranked(facts, &key, most);
+            let Ranked { facts, of } = ranked(facts, &key, MOST);
             Group { title: if count > 1 { mode } else { String::new() }, facts, of }
         })
-        .collect()
+        .collect();
+    share_rows(&mut groups, &key);
+    groups
+}
+
+/// Shares the rows of a sheet among its panels: what a small one leaves is for the others.
+fn share_rows(groups: &mut [Group<'_>], key: impl Fn(&Facts) -> Option<f64>) {
+    let mut order: Vec<usize> = (0..groups.len()).collect();
+    order.sort_by_key(|&index| groups[index].of);
+    let mut left = MOST;
+    for (done, index) in order.into_iter().enumerate() {
+        let share = left / (groups.len() - done);
+        let group = &mut groups[index];
+        if group.of > share {
+            group.facts = ranked(std::mem::take(&mut group.facts), &key, share).facts;
+        }
+        left -= group.facts.len();
+    }
 }
 
 /// Panels of rows for groups, with names over all of them; answers what all have in common as well.

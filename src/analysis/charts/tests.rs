@@ -153,6 +153,22 @@ fn one_two_sixty_and_more_rows_are_shown_up_to_the_limit() {
 }
 
 #[test]
+fn panels_share_the_rows_of_a_sheet() {
+    let of = |mode: &str, count: usize| {
+        let sample =
+            |index| Sample::new(&format!("m{index:03}")).with(Part::Mode, mode).latencies(&[1.0 + index as f64]);
+        (0..count).map(sample).collect::<Vec<_>>()
+    };
+    for (inference, training, shown) in [(100, 2, [58, 2]), (100, 100, [30, 30]), (10, 100, [10, 50]), (3, 4, [3, 4])] {
+        let chart =
+            chart(latency(&record(of("inference", inference).into_iter().chain(of("training", training)).collect())));
+        assert_eq!([rows(&chart, 0).names.len(), rows(&chart, 1).names.len()], shown);
+        let notes = chart.notes.iter().filter(|note| note.starts_with("Shown")).count();
+        assert_eq!(notes, usize::from(inference > shown[0]) + usize::from(training > shown[1]));
+    }
+}
+
+#[test]
 fn modes_have_panels_of_their_own_and_explanations_a_sheet() {
     let of = |mode: &str| Sample::new("m").with(Part::Mode, mode).latencies(&[10.0]);
     let chart = chart(throughput(&record(vec![of("training"), of("explanation"), of("inference")])));

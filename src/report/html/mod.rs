@@ -3,6 +3,7 @@
 
 mod chart;
 mod document;
+mod live;
 mod table;
 mod values;
 
@@ -14,6 +15,7 @@ use super::charts::FONT;
 
 pub use chart::{chart, sheet};
 pub use document::{body, document_page, section};
+pub use live::{Drawn, Field, FieldKind, Form, LivePage, LivePart, LiveTable, live_page};
 pub(in crate::report) use table::is_numeric;
 pub use table::{TableView, table};
 

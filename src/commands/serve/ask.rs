@@ -1,0 +1,299 @@
+//! What an address asks for: the options of the command line by their names, read by the parser of the command line, and
+//! written back as an address or as a command.
+
+use std::sync::LazyLock;
+
+use clap::Parser;
+
+use crate::commands::SelectArgs;
+use crate::commands::verdicts::JudgeArgs;
+
+/// Why an address is not answered: one sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unclear(pub(super) String);
+
+/// Which runs, as an address says it.
+#[derive(Debug, Default, Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct SelectOptions {
+    #[command(flatten)]
+    select: SelectArgs,
+}
+
+/// How strictly two sets of runs are compared, as an address says it.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct JudgeOptions {
+    #[command(flatten)]
+    judging: JudgeArgs,
+}
+
+/// Names and values of a query; what is empty was not asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pairs(Vec<(String, String)>);
+
+impl Pairs {
+    /// The pairs of an address.
+    ///
+    /// # Errors
+    /// Characters that no name and no value has.
+    pub(super) fn new(query: &[(String, String)]) -> Result<Self, Unclear> {
+        let asked: Vec<(String, String)> = query.iter().filter(|(_, value)| !value.is_empty()).cloned().collect();
+        if asked.iter().any(|(name, value)| has_control(name) || has_control(value)) {
+            return Err(Unclear("The address has control characters or broken UTF-8 in it.".to_owned()));
+        }
+        Ok(Self(asked))
+    }
+
+    /// The value of a name that may stand there once.
+    ///
+    /// # Errors
+    /// A name that stands there again.
+    pub(super) fn one(&self, name: &str) -> Result<Option<&str>, Unclear> {
+        let mut values = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(Unclear(format!("`{name}` stands in the address more than once."))),
+            (value, None) => Ok(value),
+        }
+    }
+
+    /// A whole number of a name, between these.
+    ///
+    /// # Errors
+    /// What is no number, or lies elsewhere.
+    pub(super) fn number(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>, Unclear> {
+        let Some(text) = self.one(name)? else { return Ok(None) };
+        match text.parse::<i64>() {
+            Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
+            _ => Err(Unclear(format!("`{name}` is a whole number between {least} and {most}."))),
+        }
+    }
+
+    /// What stands in a field of a form: all values of a name.
+    pub(super) fn text(&self, name: &str) -> String {
+        let values: Vec<&str> = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect();
+        values.join(",")
+    }
+
+    /// Those whose name begins so, without that beginning.
+    pub(super) fn after(&self, prefix: &str) -> Self {
+        let stripped =
+            self.0.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), value.clone())));
+        Self(stripped.collect())
+    }
+
+    /// Those for whose names `keep` is true.
+    pub(super) fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
+        Self(self.0.iter().filter(|(name, _)| keep(name)).cloned().collect())
+    }
+
+    /// The same with another value, or without one.
+    pub(super) fn with(&self, name: &str, value: Option<&str>) -> Self {
+        let mut changed = self.only(|known| known != name);
+        changed.0.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+        changed
+    }
+
+    /// These, and those of the others whose names are not among them.
+    pub(super) fn or(&self, other: &Self) -> Self {
+        let mut all = self.clone();
+        all.0.extend(other.0.iter().filter(|(name, _)| !self.has(name)).cloned());
+        all
+    }
+
+    /// Whether a name stands there.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
+    /// The names, each once.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.0.iter().map(|(name, _)| name.clone()).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Whether nothing was asked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The first name that is none of these and no option of a selection.
+    ///
+    /// # Errors
+    /// It, in a sentence.
+    pub(super) fn knows(&self, others: &[&str]) -> Result<(), Unclear> {
+        match self.0.iter().find(|(name, _)| !is_selecting(name) && !others.contains(&name.as_str())) {
+            Some((name, _)) => Err(Unclear(format!(
+                "There is no option `{name}` here; those of a selection are {}.",
+                SELECTING.join(", ")
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// An address: a path with these as its query.
+    pub(super) fn address(&self, path: &str) -> String {
+        let pairs: Vec<String> = self.0.iter().map(|(name, value)| [escaped(name), escaped(value)].join("=")).collect();
+        if pairs.is_empty() { path.to_owned() } else { [path, &pairs.join("&")].join("?") }
+    }
+
+    /// Options of the command line: ` --model resnet50 --mode inference`.
+    pub(super) fn options(&self) -> String {
+        self.0
+            .iter()
+            .map(|(name, value)| match is_flag(name) {
+                true => [" --", name].concat(),
+                false => [" --", name, " ", &quoted(value)].concat(),
+            })
+            .collect()
+    }
+
+    /// The selection that they make.
+    ///
+    /// # Errors
+    /// What the command line would say.
+    pub(super) fn selecting(&self) -> Result<SelectArgs, Unclear> {
+        let arguments = self.only(is_selecting).arguments();
+        SelectOptions::try_parse_from(arguments).map(|parsed| parsed.select).map_err(unclear)
+    }
+
+    /// How strictly is judged.
+    ///
+    /// # Errors
+    /// What the command line would say.
+    pub(super) fn judging(&self) -> Result<JudgeArgs, Unclear> {
+        let arguments = self.only(is_judging).arguments();
+        JudgeOptions::try_parse_from(arguments).map(|parsed| parsed.judging).map_err(unclear)
+    }
+
+    /// One argument a pair, so that no value is taken for an option.
+    fn arguments(&self) -> Vec<String> {
+        let argument = |(name, value): &(String, String)| match is_flag(name) {
+            true => ["--", name].concat(),
+            false => ["--", name, "=", value].concat(),
+        };
+        self.0.iter().map(argument).collect()
+    }
+}
+
+static SELECTING: LazyLock<Vec<String>> = LazyLock::new(option_names::<SelectOptions>);
+static JUDGING: LazyLock<Vec<String>> = LazyLock::new(option_names::<JudgeOptions>);
+
+/// Whether a name is an option of a selection.
+pub(super) fn is_selecting(name: &str) -> bool {
+    SELECTING.iter().any(|known| known == name)
+}
+
+/// Whether a name is an option of judging; a page has no exit code that `fail-on` could change.
+pub(super) fn is_judging(name: &str) -> bool {
+    JUDGING.iter().any(|known| known == name) && name != "fail-on"
+}
+
+/// Whether an option has no value.
+fn is_flag(name: &str) -> bool {
+    matches!(name, "no-floors" | "all-runs")
+}
+
+fn option_names<P: clap::CommandFactory>() -> Vec<String> {
+    P::command().get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned)).collect()
+}
+
+/// What the parser says, as one sentence.
+fn unclear(error: clap::Error) -> Unclear {
+    let text = error.render().to_string();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("For more information") && !line.starts_with("Usage:"))
+        .collect();
+    let sentence = lines.join(" ");
+    let sentence = sentence.trim_start_matches("error: ").replace("'--", "'");
+    Unclear(format!("The address is not clear: {sentence}."))
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(|character| character.is_control() || character == char::REPLACEMENT_CHARACTER)
+}
+
+/// A text as a part of an address (RFC 3986, unreserved characters as they are).
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+/// A text as a shell takes it for one word.
+pub(super) fn quoted(text: &str) -> String {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    ["'", &text.replace('\'', "'\\''"), "'"].concat()
+}
+
+/// What a command line has to say first, so that it asks this database.
+pub(super) fn program(db: &std::path::Path) -> String {
+    ["benchdb --db ", &quoted(&db.display().to_string())].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Mode;
+
+    fn pairs(query: &[(&str, &str)]) -> Pairs {
+        Pairs::new(&query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>())
+            .unwrap()
+    }
+
+    #[test]
+    fn an_address_is_read_as_the_command_line_is() {
+        let select = pairs(&[("model", "a,b"), ("mode", "training"), ("host", "--help"), ("device", "")]);
+        let args = select.selecting().unwrap();
+        assert_eq!((args.models, args.modes), (vec!["a".to_owned(), "b".to_owned()], vec![Mode::Training]));
+        assert_eq!((args.host.as_deref(), args.device), (Some("--help"), None));
+        let wrong = pairs(&[("mode", "dreaming")]).selecting().unwrap_err().to_string();
+        assert!(wrong.contains("dreaming") && wrong.contains("training") && !wrong.contains('\n'), "{wrong}");
+        assert!(pairs(&[("host", "a"), ("host", "b")]).selecting().is_err());
+        assert!(pairs(&[("help", "1")]).knows(&[]).is_err());
+    }
+
+    #[test]
+    fn what_was_asked_comes_back() {
+        let asked = pairs(&[("model", "it's <b>&=é"), ("after", "3")]);
+        assert_eq!(asked.address("/runs"), "/runs?model=it%27s%20%3Cb%3E%26%3D%C3%A9&after=3");
+        assert_eq!(asked.only(is_selecting).options(), " --model 'it'\\''s <b>&=é'");
+        assert_eq!(asked.with("after", None).address("/"), "/?model=it%27s%20%3Cb%3E%26%3D%C3%A9");
+    }
+
+    #[test]
+    fn characters_that_no_name_has_are_refused() {
+        for value in ["a\0b", "a\nb", "\u{fffd}", "\u{1b}[31m"] {
+            assert!(Pairs::new(&[("model".to_owned(), value.to_owned())]).is_err());
+        }
+    }
+
+    #[test]
+    fn numbers_have_bounds() {
+        for text in ["-1", "0", "1e3", "99999999999999999999", "x"] {
+            assert!(pairs(&[("page", text)]).number("page", 1, 1000).is_err(), "{text}");
+        }
+        assert_eq!(pairs(&[("page", "7")]).number("page", 1, 1000).unwrap(), Some(7));
+    }
+
+    #[test]
+    fn judging_has_its_options_too() {
+        let judging =
+            pairs(&[("regression-alert", "5%"), ("no-floors", "on"), ("ignore", "engine")]).judging().unwrap();
+        assert!((judging.regression_alert - 0.05).abs() < 1e-12 && judging.no_floors);
+        assert!(pairs(&[("regression-alert", "-3")]).judging().is_err());
+    }
+}

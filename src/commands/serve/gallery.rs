@@ -1,0 +1,180 @@
+//! Charts that were drawn: kept until the database changes, made anew in the background. Nobody waits for the charts of a
+//! whole record; whoever comes too early sees those of the record as it was before, or is told to come back.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::domain::chart::Sheet;
+use crate::domain::text::panic_text;
+use crate::report::html::Drawn;
+
+/// Selections whose charts are kept.
+const KEPT: usize = 16;
+
+/// Selections whose charts are made at the same time.
+const MAKERS: usize = 2;
+
+/// A chart, and how it stands on a page.
+#[derive(Debug)]
+pub(super) struct Picture {
+    pub(super) sheet: Sheet,
+    pub(super) drawn: Drawn,
+}
+
+/// The charts of one selection.
+pub(super) type Pictures = Arc<Vec<Picture>>;
+
+/// What there is.
+#[derive(Debug)]
+pub(super) enum Look {
+    /// The charts of the record as it is.
+    Ready(Pictures),
+    /// Those of the record as it was; newer ones are being made.
+    Older(Pictures),
+    /// They are being made.
+    NotYet,
+    /// They could not be made, for this reason.
+    Failed(String),
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    key: String,
+    /// What was made last, and of which state of the database.
+    made: Option<(u64, Result<Pictures, String>)>,
+    is_making: bool,
+}
+
+/// All charts that are kept; the one that was asked for last is the last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gallery {
+    shelf: Arc<(Mutex<Vec<Entry>>, Condvar)>,
+}
+
+impl Gallery {
+    /// The charts under a key, of this state of the database; `make` makes them where they are not there, in a thread of
+    /// its own. Waits for them no longer than `patience`.
+    pub(super) fn look(
+        &self,
+        key: &str,
+        change: u64,
+        patience: Duration,
+        make: impl FnOnce() -> Result<Vec<Picture>, String> + Send + 'static,
+    ) -> Look {
+        let deadline = Instant::now() + patience;
+        let (shelf, made) = &*self.shelf;
+        let mut entries = shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entry = match entries.iter().position(|entry| entry.key == key) {
+            Some(place) => entries.remove(place),
+            None => Entry { key: key.to_owned(), ..Entry::default() },
+        };
+        let is_new = entry.made.as_ref().is_some_and(|(of, _)| *of == change);
+        let makers = entries.iter().filter(|entry| entry.is_making).count();
+        if !is_new && !entry.is_making && makers < MAKERS {
+            entry.is_making = self.start(key.to_owned(), change, make);
+        }
+        entries.push(entry);
+        // What is being made is not thrown away: its maker would find no place for it.
+        while entries.len() > KEPT {
+            let Some(oldest) = entries.iter().position(|entry| !entry.is_making) else { break };
+            entries.remove(oldest);
+        }
+        loop {
+            let entry = entries.iter().find(|entry| entry.key == key);
+            let found = entry.and_then(|entry| entry.made.as_ref());
+            let left = deadline.saturating_duration_since(Instant::now());
+            match found {
+                Some((of, Ok(pictures))) if *of == change => return Look::Ready(Arc::clone(pictures)),
+                Some((of, Err(reason))) if *of == change => return Look::Failed(reason.clone()),
+                Some((_, Ok(older))) if left.is_zero() => return Look::Older(Arc::clone(older)),
+                _ if left.is_zero() => return Look::NotYet,
+                _ => {}
+            }
+            entries = made.wait_timeout(entries, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Whether a thread could be had for it.
+    fn start(
+        &self,
+        key: String,
+        change: u64,
+        make: impl FnOnce() -> Result<Vec<Picture>, String> + Send + 'static,
+    ) -> bool {
+        let gallery = self.clone();
+        let work = move || {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(make))
+                .unwrap_or_else(|panic| Err(panic_text(panic.as_ref())));
+            gallery.put(&key, change, result.map(Arc::new));
+        };
+        std::thread::Builder::new().name("benchdb-charts".to_owned()).spawn(work).is_ok()
+    }
+
+    fn put(&self, key: &str, change: u64, result: Result<Pictures, String>) {
+        let (shelf, made) = &*self.shelf;
+        let mut entries = shelf.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = entries.iter_mut().find(|entry| entry.key == key) {
+            entry.made = Some((change, result));
+            entry.is_making = false;
+        }
+        made.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn nothing() -> Result<Vec<Picture>, String> {
+        Ok(Vec::new())
+    }
+
+    #[test]
+    fn charts_are_made_once_for_each_state_of_the_database() {
+        let gallery = Gallery::default();
+        assert!(matches!(gallery.look("", 1, LONG, nothing), Look::Ready(_)));
+        assert!(matches!(gallery.look("", 1, Duration::ZERO, || panic!("made twice")), Look::Ready(_)));
+        assert!(matches!(gallery.look("", 2, LONG, nothing), Look::Ready(_)));
+    }
+
+    #[test]
+    fn whoever_comes_too_early_sees_what_there_was() {
+        let gallery = Gallery::default();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let slow = move || {
+            let _ = wait.recv();
+            nothing()
+        };
+        assert!(matches!(gallery.look("", 1, Duration::ZERO, slow), Look::NotYet));
+        go.send(()).unwrap();
+        assert!(matches!(gallery.look("", 1, LONG, nothing), Look::Ready(_)));
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let slow = move || {
+            let _ = wait.recv();
+            nothing()
+        };
+        assert!(matches!(gallery.look("", 2, Duration::ZERO, slow), Look::Older(_)));
+        drop(go);
+        assert!(matches!(gallery.look("", 2, LONG, nothing), Look::Ready(_)));
+    }
+
+    #[test]
+    fn a_maker_that_breaks_gives_a_reason() {
+        let gallery = Gallery::default();
+        let look = gallery.look("", 1, LONG, || panic!("no paper"));
+        assert!(matches!(&look, Look::Failed(reason) if reason == "no paper"), "{look:?}");
+        let look = gallery.look("", 2, LONG, || Err("no ink".to_owned()));
+        assert!(matches!(&look, Look::Failed(reason) if reason == "no ink"), "{look:?}");
+    }
+
+    #[test]
+    fn the_selections_of_long_ago_are_forgotten() {
+        let gallery = Gallery::default();
+        for number in 0..40 {
+            assert!(matches!(gallery.look(&number.to_string(), 1, LONG, nothing), Look::Ready(_)));
+        }
+        assert!(gallery.shelf.0.lock().unwrap().len() <= KEPT);
+    }
+}

@@ -1,0 +1,302 @@
+//! Pages over HTTP: who may ask, how long they may take, and which headers an answer has. What the pages show is the
+//! business of whoever gives a [`Site`]; this room knows neither the database nor HTML.
+
+mod gate;
+mod guard;
+mod token;
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Query, Request, State};
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use thiserror::Error;
+
+use self::gate::{Gate, Peer};
+use self::guard::{Guard, Refusal};
+
+pub use guard::HostName;
+pub use token::{SHORTEST_TOKEN, Token};
+
+/// Questions that are answered at the same time; others wait.
+const WORKERS: usize = 4;
+
+/// How long an answer may take to be made and sent.
+const ANSWER_TIME: Duration = Duration::from_secs(60);
+
+/// How long an answer may take to be fetched, and the next request to be sent.
+const FETCH_TIME: Duration = Duration::from_secs(30);
+
+/// How long requests that are being answered may go on after a signal.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// A server that could not be started.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The threads or signals that a server needs cannot be had.
+    #[error("cannot start the server")]
+    Start {
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl ServeError {
+    /// The way out, in one line.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => Some(
+                "another program has that port: name another with `--port`, or `--port 0` for any that is free".into(),
+            ),
+            Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                Some("ports below 1024 are for the system: name another with `--port`".into())
+            }
+            Self::Listen { .. } => Some("`--listen` takes an address of this machine: 127.0.0.1, ::1, 0.0.0.0".into()),
+            Self::Start { .. } => None,
+        }
+    }
+}
+
+/// What somebody asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The path as it was sent, without the query: `/runs/12`. Nothing in it is decoded.
+    pub path: String,
+    /// Names and values of the query, decoded, in order; what is no UTF-8 has become U+FFFD.
+    pub query: Vec<(String, String)>,
+}
+
+/// What they get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status of HTTP.
+    pub status: u16,
+    /// The type of the content.
+    pub content_type: &'static str,
+    /// The content.
+    pub body: Vec<u8>,
+    /// Whether a browser may keep it for an hour: it does not depend on the database.
+    pub lasting: bool,
+}
+
+impl Answer {
+    /// A page.
+    pub fn html(status: u16, page: String) -> Self {
+        Self { status, content_type: "text/html; charset=utf-8", body: page.into_bytes(), lasting: false }
+    }
+
+    /// A sentence.
+    pub fn text(status: u16, sentence: &str) -> Self {
+        let body = [sentence, "\n"].concat().into_bytes();
+        Self { status, content_type: "text/plain; charset=utf-8", body, lasting: false }
+    }
+}
+
+/// Whoever makes the pages. It may block; a panic costs the answer and nothing else.
+pub trait Site: Send + Sync + 'static {
+    /// Answers a question.
+    fn answer(&self, asked: &Asked) -> Answer;
+}
+
+/// How to serve.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The address to listen on.
+    pub listen: IpAddr,
+    /// The port; 0 for any that is free.
+    pub port: u16,
+    /// What whoever asks has to know, where that is wanted.
+    pub token: Option<Token>,
+    /// Names that the server goes by, beside its address.
+    pub names: Vec<HostName>,
+    /// How long a client may take to send a request.
+    pub patience: Duration,
+    /// The content security policy of every answer.
+    pub policy: &'static str,
+}
+
+/// A server that listens and does not answer yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    settings: Settings,
+}
+
+/// What every request needs.
+struct Shared {
+    guard: Guard,
+    policy: &'static str,
+    patience: Duration,
+    site: Arc<dyn Site>,
+}
+
+impl Server {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// An address that is not of this machine, a port that is taken.
+    pub fn bind(settings: Settings) -> Result<Self, ServeError> {
+        let address = SocketAddr::new(settings.listen, settings.port);
+        let failed = |source| ServeError::Listen { address, source };
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { listener, address, settings })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until SIGINT or SIGTERM; then what has begun is finished, for a few seconds.
+    ///
+    /// # Errors
+    /// Threads or signals that cannot be had.
+    pub fn run(self, site: Arc<dyn Site>) -> Result<(), ServeError> {
+        let failed = |source| ServeError::Start { source };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(WORKERS)
+            .thread_name("benchdb-serve")
+            .enable_all()
+            .build()
+            .map_err(failed)?;
+        let patience = self.settings.patience;
+        let shared = Arc::new(Shared {
+            guard: Guard::new(self.address, self.settings.token, self.settings.names),
+            policy: self.settings.policy,
+            patience,
+            site,
+        });
+        let (listener, served) = (self.listener, shared);
+        let ended = runtime.block_on(async move {
+            // Registered before the first answer, so that no signal ends the process otherwise.
+            let (told, seen) = (stop_signal()?, stop_signal()?);
+            let gate = Gate::new(tokio::net::TcpListener::from_std(listener)?, patience);
+            let service =
+                Router::new().fallback(answer).with_state(served).into_make_service_with_connect_info::<Peer>();
+            let serving = axum::serve(gate, service).with_graceful_shutdown(told);
+            let serving = tokio::spawn(std::future::IntoFuture::into_future(serving));
+            seen.await;
+            // A client that does not come to an end is not waited for.
+            let _ = tokio::time::timeout(LAST_WORDS, serving).await;
+            Ok(())
+        });
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        ended.map_err(failed)
+    }
+}
+
+/// Ends with the first signal that asks the process to end.
+#[cfg(unix)]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(std::future::poll_fn(move |context| {
+        if interrupt.poll_recv(context).is_ready() || terminate.poll_recv(context).is_ready() {
+            return std::task::Poll::Ready(());
+        }
+        std::task::Poll::Pending
+    }))
+}
+
+/// Ends with Ctrl-C.
+#[cfg(not(unix))]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
+    let pressed = tokio::signal::ctrl_c();
+    Ok(async move {
+        let _ = pressed.await;
+    })
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
+    peer.extend(ANSWER_TIME);
+    let mut response = match admitted(&shared.guard, &request) {
+        Ok(asked) => ask(Arc::clone(&shared.site), asked).await,
+        Err(refusal) => refused(&refusal),
+    };
+    // What is left of the answer has to be fetched, and the next request to be sent, in this time.
+    peer.extend(shared.patience.max(FETCH_TIME));
+    dress(&mut response, shared.policy);
+    response
+}
+
+/// What is asked for, if it may be.
+fn admitted(guard: &Guard, request: &Request) -> Result<Asked, Refusal> {
+    guard.admit(request)?;
+    let Ok(Query(query)) = Query::<Vec<(String, String)>>::try_from_uri(request.uri()) else {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "The query of the address cannot be read."));
+    };
+    Ok(Asked { path: request.uri().path().to_owned(), query })
+}
+
+async fn ask(site: Arc<dyn Site>, asked: Asked) -> Response {
+    match tokio::task::spawn_blocking(move || site.answer(&asked)).await {
+        Ok(answer) => {
+            let mut response = Response::new(Body::from(answer.body));
+            *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+            if answer.lasting {
+                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
+            }
+            response
+        }
+        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made; the server's output says why."),
+    }
+}
+
+fn plain(status: StatusCode, sentence: &str) -> Response {
+    let mut response = Response::new(Body::from([sentence, "\n"].concat()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    let mut response = plain(refusal.status, &refusal.sentence);
+    for (name, value) in &refusal.headers {
+        response.headers_mut().append(name, value.clone());
+    }
+    response
+}
+
+/// The headers that every answer has.
+fn dress(response: &mut Response, policy: &'static str) {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, policy),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=()"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // What the record says today is not for tomorrow, nor for whoever uses the browser next.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+/// The methods that are answered.
+fn is_reading(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}

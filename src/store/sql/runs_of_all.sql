@@ -1,0 +1,3 @@
+-- Ids of runs, wherever they are. `page_of_runs.sql` follows.
+SELECT run.id
+FROM run
