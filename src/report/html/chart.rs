@@ -30,7 +30,9 @@ pub fn sheet(sheet: &Sheet, id: &str) -> Result<Markup, ChartError> {
 /// # Errors
 /// A chart that cannot be drawn.
 pub fn chart(chart: &Chart, id: &str) -> Result<Markup, ChartError> {
-    Ok(figure(chart, &draw(chart)?, id))
+    // What stands around the drawing is text of the page.
+    let bare = Chart { title: String::new(), subtitle: String::new(), notes: Vec::new(), ..chart.clone() };
+    Ok(figure(chart, &draw(&bare)?, id))
 }
 
 /// A drawn chart.
