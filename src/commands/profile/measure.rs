@@ -18,7 +18,7 @@ use crate::engine::plan::{ModelChoice, PlanRequest};
 use crate::engine::{ProfileWish, Progress, Runner, record};
 use crate::hardware::{capture_environment, logical_cpus};
 use crate::onnx::is_onnx;
-use crate::report::human_duration;
+use crate::report::{count, human_duration};
 use crate::store::insert::Inserted;
 use crate::store::{Access, Store, now_text};
 
@@ -210,6 +210,28 @@ fn tell(shown: &tables::Shown<'_>, context: &Context) {
     if let Some(hint) = &shown.record.measurement.hint {
         context.note(hint);
     }
+    if let Some(missing) = without_operators(shown) {
+        context.note(&missing);
+    }
     let Some(agreement) = Agreement::of(shown.profile) else { return };
     context.note(&tables::verdict(&agreement));
+}
+
+/// That a network does work which no operator tells of, in one sentence.
+fn without_operators(shown: &tables::Shown<'_>) -> Option<String> {
+    let configuration = &shown.record.configuration;
+    // What a training step leaves out of a network, or adds to it, is not counted anywhere.
+    let each = shown.record.model.multiply_adds.filter(|_| configuration.mode == Mode::Inference)?;
+    let expected = each * u64::from(configuration.batch_size);
+    let sum: u64 = shown.profile.parts.iter().map(|part| part.multiply_adds).sum();
+    let found = sum / (shown.profile.pairs.len() as u64).max(1);
+    (found < expected).then(|| {
+        format!(
+            "operators account for {} of the {} multiply-adds of {}: the others have no operator of their own, and their time \
+             is in `(other)`",
+            count(found),
+            count(expected),
+            configuration.model
+        )
+    })
 }

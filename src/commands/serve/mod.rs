@@ -9,7 +9,6 @@ mod pool;
 mod runs;
 mod site;
 
-use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;

@@ -154,7 +154,7 @@ fn a_run_is_found_by_its_id_and_its_uuid_with_all_it_has() {
 
 #[test]
 fn configurations_are_found_by_words() {
-    let (_folder, mut store) = filled();
+    let (_folder, store) = filled();
     let found = |store: &Store, words: &[&str]| {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let (table, count) = store.page_of_configurations(&words, 0, 100).unwrap();
