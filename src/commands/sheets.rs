@@ -137,10 +137,10 @@ fn history(store: &Store, selection: &Selection, read: &Read) -> anyhow::Result<
     let wanted = Selection { configurations: vec![longest.configuration_id], ..selection.clone() };
     let set = store.read_series(&wanted, metrics_of_history())?;
     let runs: Vec<i64> = set.series.iter().flat_map(|series| &series.runs).filter_map(|run| run.run_id).collect();
-    let newest = &runs[runs.len().saturating_sub(RUNS_WITH_INTERVALS)..];
-    let verdicts = store.list_verdicts_at(&runs)?.into_iter();
+    let newest = |most: usize| &runs[runs.len().saturating_sub(most)..];
+    let verdicts = store.list_verdicts_at(newest(charts::MOST_RUNS))?.into_iter();
     Ok(charts::history(&HistoryFacts {
-        iterations: store.read_iterations(newest)?,
+        iterations: store.read_iterations(newest(RUNS_WITH_INTERVALS))?,
         restarts: restarts(store)?,
         verdicts: verdicts.filter_map(|one| Some((one.run_id, one.metric, parse_label(&one.verdict)?))).collect(),
         others: read.other_histories,

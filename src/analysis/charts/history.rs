@@ -14,7 +14,7 @@ use crate::domain::{Judgement, Metric, Series, SeriesSet, Validity, Verdict};
 use crate::stats::{ChangePointOptions, median_interval, sorted};
 
 /// Runs of a history that are shown, at most; the newest.
-const MOST_RUNS: usize = 1_000;
+pub const MOST_RUNS: usize = 1_000;
 
 /// A change by this share is a regression, as in `benchdb regress --history`.
 const ALERT: f64 = 0.1;

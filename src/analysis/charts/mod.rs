@@ -20,7 +20,7 @@ use clap::ValueEnum;
 
 pub use self::accuracy::accuracy;
 pub use self::explanations::explanations;
-pub use self::history::{HistoryFacts, history, metrics_of_history};
+pub use self::history::{HistoryFacts, MOST_RUNS, history, metrics_of_history};
 pub use self::pairs::{precision, training_inference};
 pub use self::predicted::{Tried, predicted};
 pub use self::rows::{cold_start, energy, latency, memory, throughput};
