@@ -13,7 +13,7 @@ use super::channels::Widths;
 use super::cost::ConvShape;
 use super::hooks::is_watched;
 use super::layers::{Layer, scale_channels};
-use super::observe::{self, Operator, Shape, module};
+use super::observe::{self, Shape, module};
 use super::resnet::{BlockShape, ResNetConfig, STEM, stem_pool};
 
 /// Of all normalisations.
@@ -63,9 +63,8 @@ impl FrozenConvBn {
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = self.convolution.run(x);
-        let shape = || Shape { depth: 0, weights: 4 * self.normalization.weight.dims()[0] };
-        let layer = Operator::Layer(self.normalization.weight.id);
-        observe::operator(layer, shape, x, |x| self.normalization.forward(x))
+        let shape = || Shape { depth: 0, weights: 4 * self.normalization.weight.value().dims()[0] };
+        observe::operator(observe::layer(&self.normalization), shape, x, |x| self.normalization.forward(x))
     }
 }
 

@@ -206,6 +206,16 @@ pub(super) fn module<M: Module, R>(module: &M, body: impl FnOnce() -> R) -> R {
     result
 }
 
+/// A layer whose parameters do not tell which they are.
+pub(super) fn layer<M: Module>(module: &M) -> Operator {
+    let mut parameters = Parameters(Vec::new());
+    if IS_OBSERVED.get() {
+        module.visit(&mut parameters);
+    }
+    // Without anybody who observes, nobody asks for its name.
+    parameters.0.first().map_or(Operator::Function("layer"), |first| Operator::Layer(*first))
+}
+
 /// What an operator of one input does, with the weights and the depth of its products.
 pub(super) fn operator<const D: usize, const E: usize>(
     operator: Operator,
