@@ -54,7 +54,7 @@ fn figure(chart: &Chart, drawing: &Drawing, id: &str) -> Markup {
             @if !chart.notes.is_empty() {
                 ul.notes { @for note in &chart.notes { li { (prose(note)) } } }
             }
-            details.data {
+            details.data aria-label=(format!("Numbers of the chart: {}", chart.title)) {
                 summary { "Numbers of this chart" }
                 p id=(about_id) { (about(chart, drawing)) }
                 @for (index, panel) in data.iter().enumerate() {
@@ -65,7 +65,7 @@ fn figure(chart: &Chart, drawing: &Drawing, id: &str) -> Markup {
                 }
             }
             @if let Some(sql) = &chart.sql {
-                (statement(&Statement { sql: sql.clone(), gives: Gives::Numbers }))
+                (statement(&Statement { sql: sql.clone(), gives: Gives::Numbers }, &chart.title))
             }
         }
     }
