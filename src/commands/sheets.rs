@@ -190,7 +190,13 @@ fn predicted(store: &Store, selection: &Selection) -> anyhow::Result<Sheet> {
     table.add_probes(&store.newest_device_probes()?);
     let trials = match try_protocol(&examples, Protocol::Pair, &table, &FitOptions::default(), 1) {
         Ok(trials) => trials,
-        Err(error) => return Ok(charts::predicted(&[], &one_line(&error))),
+        Err(error) => {
+            let why = format!(
+                "a fifth of the pairs of model and device would be hidden, and of the rest {}",
+                one_line(&error)
+            );
+            return Ok(charts::predicted(&[], &why));
+        }
     };
     let tried: Vec<Tried> = trials
         .iter()

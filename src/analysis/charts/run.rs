@@ -7,6 +7,7 @@ use super::names::names;
 use crate::domain::chart::{
     Axis, Content, Histogram, Join, Mark, Panel, Place, Plane, PlaneSeries, Point, Scale, Sheet, Tone, Value,
 };
+use crate::domain::series::{milliseconds, time_text};
 use crate::domain::text::{counted, printable, significant};
 use crate::domain::{Identity, RunRecord, TelemetrySeries, Validity};
 use crate::stats::{quantile, sorted};
@@ -39,7 +40,8 @@ fn iterations(run: &RunRecord) -> Vec<f64> {
 fn subtitle(id: i64, run: &RunRecord) -> String {
     let identity = Identity::of(&run.configuration);
     let named = names(&[&identity], &[]);
-    let started = run.started_at.as_deref().map(|time| format!(", {}", printable(time))).unwrap_or_default();
+    let started = run.started_at.as_deref().and_then(milliseconds).map(time_text);
+    let started = started.map(|time| format!(", {}", time.replace('T', " ").replace('Z', " UTC"))).unwrap_or_default();
     format!("run {id}{started}: {}", named.common)
 }
 
