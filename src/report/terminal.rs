@@ -223,8 +223,6 @@ pub(super) fn shown(cell: &Cell) -> String {
 mod tests {
     use super::*;
 
-    const PLAIN: Style = Style { color: false, width: None };
-
     fn rendered(table: &Table, width: Option<u16>) -> String {
         let mut out = Vec::new();
         let style = Style { color: false, width };
