@@ -192,11 +192,19 @@ pub fn positions_from(table: &Embedding, start: usize, sequence: usize) -> Tenso
 /// The table stands on the left of the product, where it lies in memory as the kernels want it; transposing this
 /// large matrix instead makes CPUs two to five times slower.
 pub fn tied_logits(hidden: Tensor<2>, table: Tensor<2>) -> Tensor<2> {
+    times_table(hidden, table, |hidden, table| table.matmul(hidden.transpose()).transpose())
+}
+
+/// What `multiply` makes of hidden states, `[..., width]`, and a table, `[vocabulary, width]`, under the name of
+/// [`tied_logits`].
+pub(super) fn times_table<const D: usize>(
+    hidden: Tensor<D>,
+    table: Tensor<2>,
+    multiply: impl FnOnce(Tensor<D>, Tensor<2>) -> Tensor<D>,
+) -> Tensor<D> {
     let [vocabulary, width] = table.dims();
     let shape = || product([width, vocabulary], false);
-    observe::operator(Operator::Function("tied_logits"), shape, hidden, |hidden| {
-        table.matmul(hidden.transpose()).transpose()
-    })
+    observe::operator(Operator::Function("tied_logits"), shape, hidden, |hidden| multiply(hidden, table))
 }
 
 /// The mean cross-entropy of `[samples, labels]` logits and `[samples]` labels.

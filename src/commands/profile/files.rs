@@ -10,7 +10,7 @@ use super::tables::{Shown, operators};
 use crate::domain::profile::ProfiledPart;
 use crate::domain::run::OperatorTime;
 use crate::report::profile::{
-    Flame, chrome_trace, cpu_lines, difference_graph, difference_lines, flame_graph, operator_lines, speedscope,
+    Flame, Frames, chrome_trace, cpu_lines, difference_graph, difference_lines, flame_graph, operator_lines, speedscope,
 };
 use crate::report::{Format, Style, renderer};
 
@@ -54,11 +54,21 @@ pub(super) fn write(folder: &Path, shown: &Shown<'_>, context: &Context) -> anyh
     let profile = shown.profile;
     let times: Vec<OperatorTime> = profile.parts.iter().map(ProfiledPart::time).collect();
     let lines = operator_lines(&times, profile.pairs.len() as u64);
-    let flame = Flame { title: &format!("Operators of {what}: one iteration"), subtitle: &place, unit: "ns" };
+    let flame = Flame {
+        title: &format!("Operators of {what}: one iteration"),
+        subtitle: &place,
+        unit: "ns",
+        frames: Frames::Operators,
+    };
     file(folder, "operators.svg", context, |out| flame_graph(&lines, &flame, out))?;
     let lines = profile.cpu.as_ref().map(cpu_lines).unwrap_or_default();
     if !lines.is_empty() {
-        let flame = Flame { title: &format!("Processor during {what}"), subtitle: &place, unit: "samples" };
+        let flame = Flame {
+            title: &format!("Processor during {what}"),
+            subtitle: &place,
+            unit: "samples",
+            frames: Frames::Functions,
+        };
         file(folder, "samples.svg", context, |out| flame_graph(&lines, &flame, out))?;
     } else if profile.cpu.is_some() {
         context.note(
@@ -86,6 +96,6 @@ pub(super) fn write_difference(
 ) -> anyhow::Result<()> {
     make_folder(folder)?;
     let lines = difference_lines(before, after);
-    let flame = Flame { title, subtitle, unit: "ns" };
+    let flame = Flame { title, subtitle, unit: "ns", frames: Frames::Operators };
     file(folder, "difference.svg", context, |out| difference_graph(&lines, &flame, out))
 }

@@ -35,27 +35,27 @@ pub(super) fn of(shown: &Shown<'_>, top: usize, people: bool) -> Vec<Table> {
 
 /// Whether the operators add up, in one sentence.
 pub(super) fn verdict(agreement: &Agreement) -> String {
-    let Agreement { plain_ms, sum_ms, difference, .. } = *agreement;
-    let (sum, plain) = (significant(sum_ms), significant(plain_ms));
-    let by = percent(difference.abs());
+    let Agreement { plain_ms, sum_ms, difference, interval, .. } = *agreement;
+    let direction = if difference < 0.0 { "less" } else { "more" };
+    let told = format!(
+        "the operators add up to {} ms, {} {direction} than the {} ms of an iteration without their timing",
+        significant(sum_ms),
+        percent(difference.abs()),
+        significant(plain_ms)
+    );
     if agreement.holds() {
-        let direction = if difference < 0.0 { "less" } else { "more" };
-        return format!(
-            "the operators add up to {sum} ms, {by} {direction} than the {plain} ms of an iteration without their timing"
-        );
+        return told;
     }
-    let limit = percent(AGREEMENT);
-    if difference > 0.0 {
-        format!(
-            "the operators add up to {sum} ms, {by} more than the {plain} ms of an iteration without their timing (the limit is \
-             {limit}): what each one takes by itself is longer than its part of an iteration"
-        )
-    } else {
-        format!(
-            "the operators add up to {sum} ms, {by} less than the {plain} ms of an iteration without their timing (the limit is \
-             {limit}): something disturbed the measurement; `--iterations` takes more pairs"
-        )
-    }
+    let cause = match interval {
+        None => {
+            format!("fewer than {FEWEST_PAIRS} pairs do not tell what timing costs from what else this machine did")
+        }
+        Some((low, high)) if low <= 1.0 && high >= 1.0 => {
+            format!("but pairs differ from {low:.2} to {high:.2} times, so something else disturbed them; repeat it")
+        }
+        Some(_) => "waiting for each operator costs that, so times are those of operators one by one".to_owned(),
+    };
+    format!("{told}, beyond the limit of {}: {cause}", percent(AGREEMENT))
 }
 
 /// What was profiled, and what the profile cost.

@@ -3,9 +3,18 @@
 use std::io::Write;
 
 use inferno::flamegraph::color::{MultiPalette, Palette};
-use inferno::flamegraph::{Options, from_lines};
+use inferno::flamegraph::{Options, TextTruncateDirection, from_lines};
 
 use crate::domain::text::printable;
+
+/// What the frames are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frames {
+    /// Parts of a model, known by the beginnings of their names.
+    Operators,
+    /// Functions of a program, known by the ends of theirs.
+    Functions,
+}
 
 /// What a flame graph is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +25,8 @@ pub struct Flame<'f> {
     pub subtitle: &'f str,
     /// What a width counts: `ns`, `samples`.
     pub unit: &'static str,
+    /// What the frames are.
+    pub frames: Frames,
 }
 
 impl Flame<'_> {
@@ -24,12 +35,18 @@ impl Flame<'_> {
         options.title = printable(self.title);
         options.subtitle = Some(printable(self.subtitle)).filter(|text| !text.is_empty());
         self.unit.clone_into(&mut options.count_name);
-        "Part".clone_into(&mut options.name_type);
+        match self.frames {
+            Frames::Operators => {
+                "Part".clone_into(&mut options.name_type);
+                options.text_truncate_direction = TextTruncateDirection::Right;
+            }
+            Frames::Functions => options.colors = Palette::Multi(MultiPalette::Rust),
+        }
         // No font is embedded: any will do, and no name but this is everywhere.
         "monospace".clone_into(&mut options.font_type);
         options.font_width = 0.6;
         // One name has one colour, whenever it is drawn.
-        options.deterministic = true;
+        options.hash = true;
         options
     }
 }
@@ -39,9 +56,7 @@ impl Flame<'_> {
 /// # Errors
 /// What the writer refuses; no stack at all.
 pub fn flame_graph(lines: &[String], flame: &Flame<'_>, out: &mut dyn Write) -> std::io::Result<()> {
-    let mut options = flame.options();
-    options.colors = Palette::Multi(MultiPalette::Rust);
-    draw(options, lines, out)
+    draw(flame.options(), lines, out)
 }
 
 /// The graph of stacks with two counts each: as wide as the second, red where it is larger than the first and blue where it
@@ -61,7 +76,7 @@ fn draw(mut options: Options<'_>, lines: &[String], out: &mut dyn Write) -> std:
 mod tests {
     use super::*;
 
-    const FLAME: Flame<'_> = Flame { title: "a <b> & \u{1b}c", subtitle: "", unit: "ns" };
+    const FLAME: Flame<'_> = Flame { title: "a <b> & \u{1b}c", subtitle: "", unit: "ns", frames: Frames::Operators };
 
     fn drawn(lines: &[&str], draw: fn(&[String], &Flame<'_>, &mut dyn Write) -> std::io::Result<()>) -> String {
         let mut out = Vec::new();

@@ -5,7 +5,7 @@ mod speedscope;
 mod stacks;
 mod trace;
 
-pub use flame::{Flame, difference_graph, flame_graph};
+pub use flame::{Flame, Frames, difference_graph, flame_graph};
 pub use speedscope::speedscope;
 pub use stacks::{OTHER, cpu_lines, difference_lines, operator_lines};
 pub use trace::chrome_trace;
