@@ -214,6 +214,10 @@ fn predicted(store: &Store, selection: &Selection) -> anyhow::Result<Sheet> {
             })
         })
         .collect();
+    if tried.is_empty() {
+        let why = "what was hidden could not be forecast, for which the multiply-adds of its model have to be known";
+        return Ok(charts::predicted(&[], why));
+    }
     let of = if all > examples.len() { format!(" of {all}, taken evenly") } else { String::new() };
     let how = format!(
         "{}{of}; a fifth of the pairs of model and device was hidden and forecast from the rest",
