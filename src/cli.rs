@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     Context, ExitStatus, GlobalArgs, accept, analyze, backup, baseline, check, completions, delete, exec, explain,
-    export, hardware, hint_of, import, infer, init_db, man, merge, models, optimize, predict, query, recommend,
-    regress, report, run, serve, status, visualize,
+    export, hardware, hint_of, import, infer, init_db, man, merge, models, optimize, predict, profile, query,
+    recommend, regress, report, run, serve, status, visualize,
 };
 use crate::domain::text::one_line;
 
@@ -46,6 +46,8 @@ enum Command {
     Analyze(Box<analyze::Args>),
     /// Find the best hardware, engine, precision and batch size for a model
     Recommend(Box<recommend::Args>),
+    /// Show where the time of a model goes: operators, flame graphs, and what changed between two profiles
+    Profile(Box<profile::Args>),
     /// Forecast what was not measured, with intervals and how far they reach
     Predict(Box<predict::Args>),
     /// Judge what was measured against a baseline, other runs or its history
@@ -96,6 +98,7 @@ impl Cli {
             Command::Optimize(args) => optimize::execute(&args, &context),
             Command::Analyze(args) => analyze::execute(&args, &context),
             Command::Recommend(args) => recommend::execute(&args, &context),
+            Command::Profile(args) => profile::execute(&args, &context),
             Command::Predict(args) => predict::execute(&args, &context),
             Command::Regress(args) => regress::execute(&args, &context),
             Command::Visualize(args) => visualize::execute(&args, &context),

@@ -11,6 +11,7 @@ pub mod judge;
 pub mod metrics;
 pub mod noise;
 pub mod prices;
+pub mod profile;
 pub mod recommend;
 #[cfg(test)]
 mod samples;

@@ -21,6 +21,7 @@ pub mod models;
 pub mod optimize;
 mod options;
 pub mod predict;
+pub mod profile;
 pub mod query;
 pub mod recommend;
 mod recovery;

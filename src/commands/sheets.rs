@@ -137,10 +137,10 @@ fn history(store: &Store, selection: &Selection, read: &Read) -> anyhow::Result<
     let wanted = Selection { configurations: vec![longest.configuration_id], ..selection.clone() };
     let set = store.read_series(&wanted, metrics_of_history())?;
     let runs: Vec<i64> = set.series.iter().flat_map(|series| &series.runs).filter_map(|run| run.run_id).collect();
-    let newest = &runs[runs.len().saturating_sub(RUNS_WITH_INTERVALS)..];
-    let verdicts = store.list_verdicts_at(&runs)?.into_iter();
+    let newest = |most: usize| &runs[runs.len().saturating_sub(most)..];
+    let verdicts = store.list_verdicts_at(newest(charts::MOST_RUNS))?.into_iter();
     Ok(charts::history(&HistoryFacts {
-        iterations: store.read_iterations(newest)?,
+        iterations: store.read_iterations(newest(RUNS_WITH_INTERVALS))?,
         restarts: restarts(store)?,
         verdicts: verdicts.filter_map(|one| Some((one.run_id, one.metric, parse_label(&one.verdict)?))).collect(),
         others: read.other_histories,
@@ -190,7 +190,13 @@ fn predicted(store: &Store, selection: &Selection) -> anyhow::Result<Sheet> {
     table.add_probes(&store.newest_device_probes()?);
     let trials = match try_protocol(&examples, Protocol::Pair, &table, &FitOptions::default(), 1) {
         Ok(trials) => trials,
-        Err(error) => return Ok(charts::predicted(&[], &one_line(&error))),
+        Err(error) => {
+            let why = format!(
+                "a fifth of the pairs of model and device would be hidden, and of the rest {}",
+                one_line(&error)
+            );
+            return Ok(charts::predicted(&[], &why));
+        }
     };
     let tried: Vec<Tried> = trials
         .iter()
@@ -208,6 +214,10 @@ fn predicted(store: &Store, selection: &Selection) -> anyhow::Result<Sheet> {
             })
         })
         .collect();
+    if tried.is_empty() {
+        let why = "what was hidden could not be forecast, for which the multiply-adds of its model have to be known";
+        return Ok(charts::predicted(&[], why));
+    }
     let of = if all > examples.len() { format!(" of {all}, taken evenly") } else { String::new() };
     let how = format!(
         "{}{of}; a fifth of the pairs of model and device was hidden and forecast from the rest",

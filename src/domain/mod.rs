@@ -14,6 +14,7 @@ pub mod model;
 pub mod names;
 pub mod plan;
 pub mod preprocessing;
+pub mod profile;
 pub mod program;
 pub mod run;
 #[cfg(test)]

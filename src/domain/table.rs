@@ -120,6 +120,12 @@ impl Table {
         }
     }
 
+    /// Puts other cells into a column.
+    pub fn map_column(&mut self, name: &str, cell: impl Fn(&Cell) -> Cell) {
+        let Some(index) = self.columns.iter().position(|column| column == name) else { return };
+        self.rows.iter_mut().filter_map(|row| row.get_mut(index)).for_each(|old| *old = cell(old));
+    }
+
     /// Leaves out those of the columns in which every row is empty.
     pub fn drop_empty(&mut self, names: &[&str]) {
         let is_empty = |cell: &Cell| match cell {
@@ -172,6 +178,8 @@ mod tests {
     fn a_column_goes_with_its_cells() {
         let mut table = Table::new("", &["a", "b", "c"]);
         table.push([1_u32.into(), 2_u32.into(), 3_u32.into()]);
+        table.map_column("b", |cell| if *cell == Cell::Integer(2) { Cell::Null } else { 9_u32.into() });
+        assert_eq!(table.rows, [[Cell::Integer(1), Cell::Null, Cell::Integer(3)]]);
         table.drop_columns(&["b", "unknown"]);
         assert_eq!(table.columns, ["a", "c"]);
         assert_eq!(table.rows, [[Cell::Integer(1), Cell::Integer(3)]]);

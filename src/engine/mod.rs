@@ -18,19 +18,22 @@ mod rates;
 mod record;
 pub mod registry;
 pub mod runner;
+mod sampler;
 pub mod scripted;
 pub mod worker;
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::domain::profile::Profile;
 use crate::domain::run::ExtraMetric;
 use crate::domain::{
     Device, DeviceRates, HostTensor, Mode, PlannedRun, Platform, Precision, SampleSeries, TelemetrySeries,
 };
-use crate::measure::{Clock, MonotonicClock, ReportedClock};
+use crate::measure::{Clock, MonotonicClock, ReportedClock, SamplingEnd, SamplingProgress};
 
 pub use burn::{Learning, OpenedNetwork, Settled, network_on_host, settle};
 pub use error::EngineError;
@@ -157,6 +160,25 @@ pub trait Engine: Sync {
     /// Everything that keeps it from being built.
     fn load(&self, plan: &PlannedRun) -> Result<Loaded, EngineError>;
 
+    /// Measures a run with a time for each operator of its network; what was measured until an error or `stop` is told.
+    ///
+    /// # Errors
+    /// As [`Self::load`]; and an engine that does not see the operators of a network.
+    fn profile(
+        &self,
+        _plan: &PlannedRun,
+        _wish: &ProfileWish,
+        _stop: &AtomicBool,
+        _progress: &mut dyn FnMut(SamplingProgress),
+    ) -> Result<Profiled, EngineError> {
+        Err(EngineError::Unsupported {
+            engine: self.name(),
+            what: "a profile of operators".to_owned(),
+            reason: "a network is one call for it, not a tree of modules",
+            nearest: Some("`--engine burn-flex`"),
+        })
+    }
+
     /// What a device can do at most in a precision, measured in about `limit`; `report` hears what is known so far.
     ///
     /// # Errors
@@ -193,6 +215,27 @@ pub struct Loaded {
     pub model_size_bytes: Option<u64>,
     /// What compiling or optimising the network took, where the engine does that at once and apart from reading it.
     pub compile: Option<Duration>,
+}
+
+/// How to profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileWish {
+    /// How often to look at what the processor does, for each second of its time; never without.
+    pub sampling_hertz: Option<u32>,
+}
+
+/// What a profile measured.
+pub struct Profiled {
+    /// What was repeated.
+    pub workload: Box<dyn Workload>,
+    /// The iterations without a time for each operator.
+    pub end: SamplingEnd<EngineError>,
+    /// What building and loading the network took.
+    pub startup: Duration,
+    /// Parameters and buffers at their precision.
+    pub model_size_bytes: Option<u64>,
+    /// Everything else.
+    pub profile: Profile,
 }
 
 /// What is repeated and timed.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EngineError, MethodChoice, Probed};
+use super::{EngineError, MethodChoice, Probed, ProfileWish};
+use crate::domain::profile::Profile;
 use crate::domain::text::one_line;
 use crate::domain::{DeviceRates, Measurement, PlannedRun, Precision};
 use crate::explain::Fit;
@@ -50,6 +51,13 @@ pub(super) enum Request {
         plan: Box<PlannedRun>,
         /// Where the reference outputs are that its own are compared with.
         reference: Option<PathBuf>,
+    },
+    /// Measure this, with a time for each operator.
+    Profile {
+        /// The run.
+        plan: Box<PlannedRun>,
+        /// How.
+        wish: ProfileWish,
     },
     /// Compute the outputs of this and write them to a file.
     Reference {
@@ -113,6 +121,8 @@ pub(super) enum Answer {
     },
     /// The result.
     Measured(Box<Measurement>),
+    /// The result of a profile; without one where nothing was measured.
+    Profiled(Box<Measurement>, Option<Box<Profile>>),
     /// The reference is written, or why not.
     Referred(Result<(), Words>),
 }

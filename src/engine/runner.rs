@@ -14,7 +14,10 @@ use super::process::{LastWords, describe_exit, end_group, own_group, signal_of, 
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT, Words};
 use super::rates::AROUND;
 use super::registry::engine_of;
-use super::{Engine, EngineError, MethodChoice, Probed, Surroundings, external, fidelity, find_engine, worker};
+use super::{
+    Engine, EngineError, MethodChoice, Probed, ProfileWish, Surroundings, external, fidelity, find_engine, worker,
+};
+use crate::domain::profile::Profile;
 use crate::domain::text::one_line;
 use crate::domain::{DeviceRates, HostTensor, Measurement, PlannedRun, Precision, RunStatus};
 use crate::explain::Fit;
@@ -208,11 +211,40 @@ impl Runner {
         progress: &mut dyn FnMut(Progress),
     ) -> Measurement {
         let request = Request::Measure { plan: Box::new(plan.clone()), reference: reference.map(Path::to_path_buf) };
-        let configuration = &plan.configuration;
-        let mut talk = match Talk::start(self, &request, configuration.threads) {
-            Ok(talk) => talk,
-            Err(error) => return worker::failure(&error),
-        };
+        match self.follow(&request, plan, stop, progress) {
+            Ok(Answer::Measured(measurement)) => *measurement,
+            Ok(_) => worker::failure(&out_of_turn()),
+            Err(measurement) => *measurement,
+        }
+    }
+
+    /// Measures one run with a time for each operator. However it ends, there is a measurement; there is no profile
+    /// where nothing was measured.
+    pub fn profile(
+        &self,
+        plan: &PlannedRun,
+        wish: &ProfileWish,
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(Progress),
+    ) -> (Measurement, Option<Profile>) {
+        let request = Request::Profile { plan: Box::new(plan.clone()), wish: wish.clone() };
+        match self.follow(&request, plan, stop, progress) {
+            Ok(Answer::Profiled(measurement, profile)) => (*measurement, profile.map(|profile| *profile)),
+            Ok(_) => (worker::failure(&out_of_turn()), None),
+            Err(measurement) => (*measurement, None),
+        }
+    }
+
+    /// Follows the worker that measures a run until it answers; what it ended with instead is a measurement, too.
+    fn follow(
+        &self,
+        request: &Request,
+        plan: &PlannedRun,
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Answer, Box<Measurement>> {
+        let failed = |error: &EngineError| Box::new(worker::failure(error));
+        let mut talk = Talk::start(self, request, plan.configuration.threads).map_err(|error| failed(&error))?;
         let mut state = Progress::Loading;
         progress(state);
         let mut last_report = Instant::now();
@@ -221,9 +253,9 @@ impl Runner {
         let mut stopped_at: Option<Instant> = None;
         loop {
             match talk.answers.recv_timeout(LOOK) {
-                Ok(Answer::Measured(measurement)) => {
+                Ok(answer @ (Answer::Measured(_) | Answer::Profiled(..))) => {
                     talk.finish();
-                    return *measurement;
+                    return Ok(answer);
                 }
                 Ok(Answer::Progress { iterations, elapsed_ns, warming_up }) => {
                     last_word = Instant::now();
@@ -251,7 +283,7 @@ impl Runner {
                     | Answer::Printed(_),
                 ) => {}
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return worker::failure(&talk.obituary()),
+                Err(RecvTimeoutError::Disconnected) => return Err(failed(&talk.obituary())),
             }
             // A first call may take minutes; whoever renews a lease must not fall silent with the worker.
             if last_report.elapsed() >= REPORT {
@@ -264,17 +296,22 @@ impl Runner {
             }
             if stopped_at.is_some_and(|at| at.elapsed() > STOP_GRACE) {
                 talk.kill();
-                return interrupted("it was stopped from outside");
+                return Err(Box::new(interrupted("it was stopped from outside")));
             }
             if last_word.elapsed() > silence {
                 talk.kill();
-                return worker::failure(&EngineError::Worker {
+                return Err(failed(&EngineError::Worker {
                     message: format!("the worker said nothing for {} minutes and was ended", silence.as_secs() / 60),
                     out_of_memory: false,
-                });
+                }));
             }
         }
     }
+}
+
+/// A worker that answers something else than it was asked.
+fn out_of_turn() -> EngineError {
+    EngineError::Worker { message: "the worker answered another question".to_owned(), out_of_memory: false }
 }
 
 /// The record of a run that was stopped.
@@ -304,7 +341,9 @@ fn surroundings_of(request: &Request) -> Surroundings {
         Request::Probe { engine } | Request::Rates { engine, .. } => find_engine(engine),
         Request::Fits { .. } => return Surroundings::default(),
         Request::Measure { plan, .. } if plan.external.is_some() => return external::surroundings(),
-        Request::Measure { plan, .. } | Request::Reference { plan, .. } => engine_of(plan),
+        Request::Measure { plan, .. } | Request::Profile { plan, .. } | Request::Reference { plan, .. } => {
+            engine_of(plan)
+        }
     };
     // A name that means nothing is told by the worker.
     engine.map(Engine::surroundings).unwrap_or_default()

@@ -14,16 +14,18 @@ use super::process::Guard;
 use super::protocol::{Answer, MARK, Request, WORKER_ARGUMENT, Words};
 use super::registry::executing_engine;
 use super::{
-    Engine, EngineError, ExternalError, GenerationShape, Loaded, OwnReport, Probed, RunClock, Versions, Workload, burn,
-    find_engine,
+    Engine, EngineError, ExternalError, GenerationShape, Loaded, OwnReport, Probed, ProfileWish, Profiled, RunClock,
+    Versions, Workload, burn, find_engine,
 };
 use crate::domain::metric::Better;
+use crate::domain::profile::{Profile, ProfiledPart};
 use crate::domain::run::ExtraMetric;
 use crate::domain::text::{one_line, panic_text};
 use crate::domain::{Measurement, MetricSet, PlannedRun, Precision, RunStatus, SampleSeries, StopReason, Validity};
 use crate::hardware::{procfs, telemetry};
 use crate::measure::{
-    DEFAULT_TELEMETRY_INTERVAL, IDLE_TIME, Laps, Monitor, Sampled, SamplingEnd, TelemetrySummary, sample, summarise,
+    DEFAULT_TELEMETRY_INTERVAL, IDLE_TIME, Laps, Monitor, Sampled, SamplingEnd, SamplingProgress, TelemetrySummary,
+    sample, summarise,
 };
 use crate::stats;
 
@@ -66,6 +68,11 @@ pub fn serve_if_asked() -> std::io::Result<bool> {
         Request::Measure { plan, reference } => {
             let guard = Guard { stop, announce, print };
             Answer::Measured(Box::new(measure(&plan, reference.as_deref(), &guard)))
+        }
+        Request::Profile { plan, wish } => {
+            let guard = Guard { stop, announce, print };
+            let (measurement, profile) = profile(&plan, &wish, &guard);
+            Answer::Profiled(Box::new(measurement), profile.map(Box::new))
         }
         Request::Reference { plan, path } => Answer::Referred(guarded(|| fidelity::write_reference(&plan, &path))),
     };
@@ -157,14 +164,7 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Result<Mea
     let start = Instant::now();
     let Loaded { mut workload, mut clock, model_size_bytes, compile } = engine.load(plan)?;
     let startup = start.elapsed();
-    let end = sample(&mut Sampling(&mut *workload), &mut clock, &plan.sampling, &guard.stop, &mut |progress| {
-        // A parent that does not listen any more ends this process by other means.
-        let _ = send(&Answer::Progress {
-            iterations: progress.iterations,
-            elapsed_ns: progress.elapsed,
-            warming_up: progress.warming_up,
-        });
-    });
+    let end = sample(&mut Sampling(&mut *workload), &mut clock, &plan.sampling, &guard.stop, &mut tell);
     let telemetry = {
         let samples = end.iterations.len() as u64 * workload.samples_per_iteration();
         monitor.stop().finish(end.window, samples)
@@ -251,6 +251,51 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Result<Mea
     measurement.engine_version = known(versions.engine);
     measurement.framework_version = known(versions.framework);
     Ok(measurement)
+}
+
+/// Tells the parent how far sampling is.
+fn tell(progress: SamplingProgress) {
+    // A parent that does not listen any more ends this process by other means.
+    let _ = send(&Answer::Progress {
+        iterations: progress.iterations,
+        elapsed_ns: progress.elapsed,
+        warming_up: progress.warming_up,
+    });
+}
+
+/// A run with a time for each operator. Memory is not measured: what the profile itself takes would count.
+fn profile(plan: &PlannedRun, wish: &ProfileWish, guard: &Guard) -> (Measurement, Option<Profile>) {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let engine = executing_engine(plan, guard)?;
+        let profiled = engine.profile(plan, wish, &guard.stop, &mut tell)?;
+        let Profiled { mut workload, end, startup, model_size_bytes, profile } = profiled;
+        let mut measurement = describe(plan, &*workload, end);
+        if let (Some(real), asked) = (workload.result_precision(), plan.configuration.precision)
+            && real != asked
+        {
+            let model = plan.configuration.model.clone();
+            return Err(EngineError::OtherPrecision { engine: engine.name(), model, asked, real });
+        }
+        if measurement.status == RunStatus::Ok {
+            workload.verify()?;
+        }
+        measurement.metrics.set("startup_ms", startup.as_secs_f64() * 1e3);
+        measurement.metrics.set_optional("model_size_mb", model_size_bytes.map(|bytes| bytes as f64 / MB));
+        measurement.operator_times = profile.parts.iter().map(ProfiledPart::time).collect();
+        let profiled: Vec<u64> = profile.pairs.iter().map(|[_, profiled]| *profiled).collect();
+        if !profiled.is_empty() {
+            measurement.samples.push(SampleSeries { phase: "profiled_iteration".to_owned(), nanoseconds: profiled });
+        }
+        let versions = engine.versions();
+        measurement.engine_version = Some(versions.engine);
+        measurement.framework_version = Some(versions.framework);
+        Ok((measurement, Some(profile)))
+    }));
+    let measured = match outcome {
+        Ok(measured) => measured,
+        Err(panic) => Err(EngineError::Device { message: panic_text(&*panic) }),
+    };
+    measured.unwrap_or_else(|error| (failure(&error), None))
 }
 
 /// Adds what another process knows of itself; answers its versions.

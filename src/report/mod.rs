@@ -8,6 +8,7 @@ pub mod html;
 mod json;
 mod markdown;
 mod numbers;
+pub mod profile;
 mod sparkline;
 mod terminal;
 pub mod verdicts;

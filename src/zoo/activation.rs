@@ -5,7 +5,7 @@ use burn::tensor::activation::{
     gelu as exact_gelu, relu as plain_relu, sigmoid, silu as plain_silu, tanh as plain_tanh,
 };
 
-use super::hooks;
+use super::{hooks, observe};
 
 /// An elementwise function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,19 @@ impl Activation {
         }
     }
 
+    /// Its name, as networks call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relu => "relu",
+            Self::Relu6 => "relu6",
+            Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu_tanh",
+            Self::QuickGelu => "quick_gelu",
+            Self::Silu => "silu",
+            Self::Tanh => "tanh",
+        }
+    }
+
     /// Whether it passes what is positive and stops what is negative.
     pub fn rectifies(self) -> bool {
         matches!(self, Self::Relu | Self::Relu6)
@@ -63,7 +76,7 @@ impl Activation {
 /// The function, or what hooks make of it.
 fn activate<const D: usize>(function: Activation, x: Tensor<D>) -> Tensor<D> {
     let Some(hooks) = hooks::current() else {
-        return function.apply(x);
+        return observe::function(function.name(), x, |x| function.apply(x));
     };
     let shape = x.dims();
     let flat = x.reshape([shape[0], shape[1..].iter().product()]);

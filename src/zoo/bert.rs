@@ -13,8 +13,9 @@ use super::blocks::{dense, layer_norm, leading_positions, masked_language_loss, 
 use super::channels::{ChannelGroup, Flexible, Widths};
 use super::cost::{CostCounter, sequence_length};
 use super::error::ZooError;
-use super::layers::embed;
+use super::layers::{Plain, embed};
 use super::network::{Architecture, Network, boxed};
+use super::observe::module;
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern, Prefix};
 use crate::domain::model::{InputSpec, ModelCost};
@@ -156,7 +157,7 @@ impl BertEmbeddings {
         let positions = leading_positions(&self.position_embeddings, sequence);
         let types = leading_positions(&self.token_type_embeddings, 1); // [1, 1, width]
         let x = embed(IDS, &self.word_embeddings, ids) + (positions + types);
-        self.layer_norm.forward(x)
+        self.layer_norm.call(x)
     }
 }
 
@@ -184,7 +185,7 @@ pub struct BertOutput {
 
 impl BertOutput {
     fn forward(&self, x: Tensor<3>, shortcut: Tensor<3>) -> Tensor<3> {
-        self.layer_norm.forward(self.dense.forward(x) + shortcut)
+        self.layer_norm.call(self.dense.call(x) + shortcut)
     }
 }
 
@@ -220,15 +221,15 @@ impl BertLayer {
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let project = &self.attention.self_attention;
         let context = multi_head_attention(
-            project.query.forward(x.clone()),
-            project.key.forward(x.clone()),
-            project.value.forward(x.clone()),
+            project.query.call(x.clone()),
+            project.key.call(x.clone()),
+            project.value.call(x.clone()),
             project.heads,
             false,
         );
-        let x = self.attention.output.forward(context, x);
-        let hidden = gelu(self.intermediate.dense.forward(x.clone())); // [batch, sequence, hidden]
-        self.output.forward(hidden, x)
+        let x = module(&self.attention.output, || self.attention.output.forward(context, x));
+        let hidden = gelu(self.intermediate.dense.call(x.clone())); // [batch, sequence, hidden]
+        module(&self.output, || self.output.forward(hidden, x))
     }
 }
 
@@ -255,15 +256,17 @@ pub struct Bert {
 impl Bert {
     /// `[batch, sequence]` to `[batch, sequence, width]`.
     pub fn forward(&self, ids: Tensor<2, Int>) -> Tensor<3> {
-        let embedded = self.embeddings.forward(ids);
-        self.encoder.layer.iter().fold(embedded, |x, layer| layer.forward(x))
+        let embedded = module(&self.embeddings, || self.embeddings.forward(ids));
+        module(&self.encoder, || {
+            self.encoder.layer.iter().fold(embedded, |x, layer| module(layer, || layer.forward(x)))
+        })
     }
 
     /// What the first token says of the sequence: `[batch, sequence, width]` to `[batch, width]`.
     pub fn pool(&self, hidden: Tensor<3>) -> Tensor<2> {
         let [batch, _, width] = hidden.dims();
         let first = hidden.narrow(1, 0, 1).reshape([batch, width]);
-        tanh(self.pooler.dense.forward(first))
+        tanh(self.pooler.dense.call(first))
     }
 }
 

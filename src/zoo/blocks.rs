@@ -13,7 +13,8 @@ use burn::tensor::{Device, Int, Tensor};
 use super::cost::ConvShape;
 use super::error::ZooError;
 use super::hooks::{AttentionCall, AttentionKind};
-use super::layers::{Layer, attend};
+use super::layers::{Layer, Plain, attend, product};
+use super::observe::{self, Operator, module};
 use super::targets::{Distilled, Targets};
 
 /// A 1D convolution of this shape.
@@ -89,7 +90,9 @@ impl ConvBn {
 /// The mean over all pixels: `[batch, channels, height, width]` to `[batch, channels]`.
 pub fn global_average_pool(x: Tensor<4>) -> Tensor<2> {
     let [batch, channels, height, width] = x.dims();
-    x.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels])
+    observe::function("global_average_pool", x, |x| {
+        x.reshape([batch, channels, height * width]).mean_dim(2).reshape([batch, channels])
+    })
 }
 
 /// `[batch, sequence, heads * head_width]` to `[batch, heads, sequence, head_width]`.
@@ -156,9 +159,13 @@ impl Attention {
         self.projected(AttentionKind::Cross, [query, key, value], false)
     }
 
-    fn projected(&self, kind: AttentionKind, [query, key, value]: [Tensor<3>; 3], causal: bool) -> Tensor<3> {
-        let parts = [self.q_proj.forward(query), self.k_proj.forward(key), self.v_proj.forward(value)];
-        self.out_proj.forward(heads_attend(kind, parts, self.heads, causal))
+    fn projected(&self, kind: AttentionKind, parts: [Tensor<3>; 3], causal: bool) -> Tensor<3> {
+        module(self, || self.attended(kind, parts, causal))
+    }
+
+    fn attended(&self, kind: AttentionKind, [query, key, value]: [Tensor<3>; 3], causal: bool) -> Tensor<3> {
+        let parts = [self.q_proj.call(query), self.k_proj.call(key), self.v_proj.call(value)];
+        self.out_proj.call(heads_attend(kind, parts, self.heads, causal))
     }
 }
 
@@ -185,12 +192,26 @@ pub fn positions_from(table: &Embedding, start: usize, sequence: usize) -> Tenso
 /// The table stands on the left of the product, where it lies in memory as the kernels want it; transposing this
 /// large matrix instead makes CPUs two to five times slower.
 pub fn tied_logits(hidden: Tensor<2>, table: Tensor<2>) -> Tensor<2> {
-    table.matmul(hidden.transpose()).transpose()
+    times_table(hidden, table, |hidden, table| table.matmul(hidden.transpose()).transpose())
+}
+
+/// What `multiply` makes of hidden states, `[..., width]`, and a table, `[vocabulary, width]`, under the name of
+/// [`tied_logits`].
+pub(super) fn times_table<const D: usize>(
+    hidden: Tensor<D>,
+    table: Tensor<2>,
+    multiply: impl FnOnce(Tensor<D>, Tensor<2>) -> Tensor<D>,
+) -> Tensor<D> {
+    let [vocabulary, width] = table.dims();
+    let shape = || product([width, vocabulary], false);
+    observe::operator(Operator::Function("tied_logits"), shape, hidden, |hidden| multiply(hidden, table))
 }
 
 /// The mean cross-entropy of `[samples, labels]` logits and `[samples]` labels.
 pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-    CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, labels)
+    observe::function("cross_entropy", logits, |logits| {
+        CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, labels)
+    })
 }
 
 /// The loss of knowledge distillation (Hinton et al. 2015) of `[batch, classes]` logits `z`, with the teacher's `t`:

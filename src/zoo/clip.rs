@@ -14,8 +14,9 @@ use super::batch::{Batch, IDS, Output};
 use super::blocks::{Attention, conv2d, cross_entropy, dense, layer_norm, leading_positions};
 use super::cost::{ConvShape, CostCounter};
 use super::error::ZooError;
-use super::layers::{Layer, embed};
+use super::layers::{Layer, Plain, embed, product};
 use super::network::Architecture;
+use super::observe::{self, Operator, module};
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern};
 use crate::domain::model::ModelCost;
@@ -185,10 +186,10 @@ pub struct ClipLayer {
 impl ClipLayer {
     /// `[batch, tokens, width]` to the same.
     pub fn forward(&self, x: Tensor<3>, causal: bool) -> Tensor<3> {
-        let normed = self.layer_norm1.forward(x.clone());
+        let normed = self.layer_norm1.call(x.clone());
         let x = self.self_attn.forward(normed.clone(), normed.clone(), normed, causal) + x;
-        let hidden = quick_gelu(self.mlp.fc1.forward(self.layer_norm2.forward(x.clone())));
-        self.mlp.fc2.forward(hidden) + x
+        let hidden = quick_gelu(self.mlp.fc1.call(self.layer_norm2.call(x.clone())));
+        self.mlp.fc2.call(hidden) + x
     }
 }
 
@@ -201,7 +202,7 @@ pub struct ClipEncoder {
 
 impl ClipEncoder {
     fn forward(&self, x: Tensor<3>, causal: bool) -> Tensor<3> {
-        self.layers.iter().fold(x, |x, layer| layer.forward(x, causal))
+        self.layers.iter().fold(x, |x, layer| module(layer, || layer.forward(x, causal)))
     }
 }
 
@@ -231,11 +232,11 @@ impl ClipText {
         let [_, sequence] = ids.dims();
         let positions = leading_positions(&self.embeddings.position_embedding, sequence);
         let x = embed(IDS, &self.embeddings.token_embedding, ids.clone()) + positions;
-        let x = self.encoder.forward(x, true);
+        let x = module(&self.encoder, || self.encoder.forward(x, true));
         let [batch, _, width] = x.dims();
         let ends = end_positions(ids).reshape([batch, 1, 1]).expand([batch, 1, width]);
         // The norm works on every token by itself, so these are enough.
-        self.final_layer_norm.forward(x.gather(1, ends).reshape([batch, width]))
+        self.final_layer_norm.call(x.gather(1, ends).reshape([batch, width]))
     }
 }
 
@@ -289,10 +290,10 @@ pub struct ClipVision {
 impl ClipVision {
     /// `[batch, 3, image, image]` to `[batch, width]`: what the class token has read.
     pub fn forward(&self, image: Tensor<4>) -> Tensor<2> {
-        let x = self.pre_layernorm.forward(self.embeddings.forward(image));
-        let x = self.encoder.forward(x, false);
+        let x = self.pre_layernorm.call(module(&self.embeddings, || self.embeddings.forward(image)));
+        let x = module(&self.encoder, || self.encoder.forward(x, false));
         let [batch, _, width] = x.dims();
-        self.post_layernorm.forward(x.narrow(1, 0, 1).reshape([batch, width]))
+        self.post_layernorm.call(x.narrow(1, 0, 1).reshape([batch, width]))
     }
 }
 
@@ -329,10 +330,17 @@ pub struct ClipFeatures {
 impl Clip {
     /// Images `[images, 3, image, image]` and texts `[texts, sequence]`, as many as one likes of each.
     pub fn forward(&self, image: Tensor<4>, ids: Tensor<2, Int>) -> ClipFeatures {
-        let image_embeds = normalize(self.visual_projection.forward(self.vision_model.forward(image)));
-        let text_embeds = normalize(self.text_projection.forward(self.text_model.forward(ids)));
+        let image_embeds =
+            normalize(self.visual_projection.call(module(&self.vision_model, || self.vision_model.forward(image))));
+        let text_embeds =
+            normalize(self.text_projection.call(module(&self.text_model, || self.text_model.forward(ids))));
         let scale = self.logit_scale.val().exp().reshape([1, 1]);
-        let logits_per_image = image_embeds.clone().matmul(text_embeds.clone().transpose()) * scale;
+        let [texts, embedding] = text_embeds.dims();
+        let shape = || product([embedding, texts], false);
+        let products = observe::operator(Operator::Function("similarities"), shape, image_embeds.clone(), |images| {
+            images.matmul(text_embeds.clone().transpose())
+        });
+        let logits_per_image = products * scale;
         ClipFeatures { image_embeds, text_embeds, logits_per_image }
     }
 }

@@ -3,7 +3,7 @@
 use burn::tensor::{Int, Tensor};
 
 use super::batch::{Batch, Output};
-use super::blocks::{cross_entropy, join_heads, tied_logits};
+use super::blocks::{cross_entropy, join_heads, tied_logits, times_table};
 use super::error::ZooError;
 use super::generation::{KeyValue, Memory, Writer};
 use super::hooks::{AttentionCall, AttentionKind};
@@ -116,9 +116,12 @@ pub fn last_position(x: Tensor<3>) -> Tensor<2> {
 /// `[vocabulary, width]` to `[batch, sequence, vocabulary]`.
 pub fn tied_logits_everywhere(hidden: Tensor<3>, table: Tensor<2>) -> Tensor<3> {
     let [batch, sequence, _] = hidden.dims();
-    let logits = tied_logits(hidden.flatten(0, 1), table); // [batch * sequence, vocabulary]
-    let [_, vocabulary] = logits.dims();
-    logits.reshape([batch, sequence, vocabulary])
+    let [vocabulary, _] = table.dims();
+    // Bringing the logits into order is as much a part of it as multiplying.
+    times_table(hidden, table, |hidden, table| {
+        let logits = table.matmul(hidden.flatten::<2>(0, 1).transpose()).transpose(); // [batch * sequence, vocabulary]
+        logits.reshape([batch, sequence, vocabulary])
+    })
 }
 
 /// The outputs of a network that writes, from its logits `[batch, sequence, vocabulary]`: these, and those of the

@@ -20,8 +20,9 @@ use super::channels::Widths;
 use super::cost::{ConvShape, CostCounter};
 use super::detr_backbone::Backbone;
 use super::error::ZooError;
-use super::layers::Layer;
+use super::layers::{Layer, Plain};
 use super::network::Architecture;
+use super::observe::module;
 use super::resnet::ResNetConfig;
 use super::set_prediction::set_prediction_loss;
 use super::targets::Targets;
@@ -176,7 +177,7 @@ pub struct DetrMlp {
 
 impl DetrMlp {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        self.fc2.forward(relu(self.fc1.forward(x)))
+        self.fc2.call(relu(self.fc1.call(x)))
     }
 }
 
@@ -198,8 +199,8 @@ impl DetrEncoderLayer {
     pub fn forward(&self, x: Tensor<3>, positions: Tensor<3>) -> Tensor<3> {
         let placed = x.clone() + positions;
         let x = self.self_attn.forward(placed.clone(), placed, x.clone(), false) + x;
-        let x = self.self_attn_layer_norm.forward(x);
-        self.final_layer_norm.forward(self.mlp.forward(x.clone()) + x)
+        let x = self.self_attn_layer_norm.call(x);
+        self.final_layer_norm.call(module(&self.mlp, || self.mlp.forward(x.clone())) + x)
     }
 }
 
@@ -234,10 +235,10 @@ impl DetrDecoderLayer {
     pub fn forward(&self, x: Tensor<3>, positions: Tensor<3>, keys: Tensor<3>, memory: Tensor<3>) -> Tensor<3> {
         let placed = x.clone() + positions.clone();
         let x = self.self_attn.forward(placed.clone(), placed, x.clone(), false) + x;
-        let x = self.self_attn_layer_norm.forward(x);
+        let x = self.self_attn_layer_norm.call(x);
         let x = self.encoder_attn.forward_across(x.clone() + positions, keys, memory) + x;
-        let x = self.encoder_attn_layer_norm.forward(x);
-        self.final_layer_norm.forward(self.mlp.forward(x.clone()) + x)
+        let x = self.encoder_attn_layer_norm.call(x);
+        self.final_layer_norm.call(module(&self.mlp, || self.mlp.forward(x.clone())) + x)
     }
 }
 
@@ -262,7 +263,7 @@ impl BoxPredictor {
         let mut x = x;
         for (index, layer) in self.layers.iter().enumerate() {
             let input = if index == 0 { x } else { relu(x) };
-            x = layer.forward(input);
+            x = layer.call(input);
         }
         sigmoid(x)
     }
@@ -299,23 +300,26 @@ pub struct Detections {
 impl Detr {
     /// Images `[batch, 3, height, width]` of any size.
     pub fn forward(&self, image: Tensor<4>) -> Detections {
-        let map = self.input_projection.run(self.backbone.forward(image)); // [batch, width, rows, columns]
+        let map = self.input_projection.run(module(&self.backbone, || self.backbone.forward(image))); // [batch, width, rows, columns]
         let [batch, width, rows, columns] = map.dims();
         let places = sine_positions([rows, columns], width, &map.device()); // [1, tokens, width]
         let tokens = map.flatten::<3>(2, 3).swap_dims(1, 2); // [batch, tokens, width]
-        let memory = self.encoder.layers.iter().fold(tokens, |x, layer| layer.forward(x, places.clone()));
+        let memory = module(&self.encoder, || {
+            let layers = self.encoder.layers.iter();
+            layers.fold(tokens, |x, layer| module(layer, || layer.forward(x, places.clone())))
+        });
 
         let keys = memory.clone() + places;
         let queries: Tensor<3> = self.query_position_embeddings.weight.val().unsqueeze(); // [1, queries, width]
         let [_, count, _] = queries.dims();
         let mut x = Tensor::zeros([batch, count, width], &queries.device());
         for layer in &self.decoder.layers {
-            x = layer.forward(x, queries.clone(), keys.clone(), memory.clone()); // [batch, queries, width]
+            x = module(layer, || layer.forward(x, queries.clone(), keys.clone(), memory.clone())); // [batch, queries, width]
         }
-        let x = self.decoder.layernorm.forward(x);
+        let x = self.decoder.layernorm.call(x);
         Detections {
-            logits: self.class_labels_classifier.forward(x.clone()),
-            pred_boxes: self.bbox_predictor.forward(x),
+            logits: self.class_labels_classifier.call(x.clone()),
+            pred_boxes: module(&self.bbox_predictor, || self.bbox_predictor.forward(x)),
         }
     }
 }

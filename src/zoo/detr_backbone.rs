@@ -13,6 +13,7 @@ use super::channels::Widths;
 use super::cost::ConvShape;
 use super::hooks::is_watched;
 use super::layers::{Layer, scale_channels};
+use super::observe::{self, Shape, module};
 use super::resnet::{BlockShape, ResNetConfig, STEM, stem_pool};
 
 /// Of all normalisations.
@@ -61,7 +62,9 @@ impl FrozenConvBn {
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.normalization.forward(self.convolution.run(x))
+        let x = self.convolution.run(x);
+        let shape = || Shape { depth: 0, weights: 4 * self.normalization.weight.value().dims()[0] };
+        observe::operator(observe::layer(&self.normalization), shape, x, |x| self.normalization.forward(x))
     }
 }
 
@@ -107,7 +110,7 @@ pub struct BackboneStage {
 
 impl BackboneStage {
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.layers.iter().fold(x, |x, block| block.forward(x))
+        self.layers.iter().fold(x, |x, block| module(block, || block.forward(x)))
     }
 }
 
@@ -140,9 +143,9 @@ impl Backbone {
     /// `[batch, 3, height, width]` to `[batch, channels, height / 32, width / 32]`, every halving rounded up.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = self.pool.run(relu(self.stem.forward(x)));
-        let x = self.first_stage.forward(x);
+        let x = module(&self.first_stage, || self.first_stage.forward(x));
         // No gradient goes further back: what comes before is frozen. An explanation asks for that of the image.
         let x = if is_watched() { x } else { x.detach() };
-        self.later_stages.iter().fold(x, |x, stage| stage.forward(x))
+        self.later_stages.iter().fold(x, |x, stage| module(stage, || stage.forward(x)))
     }
 }

@@ -13,8 +13,9 @@ use super::blocks::{dense, layer_norm, leading_positions, masked_language_loss, 
 use super::channels::{ChannelGroup, Flexible, Widths};
 use super::cost::{CostCounter, sequence_length};
 use super::error::ZooError;
-use super::layers::embed;
+use super::layers::{Plain, embed};
 use super::network::{Architecture, Network, boxed};
+use super::observe::module;
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern, Prefix};
 use crate::domain::model::{InputSpec, ModelCost};
@@ -148,13 +149,13 @@ pub struct DistilBertAttention {
 impl DistilBertAttention {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let context = multi_head_attention(
-            self.q_lin.forward(x.clone()),
-            self.k_lin.forward(x.clone()),
-            self.v_lin.forward(x),
+            self.q_lin.call(x.clone()),
+            self.k_lin.call(x.clone()),
+            self.v_lin.call(x),
             self.heads,
             false,
         );
-        self.out_lin.forward(context)
+        self.out_lin.call(context)
     }
 }
 
@@ -183,9 +184,9 @@ pub struct DistilBertLayer {
 impl DistilBertLayer {
     /// `[batch, sequence, width]` to the same.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = self.sa_layer_norm.forward(self.attention.forward(x.clone()) + x);
-        let hidden = gelu(self.ffn.lin1.forward(x.clone())); // [batch, sequence, hidden]
-        self.output_layer_norm.forward(self.ffn.lin2.forward(hidden) + x)
+        let x = self.sa_layer_norm.call(module(&self.attention, || self.attention.forward(x.clone())) + x);
+        let hidden = gelu(self.ffn.lin1.call(x.clone())); // [batch, sequence, hidden]
+        self.output_layer_norm.call(self.ffn.lin2.call(hidden) + x)
     }
 }
 
@@ -213,8 +214,10 @@ impl DistilBert {
         let [_, sequence] = ids.dims();
         let words = embed(IDS, &self.embeddings.word_embeddings, ids);
         let positions = leading_positions(&self.embeddings.position_embeddings, sequence);
-        let embedded = self.embeddings.layer_norm.forward(words + positions);
-        self.transformer.layer.iter().fold(embedded, |x, layer| layer.forward(x))
+        let embedded = self.embeddings.layer_norm.call(words + positions);
+        module(&self.transformer, || {
+            self.transformer.layer.iter().fold(embedded, |x, layer| module(layer, || layer.forward(x)))
+        })
     }
 }
 

@@ -16,8 +16,9 @@ use super::cost::{CostCounter, sequence_length};
 use super::decoder::{DecoderOnly, causal_attention, logits_outputs, next_token_loss, through_layers};
 use super::error::ZooError;
 use super::generation::{KeyValue, Memory, Writer};
-use super::layers::embed;
+use super::layers::{Plain, embed, product};
 use super::network::{Architecture, Network, boxed};
+use super::observe::{self, Operator, module};
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern, Prefix};
 use crate::domain::model::{InputSpec, ModelCost};
@@ -149,7 +150,12 @@ impl Conv1D {
 
     /// `[batch, sequence, in]` to `[batch, sequence, out]`.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        linear(x, self.weight.val(), Some(self.bias.val()))
+        observe::operator(
+            Operator::Layer(self.weight.id),
+            || product(self.weight.dims(), true),
+            x,
+            |x| linear(x, self.weight.val(), Some(self.bias.val())),
+        )
     }
 }
 
@@ -201,8 +207,9 @@ pub struct Gpt2Layer {
 impl Gpt2Layer {
     /// `[batch, sequence, width]` to the same; with a memory, of positions after those that it has.
     pub fn forward(&self, x: Tensor<3>, own: Option<&mut KeyValue>) -> Tensor<3> {
-        let x = self.attn.forward(self.ln_1.forward(x.clone()), own) + x;
-        let hidden = gelu_tanh(self.mlp.c_fc.forward(self.ln_2.forward(x.clone())));
+        let normed = self.ln_1.call(x.clone());
+        let x = module(&self.attn, || self.attn.forward(normed, own)) + x;
+        let hidden = gelu_tanh(self.mlp.c_fc.forward(self.ln_2.call(x.clone())));
         self.mlp.c_proj.forward(hidden) + x
     }
 }
@@ -231,11 +238,11 @@ impl DecoderOnly for Gpt2 {
         let [_, sequence] = ids.dims();
         let start = memory.as_deref().map_or(0, |memory| memory.length);
         let x = embed(IDS, &self.wte, ids) + positions_from(&self.wpe, start, sequence);
-        through_layers(&self.h, x, memory, |layer, x, own| layer.forward(x, own))
+        through_layers(&self.h, x, memory, |layer, x, own| module(layer, || layer.forward(x, own)))
     }
 
     fn normalised<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
-        self.ln_f.forward(hidden)
+        self.ln_f.call(hidden)
     }
 
     fn words(&self) -> Tensor<2> {

@@ -2,22 +2,34 @@
 
 use burn::nn::conv::{Conv1d, Conv2d};
 use burn::nn::pool::MaxPool2d;
-use burn::nn::{BatchNorm, Embedding, Linear};
+use burn::nn::{BatchNorm, Embedding, LayerNorm, Linear, RmsNorm};
 use burn::tensor::{Int, Tensor};
 
 use super::hooks::{self, AttentionCall, Weighted};
+use super::observe::{self, Operator, Shape, Work};
 
-/// A layer that hooks can see.
+/// A layer that hooks can see, and observers.
 pub trait Layer<const D: usize> {
     /// The forward pass.
     fn run(&self, x: Tensor<D>) -> Tensor<D>;
+}
+
+/// A layer that observers can see, and hooks cannot.
+pub trait Plain<const D: usize> {
+    /// The forward pass.
+    fn call(&self, x: Tensor<D>) -> Tensor<D>;
 }
 
 impl Layer<3> for Conv1d {
     fn run(&self, x: Tensor<3>) -> Tensor<3> {
         match hooks::current() {
             Some(hooks) => hooks.borrow_mut().weighted(Weighted::Conv1d(self), x.unsqueeze_dim(3)).squeeze_dim(3),
-            None => self.forward(x),
+            None => observe::operator(
+                Operator::Layer(self.weight.id),
+                || convolution(self.weight.dims(), self.bias.is_some()),
+                x,
+                |x| self.forward(x),
+            ),
         }
     }
 }
@@ -26,9 +38,20 @@ impl Layer<4> for Conv2d {
     fn run(&self, x: Tensor<4>) -> Tensor<4> {
         match hooks::current() {
             Some(hooks) => hooks.borrow_mut().weighted(Weighted::Conv2d(self), x),
-            None => self.forward(x),
+            None => observe::operator(
+                Operator::Layer(self.weight.id),
+                || convolution(self.weight.dims(), self.bias.is_some()),
+                x,
+                |x| self.forward(x),
+            ),
         }
     }
+}
+
+/// Of weights `[channels_out, channels_in / groups, kernel ...]`.
+fn convolution<const D: usize>(weight: [usize; D], has_bias: bool) -> Shape {
+    let depth: usize = weight[1..].iter().product();
+    Shape { depth, weights: weight[0] * (depth + usize::from(has_bias)) }
 }
 
 impl Layer<2> for Linear {
@@ -40,16 +63,28 @@ impl Layer<2> for Linear {
                 let [.., features] = written.dims();
                 written.reshape([rows, features])
             }
-            None => self.forward(x),
+            None => self.call(x),
         }
     }
+}
+
+impl<const D: usize> Plain<D> for Linear {
+    fn call(&self, x: Tensor<D>) -> Tensor<D> {
+        let shape = || product(self.weight.dims(), self.bias.is_some());
+        observe::operator(Operator::Layer(self.weight.id), shape, x, |x| self.forward(x))
+    }
+}
+
+/// Of weights `[in, out]`.
+pub(super) fn product([features_in, features_out]: [usize; 2], has_bias: bool) -> Shape {
+    Shape { depth: features_in, weights: features_out * (features_in + usize::from(has_bias)) }
 }
 
 impl Layer<4> for MaxPool2d {
     fn run(&self, x: Tensor<4>) -> Tensor<4> {
         match hooks::current() {
             Some(hooks) => hooks.borrow_mut().max_pool(self, x),
-            None => self.forward(x),
+            None => observe::function("max_pool", x, |x| self.forward(x)),
         }
     }
 }
@@ -57,13 +92,29 @@ impl Layer<4> for MaxPool2d {
 impl Layer<4> for BatchNorm {
     fn run(&self, x: Tensor<4>) -> Tensor<4> {
         if !hooks::is_watched() {
-            return self.forward(x);
+            // Scale, shift and the two statistics.
+            let shape = || Shape { depth: 0, weights: 4 * self.gamma.dims()[0] };
+            return observe::operator(Operator::Layer(self.gamma.id), shape, x, |x| self.forward(x));
         }
         // On a tensor with gradients Burn's own would take, and move, the statistics of the batch.
         let (mean, variance) = (self.running_mean.value(), self.running_var.value());
         let scale = self.gamma.val() / (variance + self.epsilon).sqrt();
         let shift = self.beta.val() - mean * scale.clone();
         scale_channels(x, scale, shift)
+    }
+}
+
+impl<const D: usize> Plain<D> for LayerNorm {
+    fn call(&self, x: Tensor<D>) -> Tensor<D> {
+        let shape = || Shape { depth: 0, weights: 2 * self.gamma.dims()[0] };
+        observe::operator(Operator::Layer(self.gamma.id), shape, x, |x| self.forward(x))
+    }
+}
+
+impl<const D: usize> Plain<D> for RmsNorm {
+    fn call(&self, x: Tensor<D>) -> Tensor<D> {
+        let shape = || Shape { depth: 0, weights: self.gamma.dims()[0] };
+        observe::operator(Operator::Layer(self.gamma.id), shape, x, |x| self.forward(x))
     }
 }
 
@@ -79,14 +130,35 @@ pub(super) fn scale_channels(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>) -
 /// The words of an input (`ids`, `decoder_ids`): `[batch, sequence]` to `[batch, sequence, width]`, or what stands in
 /// for them.
 pub(super) fn embed(input: &str, table: &Embedding, ids: Tensor<2, Int>) -> Tensor<3> {
-    hooks::words_of(input).unwrap_or_else(|| table.forward(ids))
+    hooks::words_of(input).unwrap_or_else(|| look_up(table, ids))
+}
+
+/// The rows of a table: `[batch, sequence]` to `[batch, sequence, width]`.
+pub(super) fn look_up(table: &Embedding, ids: Tensor<2, Int>) -> Tensor<3> {
+    let rows = table.weight.dims();
+    // Each row is read and written; backward there is a gradient for the whole table.
+    let work = |sizes: observe::Sizes| Work {
+        bytes: (2 * sizes.outputs * sizes.element) as u64,
+        backward_bytes: ((sizes.outputs + rows[0] * rows[1]) * sizes.element) as u64,
+        ..Work::default()
+    };
+    observe::operator_of(Operator::Layer(table.weight.id), work, [], |[]: [Tensor<1>; 0]| table.forward(ids))
 }
 
 /// Attention, `[batch, heads, queries, head_width]`.
 pub(super) fn attend(call: AttentionCall) -> Tensor<4> {
     match hooks::current() {
         Some(hooks) => hooks.borrow_mut().attention(call),
-        None => call.forward(),
+        None => {
+            let AttentionCall { kind, query, key, value, bias, scale, causal } = call;
+            let [_, _, keys, _] = key.dims();
+            let weights = bias.as_ref().map_or(0, |bias| bias.shape().num_elements());
+            // Each value that is written takes all keys, and each of its scores the width of a head.
+            let work = move |sizes| Shape { depth: 2 * keys, weights }.work(sizes);
+            observe::operator_of(Operator::Function("attention"), work, [query, key, value], |[query, key, value]| {
+                AttentionCall { kind, query, key, value, bias, scale, causal }.forward()
+            })
+        }
     }
 }
 

@@ -14,8 +14,9 @@ use super::cost::CostCounter;
 use super::decoder::{DecoderOnly, causal_attention, logits_outputs, next_token_loss, through_layers};
 use super::error::ZooError;
 use super::generation::{KeyValue, Memory, Writer};
-use super::layers::embed;
+use super::layers::{Plain, embed};
 use super::network::Architecture;
+use super::observe::module;
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern, Prefix};
 use crate::domain::model::ModelCost;
@@ -180,14 +181,14 @@ pub struct LlamaAttention {
 
 impl LlamaAttention {
     fn forward(&self, x: Tensor<3>, rotation: &Rotation, own: Option<&mut KeyValue>) -> Tensor<3> {
-        let query = rotation.apply(split_heads(self.q_proj.forward(x.clone()), self.heads));
-        let key = rotation.apply(split_heads(self.k_proj.forward(x.clone()), self.key_value_heads));
-        let value = split_heads(self.v_proj.forward(x), self.key_value_heads);
+        let query = rotation.apply(split_heads(self.q_proj.call(x.clone()), self.heads));
+        let key = rotation.apply(split_heads(self.k_proj.call(x.clone()), self.key_value_heads));
+        let value = split_heads(self.v_proj.call(x), self.key_value_heads);
         let (key, value) = match own {
             Some(own) => own.append(key, value),
             None => (key, value),
         };
-        self.o_proj.forward(causal_attention(query, key, value))
+        self.o_proj.call(causal_attention(query, key, value))
     }
 }
 
@@ -204,8 +205,8 @@ pub struct LlamaMlp {
 
 impl LlamaMlp {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let gate = silu(self.gate_proj.forward(x.clone()));
-        self.down_proj.forward(gate * self.up_proj.forward(x))
+        let gate = silu(self.gate_proj.call(x.clone()));
+        self.down_proj.call(gate * self.up_proj.call(x))
     }
 }
 
@@ -224,8 +225,10 @@ pub struct LlamaLayer {
 
 impl LlamaLayer {
     fn forward(&self, x: Tensor<3>, rotation: &Rotation, own: Option<&mut KeyValue>) -> Tensor<3> {
-        let x = self.self_attn.forward(self.input_layernorm.forward(x.clone()), rotation, own) + x;
-        self.mlp.forward(self.post_attention_layernorm.forward(x.clone())) + x
+        let normed = self.input_layernorm.call(x.clone());
+        let x = module(&self.self_attn, || self.self_attn.forward(normed, rotation, own)) + x;
+        let normed = self.post_attention_layernorm.call(x.clone());
+        module(&self.mlp, || self.mlp.forward(normed)) + x
     }
 }
 
@@ -256,11 +259,11 @@ impl DecoderOnly for Llama {
         let start = memory.as_deref().map_or(0, |memory| memory.length);
         let x = embed(IDS, &self.embed_tokens, ids);
         let rotation = Rotation::new(start, sequence, self.head_width, self.rope_theta, &x.device());
-        through_layers(&self.layers, x, memory, |layer, x, own| layer.forward(x, &rotation, own))
+        through_layers(&self.layers, x, memory, |layer, x, own| module(layer, || layer.forward(x, &rotation, own)))
     }
 
     fn normalised<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
-        self.norm.forward(hidden)
+        self.norm.call(hidden)
     }
 
     fn words(&self) -> Tensor<2> {

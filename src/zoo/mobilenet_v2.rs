@@ -14,6 +14,7 @@ use super::cost::{ConvShape, CostCounter, image_size};
 use super::error::ZooError;
 use super::layers::Layer;
 use super::network::{Architecture, Network, boxed};
+use super::observe::module;
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern};
 use crate::domain::model::{InputSpec, ModelCost};
@@ -224,7 +225,7 @@ impl MobileNetV2 {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<2> {
         let mut x = relu6(self.stem.forward(x)); // [batch, 32, height / 2, width / 2]
         for block in &self.blocks {
-            x = block.forward(x);
+            x = module(block, || block.forward(x));
         }
         let x = relu6(self.head.forward(x)); // [batch, 1280, height / 32, width / 32]
         self.classifier.run(global_average_pool(x))

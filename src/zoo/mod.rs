@@ -2,7 +2,7 @@
 //!
 //! This layer owns everything that knows what a network *is*: one file for each architecture (an `XConfig`
 //! beside an `X`), [`blocks`] and [`decoder`] for the pieces they share, [`layers`] and [`activation`] through which all
-//! run and [`hooks`] watch, [`registry`] with one row for each model, [`weights`] for loading by the reference's names, and [`rule`] for weights and inputs that need no file.
+//! run, [`hooks`] watch and [`observe`] times, [`registry`] with one row for each model, [`weights`] for loading by the reference's names, and [`rule`] for weights and inputs that need no file.
 //! It must not know engines, clocks or databases: whoever measures holds a [`Network`] or a [`Trainer`] and
 //! nothing else.
 //!
@@ -13,6 +13,7 @@ mod assignment;
 pub mod batch;
 pub mod bert;
 pub mod blocks;
+mod boundary;
 pub mod channels;
 pub mod cifar_cnn;
 pub mod clip;
@@ -32,6 +33,7 @@ pub mod layers;
 pub mod llama;
 pub mod mobilenet_v2;
 pub mod network;
+pub mod observe;
 pub mod quantize;
 pub mod registry;
 pub mod resnet;
@@ -50,6 +52,7 @@ pub use channels::{ChannelGroup, Flexible, Shapes, Slice, Widths};
 pub use error::{Misshapen, Mistyped, WeightError, WeightMismatch, ZooError};
 pub use generation::{Generation, Writer};
 pub use network::{Architecture, Network, ParameterInfo, ParameterKind};
+pub use observe::{Observation, Observer};
 pub use registry::{ModelEntry, find, models};
 pub use targets::{Distilled, MaskedTokens, Object, Targets, host_targets};
 pub use trainer::{Trainer, learning_rate};

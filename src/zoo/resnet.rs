@@ -17,6 +17,7 @@ use super::cost::{ConvShape, CostCounter, image_size, window_output};
 use super::error::ZooError;
 use super::layers::Layer;
 use super::network::{Architecture, Network, boxed};
+use super::observe::module;
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern};
 use crate::domain::model::{InputSpec, ModelCost};
@@ -300,7 +301,7 @@ impl ResNet {
         let mut x = self.maxpool.run(x); // [batch, 64, height / 4, width / 4]
         let stages = [&self.layer1, &self.layer2, &self.layer3, &self.layer4];
         for block in stages.into_iter().flatten() {
-            x = block.forward(x);
+            x = module(block, || block.forward(x));
         }
         self.fc.run(global_average_pool(x)) // [batch, features] to [batch, classes]
     }

@@ -19,8 +19,9 @@ use super::decoder::{last_position, logits_outputs, next_token_loss, tied_logits
 use super::error::ZooError;
 use super::generation::{KeyValue, LayerMemory, Memory, Writer};
 use super::hooks::{AttentionCall, AttentionKind};
-use super::layers::{attend, embed};
+use super::layers::{Plain, attend, embed, look_up};
 use super::network::Architecture;
+use super::observe::module;
 use super::t5_positions::T5Positions;
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern};
@@ -171,8 +172,8 @@ pub struct T5Attention {
 impl T5Attention {
     /// `[batch, keys, width]` to keys and values, each `[batch, heads, keys, head_width]`.
     fn key_value(&self, x: Tensor<3>) -> (Tensor<4>, Tensor<4>) {
-        let key = split_heads(self.k.forward(x.clone()), self.heads);
-        (key, split_heads(self.v.forward(x), self.heads))
+        let key = split_heads(self.k.call(x.clone()), self.heads);
+        (key, split_heads(self.v.call(x), self.heads))
     }
 
     /// What `[batch, queries, width]` gets from keys and values; with a bias `[1, heads, queries, keys]`.
@@ -183,10 +184,10 @@ impl T5Attention {
         bias: Option<Tensor<4>>,
         causal: bool,
     ) -> Tensor<3> {
-        let query = split_heads(self.q.forward(normed), self.heads);
+        let query = split_heads(self.q.call(normed), self.heads);
         // Only positions of one and the same sequence have distances.
         let kind = if bias.is_some() { AttentionKind::Own } else { AttentionKind::Cross };
-        self.o.forward(join_heads(attend(AttentionCall { kind, query, key, value, bias, scale: Some(1.0), causal })))
+        self.o.call(join_heads(attend(AttentionCall { kind, query, key, value, bias, scale: Some(1.0), causal })))
     }
 }
 
@@ -204,8 +205,8 @@ pub struct T5FeedForward {
 impl T5FeedForward {
     /// `[batch, sequence, width]` to the same, the shortcut included.
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let hidden = relu(self.wi.forward(self.norm.forward(x.clone()))); // [batch, sequence, hidden]
-        self.wo.forward(hidden) + x
+        let hidden = relu(self.wi.call(self.norm.call(x.clone()))); // [batch, sequence, hidden]
+        self.wo.call(hidden) + x
     }
 }
 
@@ -220,10 +221,10 @@ pub struct T5EncoderLayer {
 
 impl T5EncoderLayer {
     fn forward(&self, x: Tensor<3>, bias: Tensor<4>) -> Tensor<3> {
-        let normed = self.self_attention.norm.forward(x.clone());
+        let normed = self.self_attention.norm.call(x.clone());
         let key_value = self.self_attention.key_value(normed.clone());
         let x = self.self_attention.attend(normed, key_value, Some(bias), false) + x;
-        self.feed_forward.forward(x)
+        module(&self.feed_forward, || self.feed_forward.forward(x))
     }
 }
 
@@ -242,16 +243,16 @@ impl T5DecoderLayer {
     /// `[batch, sequence, width]` to the same, of positions after those that `memory` has.
     fn forward(&self, x: Tensor<3>, bias: Tensor<4>, memory: &mut LayerMemory) -> Tensor<3> {
         let [_, queries, _] = x.dims();
-        let normed = self.self_attention.norm.forward(x.clone());
+        let normed = self.self_attention.norm.call(x.clone());
         let (key, value) = self.self_attention.key_value(normed.clone());
         let key_value = memory.own.append(key, value);
         // A single query is the last position, and nothing comes after it.
         let mut x = self.self_attention.attend(normed, key_value, Some(bias), queries > 1) + x;
         if let Some(key_value) = memory.encoder.get() {
-            let normed = self.cross_attention.norm.forward(x.clone());
+            let normed = self.cross_attention.norm.call(x.clone());
             x = self.cross_attention.attend(normed, key_value, None, false) + x;
         }
-        self.feed_forward.forward(x)
+        module(&self.feed_forward, || self.feed_forward.forward(x))
     }
 }
 
@@ -271,8 +272,8 @@ impl T5Encoder {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let [_, sequence, _] = x.dims();
         let bias = self.positions.bias(0, sequence, true);
-        let x = self.block.iter().fold(x, |x, layer| layer.forward(x, bias.clone()));
-        self.final_layer_norm.forward(x)
+        let x = self.block.iter().fold(x, |x, layer| module(layer, || layer.forward(x, bias.clone())));
+        self.final_layer_norm.call(x)
     }
 }
 
@@ -302,7 +303,7 @@ impl T5Decoder {
         let [_, sequence, _] = x.dims();
         let bias = self.positions.bias(memory.length, sequence, false);
         for (index, layer) in self.block.iter().enumerate() {
-            x = layer.forward(x, bias.clone(), memory.layer(index));
+            x = module(layer, || layer.forward(x, bias.clone(), memory.layer(index)));
         }
         memory.length += sequence;
         x
@@ -327,12 +328,16 @@ impl T5 {
     pub fn forward(&self, ids: Tensor<2, Int>, decoder_ids: Tensor<2, Int>) -> Tensor<3> {
         let mut memory = self.encode(ids);
         let x = self.decoder.layers(embed(DECODER_IDS, &self.shared, decoder_ids), &mut memory);
-        tied_logits_everywhere(self.scaled(self.decoder.final_layer_norm.forward(x)), self.shared.weight.val())
+        tied_logits_everywhere(self.scaled(self.decoder.final_layer_norm.call(x)), self.shared.weight.val())
     }
 
     /// Runs the encoder: `[batch, sequence]` to a memory in which nothing is written yet.
     fn encode(&self, ids: Tensor<2, Int>) -> Memory {
-        self.decoder.memory(&self.encoder.forward(embed(IDS, &self.shared, ids)))
+        self.decoder.memory(&self.encoded(embed(IDS, &self.shared, ids)))
+    }
+
+    fn encoded(&self, words: Tensor<3>) -> Tensor<3> {
+        module(&self.encoder, || self.encoder.forward(words))
     }
 
     /// What the head reads.
@@ -343,8 +348,8 @@ impl T5 {
 
     /// Writes on, and answers the logits after the last token: `[batch, sequence]` to `[batch, vocabulary]`.
     fn write_on(&self, decoder_ids: Tensor<2, Int>, memory: &mut Memory) -> Tensor<2> {
-        let last = last_position(self.decoder.layers(self.shared.forward(decoder_ids), memory));
-        tied_logits(self.scaled(self.decoder.final_layer_norm.forward(last)), self.shared.weight.val())
+        let last = last_position(self.decoder.layers(look_up(&self.shared, decoder_ids), memory));
+        tied_logits(self.scaled(self.decoder.final_layer_norm.call(last)), self.shared.weight.val())
     }
 
     /// What is read and what is written so far.

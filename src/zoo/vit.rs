@@ -13,8 +13,9 @@ use super::blocks::{classification_loss, conv2d, dense, layer_norm, multi_head_a
 use super::channels::{ChannelGroup, Flexible, Widths};
 use super::cost::{ConvShape, CostCounter, image_size};
 use super::error::ZooError;
-use super::layers::Layer;
+use super::layers::{Layer, Plain};
 use super::network::{Architecture, Network, boxed};
+use super::observe::module;
 use super::targets::Targets;
 use super::weights::Checkpoint;
 use crate::domain::model::{InputSpec, ModelCost};
@@ -145,9 +146,9 @@ pub struct SelfAttention {
 
 impl SelfAttention {
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let [query, key, value] = split_projection(self.in_proj.forward(x));
+        let [query, key, value] = split_projection(self.in_proj.call(x));
         let context = multi_head_attention(query, key, value, self.heads, false);
-        self.out_proj.forward(context)
+        self.out_proj.call(context)
     }
 }
 
@@ -176,9 +177,10 @@ pub struct EncoderLayer {
 impl EncoderLayer {
     /// `[batch, tokens, width]` to the same.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = self.self_attention.forward(self.ln_1.forward(x.clone())) + x;
-        let hidden = gelu(self.mlp.linear_1.forward(self.ln_2.forward(x.clone())));
-        self.mlp.linear_2.forward(hidden) + x
+        let normed = self.ln_1.call(x.clone());
+        let x = module(&self.self_attention, || self.self_attention.forward(normed)) + x;
+        let hidden = gelu(self.mlp.linear_1.call(self.ln_2.call(x.clone())));
+        self.mlp.linear_2.call(hidden) + x
     }
 }
 
@@ -220,11 +222,11 @@ impl VisionTransformer {
         let class = self.class_token.val().expand([batch, 1, width]);
         let mut x = Tensor::cat(vec![class, patches], 1) + self.encoder.pos_embedding.val();
         for layer in &self.encoder.layers {
-            x = layer.forward(x); // [batch, tokens, width]
+            x = module(layer, || layer.forward(x)); // [batch, tokens, width]
         }
         // The norm works on every token by itself, so the class token's is enough.
-        let class = self.encoder.ln.forward(x.narrow(1, 0, 1));
-        self.head.forward(class.reshape([batch, width]))
+        let class = self.encoder.ln.call(x.narrow(1, 0, 1));
+        self.head.call(class.reshape([batch, width]))
     }
 }
 

@@ -21,8 +21,9 @@ use super::decoder::{causal_attention, last_position, logits_outputs, next_token
 use super::error::ZooError;
 use super::generation::{KeyValue, LayerMemory, Memory, Writer};
 use super::hooks::{AttentionCall, AttentionKind};
-use super::layers::{Layer, attend, embed};
+use super::layers::{Layer, Plain, attend, embed};
 use super::network::Architecture;
+use super::observe::module;
 use super::targets::Targets;
 use super::weights::{Checkpoint, Pattern, Prefix};
 use crate::domain::model::ModelCost;
@@ -184,32 +185,32 @@ pub struct WhisperAttention {
 impl WhisperAttention {
     /// Of every position to every other: `[batch, positions, width]` to the same.
     fn self_attention(&self, x: Tensor<3>) -> Tensor<3> {
-        let query = self.q_proj.forward(x.clone());
-        let key = self.k_proj.forward(x.clone());
-        self.out_proj.forward(multi_head_attention(query, key, self.v_proj.forward(x), self.heads, false))
+        let query = self.q_proj.call(x.clone());
+        let key = self.k_proj.call(x.clone());
+        self.out_proj.call(multi_head_attention(query, key, self.v_proj.call(x), self.heads, false))
     }
 
     /// Keys and values of `[batch, positions, width]`, each `[batch, heads, positions, head_width]`.
     fn keys_and_values(&self, x: Tensor<3>) -> (Tensor<4>, Tensor<4>) {
-        let key = self.k_proj.forward(x.clone());
-        (split_heads(key, self.heads), split_heads(self.v_proj.forward(x), self.heads))
+        let key = self.k_proj.call(x.clone());
+        (split_heads(key, self.heads), split_heads(self.v_proj.call(x), self.heads))
     }
 
     /// Of the last positions, `[batch, sequence, width]`, to themselves and those before them, whose keys and values
     /// are in `written`, to which theirs are appended.
     fn causal_self_attention(&self, x: Tensor<3>, written: &mut KeyValue) -> Tensor<3> {
-        let query = split_heads(self.q_proj.forward(x.clone()), self.heads);
+        let query = split_heads(self.q_proj.call(x.clone()), self.heads);
         let (key, value) = self.keys_and_values(x);
         let (key, value) = written.append(key, value);
-        self.out_proj.forward(causal_attention(query, key, value))
+        self.out_proj.call(causal_attention(query, key, value))
     }
 
     /// Of `[batch, sequence, width]` to other positions, whose keys and values are given.
     fn cross_attention(&self, x: Tensor<3>, (key, value): (Tensor<4>, Tensor<4>)) -> Tensor<3> {
-        let query = split_heads(self.q_proj.forward(x), self.heads);
+        let query = split_heads(self.q_proj.call(x), self.heads);
         let kind = AttentionKind::Cross;
         let call = AttentionCall { kind, query, key, value, bias: None, scale: None, causal: false };
-        self.out_proj.forward(join_heads(attend(call)))
+        self.out_proj.call(join_heads(attend(call)))
     }
 }
 
@@ -231,9 +232,10 @@ pub struct WhisperEncoderLayer {
 impl WhisperEncoderLayer {
     /// `[batch, positions, width]` to the same.
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
-        let x = self.self_attn.self_attention(self.self_attn_layer_norm.forward(x.clone())) + x;
-        let hidden = gelu(self.fc1.forward(self.final_layer_norm.forward(x.clone())));
-        self.fc2.forward(hidden) + x
+        let normed = self.self_attn_layer_norm.call(x.clone());
+        let x = module(&self.self_attn, || self.self_attn.self_attention(normed)) + x;
+        let hidden = gelu(self.fc1.call(self.final_layer_norm.call(x.clone())));
+        self.fc2.call(hidden) + x
     }
 }
 
@@ -258,7 +260,7 @@ impl WhisperEncoder {
         let x = gelu(self.conv2.run(gelu(self.conv1.run(mel)))).swap_dims(1, 2);
         let [_, positions, _] = x.dims();
         let x = x + leading_positions(&self.embed_positions, positions);
-        self.layer_norm.forward(self.layers.iter().fold(x, |x, layer| layer.forward(x)))
+        self.layer_norm.call(self.layers.iter().fold(x, |x, layer| module(layer, || layer.forward(x))))
     }
 }
 
@@ -285,10 +287,12 @@ impl WhisperDecoderLayer {
     /// `[batch, sequence, width]` to the same, after the positions in `written`, to which these are appended, and with
     /// the keys and values of the sound.
     fn forward(&self, x: Tensor<3>, written: &mut KeyValue, heard: (Tensor<4>, Tensor<4>)) -> Tensor<3> {
-        let x = self.self_attn.causal_self_attention(self.self_attn_layer_norm.forward(x.clone()), written) + x;
-        let x = self.encoder_attn.cross_attention(self.encoder_attn_layer_norm.forward(x.clone()), heard) + x;
-        let hidden = gelu(self.fc1.forward(self.final_layer_norm.forward(x.clone())));
-        self.fc2.forward(hidden) + x
+        let normed = self.self_attn_layer_norm.call(x.clone());
+        let x = module(&self.self_attn, || self.self_attn.causal_self_attention(normed, written)) + x;
+        let normed = self.encoder_attn_layer_norm.call(x.clone());
+        let x = module(&self.encoder_attn, || self.encoder_attn.cross_attention(normed, heard)) + x;
+        let hidden = gelu(self.fc1.call(self.final_layer_norm.call(x.clone())));
+        self.fc2.call(hidden) + x
     }
 }
 
@@ -321,10 +325,10 @@ impl WhisperDecoder {
             let unread = || ZooError::PhaseOrder { phase: "append", needed: "read" };
             let layer_memory = memory.layers.get_mut(index).ok_or_else(unread)?;
             let heard = layer_memory.encoder.get().ok_or_else(unread)?;
-            x = layer.forward(x, &mut layer_memory.own, heard);
+            x = module(layer, || layer.forward(x, &mut layer_memory.own, heard));
         }
         memory.length += sequence;
-        let last = last_position(self.layer_norm.forward(x.narrow(1, sequence - 1, 1)));
+        let last = last_position(self.layer_norm.call(x.narrow(1, sequence - 1, 1)));
         Ok(tied_logits(last, self.embed_tokens.weight.val()))
     }
 }
@@ -347,13 +351,13 @@ pub struct Whisper {
 impl Whisper {
     /// Sound, `[batch, bins, frames]`, and text, `[batch, sequence]`, to logits, `[batch, sequence, vocabulary]`.
     pub fn forward(&self, mel: Tensor<3>, ids: Tensor<2, Int>) -> Tensor<3> {
-        let sound = self.encoder.forward(mel);
+        let sound = module(&self.encoder, || self.encoder.forward(mel));
         let mut x = self.decoder.embed(ids, 0);
         for layer in &self.decoder.layers {
             let heard = layer.encoder_attn.keys_and_values(sound.clone());
-            x = layer.forward(x, &mut KeyValue::default(), heard);
+            x = module(layer, || layer.forward(x, &mut KeyValue::default(), heard));
         }
-        tied_logits_everywhere(self.decoder.layer_norm.forward(x), self.decoder.embed_tokens.weight.val())
+        tied_logits_everywhere(self.decoder.layer_norm.call(x), self.decoder.embed_tokens.weight.val())
     }
 }
 

@@ -35,6 +35,7 @@ mod precision;
 mod predict;
 mod prediction;
 mod probe;
+mod profile;
 mod query;
 mod recommend;
 mod regress;

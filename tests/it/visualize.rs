@@ -48,7 +48,11 @@ fn matrix() -> Vec<Made> {
         for model in ["resnet18", "bert"] {
             for batch in [1, 4, 16] {
                 let run = || {
-                    Made::taking(factor * (1.0 + f64::from(batch))).model(model).device(platform, device).batch(batch)
+                    Made::taking(factor * (1.0 + f64::from(batch)))
+                        .model(model)
+                        .with("/model/multiply_adds", if model == "bert" { 11_200_000_000_u64 } else { 1_810_000_000 })
+                        .device(platform, device)
+                        .batch(batch)
                 };
                 runs.push(
                     run()
@@ -154,7 +158,7 @@ fn a_history_shows_the_step_and_what_was_judged() {
     sandbox.take(&all_taking(&[level(100.0), level(130.0)].concat()));
     draws(&sandbox, &["history"]);
     let history = svg(&sandbox, "history");
-    for words in ["median latency: regressed", "step +30 %", "level", "2026"] {
+    for words in ["median latency: regressed", "step +30 %", "level", "24 runs from 2026-03-"] {
         assert!(history.contains(words), "{words}");
     }
 }

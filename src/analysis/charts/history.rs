@@ -5,6 +5,7 @@ use super::super::history::{ChangePoint, Histories, Restarts, histories};
 use super::super::metrics::{MetricChoice, metrics_of};
 use super::ChartName;
 use super::names::names;
+use super::run::moment;
 use crate::domain::chart::{
     Axis, Content, Join, Mark, Panel, Place, Plane, PlaneSeries, Point, Scale, Sheet, Tone, Value,
 };
@@ -14,7 +15,7 @@ use crate::domain::{Judgement, Metric, Series, SeriesSet, Validity, Verdict};
 use crate::stats::{ChangePointOptions, median_interval, sorted};
 
 /// Runs of a history that are shown, at most; the newest.
-const MOST_RUNS: usize = 1_000;
+pub const MOST_RUNS: usize = 1_000;
 
 /// A change by this share is a regression, as in `benchdb regress --history`.
 const ALERT: f64 = 0.1;
@@ -59,6 +60,16 @@ impl<'h> Clock<'h> {
         }
     }
 
+    /// How many runs there are, and from when to when: the axis may say times alone.
+    fn span(&self) -> String {
+        let runs = counted(self.series.runs.len(), "run", "runs");
+        let times = || self.series.runs.iter().filter_map(|run| run.started_at_ms);
+        match times().min().zip(times().max()).filter(|_| self.dated) {
+            Some((first, last)) => format!("{runs} from {} to {}", moment(first), moment(last)),
+            None => runs,
+        }
+    }
+
     fn at(&self, index: usize) -> f64 {
         match self.series.runs[index].started_at_ms.filter(|_| self.dated) {
             Some(time) => time as f64,
@@ -100,7 +111,7 @@ pub fn history(facts: &HistoryFacts) -> Sheet {
         return name.nothing("the selected configuration has neither latency nor memory");
     }
     let said = if bars { "bars: 95 % interval of the median within a run" } else { "" };
-    let mut chart = name.chart(&[&named.common, said], panels);
+    let mut chart = name.chart(&[&named.common, &clock.span(), said], panels);
     if series.runs.len() > MOST_RUNS {
         chart.notes.push(format!("Shown are the newest {MOST_RUNS} of {} runs.", series.runs.len()));
     }

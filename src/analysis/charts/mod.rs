@@ -20,7 +20,7 @@ use clap::ValueEnum;
 
 pub use self::accuracy::accuracy;
 pub use self::explanations::explanations;
-pub use self::history::{HistoryFacts, history, metrics_of_history};
+pub use self::history::{HistoryFacts, MOST_RUNS, history, metrics_of_history};
 pub use self::pairs::{precision, training_inference};
 pub use self::predicted::{Tried, predicted};
 pub use self::rows::{cold_start, energy, latency, memory, throughput};
@@ -225,8 +225,11 @@ struct Ranked<'r> {
     of: usize,
 }
 
-/// The `most` facts with the smallest key, in order. Where most models have several, those of a model stand together, the
-/// models in the order of their best.
+/// So many models stand apart on a sheet, each with its configurations; of more only the order by value reads well.
+const MOST_GROUPS: usize = 8;
+
+/// The `most` facts with the smallest key, in order. Where few models have several each, those of a model stand together,
+/// the models in the order of their best.
 fn ranked<'r>(
     facts: impl IntoIterator<Item = &'r Facts>,
     key: impl Fn(&Facts) -> Option<f64>,
@@ -238,7 +241,7 @@ fn ranked<'r>(
     let of = keyed.len();
     let mut facts: Vec<&Facts> = keyed.into_iter().take(most).map(|(_, fact)| fact).collect();
     let places = names::places_of_models(facts.iter().map(|fact| &fact.identity));
-    if facts.len() >= 2 * places.len() {
+    if places.len() <= MOST_GROUPS && facts.len() >= 2 * places.len() {
         // A stable sort: within a model the order stays.
         facts.sort_by_key(|fact| places.get(fact.identity.get(Part::Model)).copied());
     }

@@ -67,6 +67,7 @@ pub(super) fn names(identities: &[&Identity], unsaid: &[Part]) -> Names {
         if refined.len() > known || !IMPLIED.contains(&part) {
             known = refined.len();
             groups = next;
+            let column = if part == Part::Device { short_devices(column) } else { column };
             for (name, text) in words.iter_mut().zip(column) {
                 name.extend(Some(text).filter(|text| !text.is_empty()));
             }
@@ -111,6 +112,20 @@ fn word(part: Part, text: &str) -> String {
 fn device_word(name: &str) -> String {
     let plain = ["(R)", "(TM)", "(tm)", "(r)"].iter().fold(name.to_owned(), |name, mark| name.replace(mark, ""));
     clean(&plain)
+}
+
+/// Words that say nothing beside a device's own name: makers and kinds.
+const BESIDE: [&str; 7] = ["NVIDIA", "GeForce", "Intel", "AMD", "Core", "CPU", "Processor"];
+
+/// The names of devices as short as people say them (`RTX 4090`), where that tells them apart as well.
+fn short_devices(names: Vec<String>) -> Vec<String> {
+    let short = |name: &String| {
+        let words: Vec<&str> = name.split(' ').filter(|word| !BESIDE.contains(word)).collect();
+        if words.is_empty() { name.clone() } else { words.join(" ") }
+    };
+    let shorter: Vec<String> = names.iter().map(short).collect();
+    let distinct = |names: &[String]| names.iter().collect::<BTreeSet<_>>().len();
+    if distinct(&shorter) == distinct(&names) { shorter } else { names }
 }
 
 /// A parameter of the work in words: `adam`, `compiled`, `steps=50`.
@@ -183,6 +198,16 @@ mod tests {
         let gpu = || Sample::new("m").with(Part::Device, "RTX(R) 4090").with(Part::Platform, "cuda");
         let found = named(vec![Sample::new("m"), gpu().with(Part::Precision, "amp")], &[]);
         assert_eq!(found.names, ["Xeon, fp32", "RTX 4090, amp"]);
+    }
+
+    #[test]
+    fn devices_are_called_as_people_call_them_unless_two_would_be_one() {
+        let on = |name: &str| Sample::new("m").with(Part::Device, name);
+        let cards = || vec![on("NVIDIA GeForce RTX 4090"), on("Intel(R) Core(TM) i7-12700H"), on("CPU")];
+        assert_eq!(named(cards(), &[]).names, ["RTX 4090", "i7-12700H", "CPU"]);
+        let twins = vec![on("Intel Xeon Processor"), on("Xeon")];
+        assert_eq!(named(twins, &[]).names, ["Intel Xeon Processor", "Xeon"]);
+        assert!(named(vec![on("NVIDIA GeForce RTX 4090")], &[]).common.contains("NVIDIA GeForce RTX 4090"));
     }
 
     #[test]

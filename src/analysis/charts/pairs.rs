@@ -12,7 +12,8 @@ use crate::domain::metric::PEAK_MEMORY;
 use crate::domain::text::significant;
 use crate::domain::{Identity, Part};
 
-/// The pairs that are shown, the shortest training step first, and how many there are.
+/// The pairs that are shown, in the order of their names, and how many there are. Short steps go first where there are too
+/// many.
 fn training_pairs(record: &Record) -> (Vec<TrainingInference>, usize) {
     let mut pairs = training_vs_inference(&record.facts);
     pairs.retain(|pair| {
@@ -23,6 +24,7 @@ fn training_pairs(record: &Record) -> (Vec<TrainingInference>, usize) {
     pairs.sort_by(|left, right| time(left).total_cmp(&time(right)));
     let of = pairs.len();
     pairs.truncate(MOST);
+    pairs.sort_by(|left, right| left.identity.cmp(&right.identity));
     (pairs, of)
 }
 
@@ -87,6 +89,9 @@ pub fn training_inference(record: &Record) -> Sheet {
     let mut panels = vec![panel("time of a batch", "ms", &|fact, bars| bars.latency(fact))];
     if pairs.iter().any(|pair| pair.memory_ratio.is_some()) {
         panels.push(panel("peak memory", "MB", &memory));
+    }
+    if let [only] = &mut panels[..] {
+        only.title.clear();
     }
     let mut chart = name.chart(&[&named.common, &bars.text()], panels);
     chart.columns = chart.panels.len();
@@ -169,11 +174,12 @@ pub fn precision(record: &Record) -> Sheet {
     let panels: Vec<Panel> = [
         panel("speed: more is better", times("speed"), &speed),
         panel("peak memory: less is better", times("peak memory"), &|fp32, other, bars| {
-            ratio(memory(other, bars), memory(fp32, bars), "MB", bars)
+            let mut sides = Bars::default();
+            ratio(memory(other, &mut sides), memory(fp32, &mut sides), "MB", bars)
         }),
         panel("energy of a sample: less is better", times("energy"), &|fp32, other, bars| {
-            let metric = "energy_per_sample_j";
-            ratio(bars.of(other, metric), bars.of(fp32, metric), "J", bars)
+            let (mut sides, metric) = (Bars::default(), "energy_per_sample_j");
+            ratio(sides.of(other, metric), sides.of(fp32, metric), "J", bars)
         }),
         panel(
             "error of the outputs against fp32: less is better",
@@ -205,10 +211,11 @@ pub fn precision(record: &Record) -> Sheet {
 
 /// How many times faster: by latencies where both have one, by rates otherwise.
 fn speed(fp32: &Facts, other: &Facts, bars: &mut Bars) -> Option<Value> {
-    let by_time = bars.latency(fp32).zip(bars.latency(other));
-    match by_time {
-        Some((before, after)) => ratio(Some(before), Some(after), "ms in fp32", bars),
-        None => ratio(bars.throughput(other), bars.throughput(fp32), "samples/s", bars),
+    // The bars of the sides are not on the sheet, those of their ratio are.
+    let mut sides = Bars::default();
+    match (sides.latency(fp32), sides.latency(other)) {
+        (Some(before), Some(after)) => ratio(Some(before), Some(after), "ms in fp32", bars),
+        _ => ratio(sides.throughput(other), sides.throughput(fp32), "samples/s", bars),
     }
 }
 

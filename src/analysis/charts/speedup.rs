@@ -21,17 +21,23 @@ type Cells<'c> = BTreeMap<(Identity, Identity), &'c Compared>;
 pub fn speedup(record: &Record, reference: &Reference) -> Sheet {
     let name = ChartName::Speedup;
     let same_batch = compare(&record.facts, reference, &SAME_WORK);
-    let any = |compared: &[Compared]| compared.iter().any(|row| row.reference.is_some_and(|index| index != row.index));
-    let any_batch: Vec<Part> = SAME_WORK.into_iter().filter(|part| *part != Part::BatchSize).collect();
-    let (compared, work) = if any(&same_batch) {
-        (same_batch, SAME_WORK.to_vec())
-    } else {
-        (compare(&record.facts, reference, &any_batch), any_batch)
-    };
+    // A processor beside another one says little where cards were asked about: the same batch size goes before the same
+    // work only if something else than the reference did it.
     let shown = |row: &&Compared| {
         let fact = &record.facts[row.index];
         row.speed_up.is_some() && (record.include_software || !fact.software)
     };
+    let tells = |compared: &[Compared]| {
+        compared.iter().filter(shown).any(|row| !reference.matches(&record.facts[row.index].identity))
+    };
+    let any_batch: Vec<Part> = SAME_WORK.into_iter().filter(|part| *part != Part::BatchSize).collect();
+    let (mut compared, mut work) = (same_batch, SAME_WORK.to_vec());
+    if !tells(&compared) {
+        let by_rate = compare(&record.facts, reference, &any_batch);
+        if tells(&by_rate) {
+            (compared, work) = (by_rate, any_batch);
+        }
+    }
     let mut cells: Cells<'_> = BTreeMap::new();
     for row in compared.iter().filter(shown) {
         let identity = &record.facts[row.index].identity;
@@ -81,8 +87,8 @@ pub fn speedup(record: &Record, reference: &Reference) -> Sheet {
     );
     if !work.contains(&Part::BatchSize) {
         chart.notes.push(
-            "Nothing was measured at the batch size of the reference: each side counts with its best batch size, by samples \
-             per second."
+            "Nothing else was measured at a batch size of the reference: each side counts with its best one, by samples per \
+             second."
                 .to_owned(),
         );
     }

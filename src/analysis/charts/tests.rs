@@ -325,7 +325,7 @@ fn without_a_common_batch_size_the_best_rates_are_compared() {
     let chart = chart(speedup(&record, &Reference::default()));
     let best = matrix(&chart).cells[0].iter().flatten().map(|cell| cell.value).fold(0.0, f64::max);
     assert!((best - 10.0).abs() < 1e-9);
-    assert!(chart.notes[0].contains("best batch size"), "{:?}", chart.notes);
+    assert!(chart.notes[0].contains("with its best one"), "{:?}", chart.notes);
 }
 
 #[test]

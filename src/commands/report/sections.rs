@@ -45,7 +45,10 @@ pub(in crate::commands) struct Subject<'s> {
 
 impl Subject<'_> {
     /// A table that was computed, with the statement that gives what it rests on.
-    fn computed(&self, table: Table, question: Question<'_>, gives: Gives) -> Block {
+    fn computed(&self, mut table: Table, question: Question<'_>, gives: Gives) -> Block {
+        if self.people {
+            table.map_column("parameters", |cell| if *cell == Cell::from("{}") { Cell::Null } else { cell.clone() });
+        }
         let asked = Statement { sql: statement(question, &[self.selection]), gives };
         Block::Table(TableBlock { statement: Some(asked), ..TableBlock::whole(table) }.cut(self.limit))
     }
@@ -137,15 +140,18 @@ pub(in crate::commands) fn environment(
     analysis: &Analysis,
 ) -> anyhow::Result<Section> {
     let mut section = Section::new("environment", "Environment and validity");
-    let devices = asked(store, subject, "Devices", Question::Devices)?;
+    let mut devices = asked(store, subject, "Devices", Question::Devices)?;
     let mut environments = asked(store, subject, "Environments", Question::Environments)?;
     let imports = asked(store, subject, "Imported files", Question::Imports)?;
-    let left_out = asked(store, subject, "Runs that do not count", Question::LeftOut)?;
+    let mut left_out = asked(store, subject, "Runs that do not count", Question::LeftOut)?;
     section.notes = about_environments(&environments.table);
     section.notes.extend(about_validity(&left_out.table, &imports.table, analysis));
     if subject.people {
         let names: Vec<String> = environments.table.columns.clone();
         environments.table.drop_empty(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        left_out.table.drop_empty(&["reason"]);
+        devices.table.map_column("software", yes_or_nothing);
+        environments.table.map_column("git_dirty", yes_or_nothing);
     }
     for (block, is_shown) in [(devices, true), (environments, true), (imports, false), (left_out, false)] {
         if is_shown || !subject.people || block.rows > 0 {
@@ -299,6 +305,11 @@ pub(in crate::commands) fn charts(store: &Store, subject: &Subject<'_>) -> anyho
         sheets(store, subject.selection, &options)?.into_iter().partition(|sheet| sheet.chart().is_some());
     section.blocks.extend(shown.into_iter().chain(empty).map(Block::Sheet));
     Ok(section)
+}
+
+/// A flag as people read it.
+fn yes_or_nothing(cell: &Cell) -> Cell {
+    if *cell == Cell::Integer(1) { "yes".into() } else { Cell::Null }
 }
 
 /// A note as a sentence of its own.

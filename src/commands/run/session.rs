@@ -270,20 +270,7 @@ impl<'s> Session<'s> {
         if let Some(known) = self.artifacts.get(path) {
             return Ok(Some(known.clone()));
         }
-        let mut digest = Sha256::new();
-        let mut size_bytes = 0;
-        // The weights of an ONNX file may lie in others; without them it is another network.
-        for part in std::iter::once(path.clone()).chain(external_files(path)) {
-            let failed = || unreadable(&part);
-            let mut file = std::fs::File::open(&part).with_context(failed)?;
-            size_bytes += std::io::copy(&mut file, &mut digest).with_context(failed)?;
-        }
-        let artifact = Artifact {
-            sha256: hex(&digest.finalize()),
-            format: file_format(path).to_owned(),
-            size_bytes,
-            path: Some(path_text(path)),
-        };
+        let artifact = artifact_of(path)?;
         let text = path_text(path);
         if self.store.used_other_content(&self.campaign.uuid, &text, &artifact.sha256)? {
             let message = format!("`{text}` is another file than the one that this campaign began with");
@@ -411,6 +398,27 @@ fn external_files(path: &Path) -> Vec<PathBuf> {
 /// The format of a file with weights, by its ending.
 fn file_format(path: &Path) -> &'static str {
     if is_onnx(path) { "onnx" } else { weight_format(path).unwrap_or("unknown") }
+}
+
+/// What a weight or ONNX file is.
+///
+/// # Errors
+/// A file that cannot be read.
+pub(in crate::commands) fn artifact_of(path: &Path) -> anyhow::Result<Artifact> {
+    let mut digest = Sha256::new();
+    let mut size_bytes = 0;
+    // The weights of an ONNX file may lie in others; without them it is another network.
+    for part in std::iter::once(path.to_path_buf()).chain(external_files(path)) {
+        let failed = || unreadable(&part);
+        let mut file = std::fs::File::open(&part).with_context(failed)?;
+        size_bytes += std::io::copy(&mut file, &mut digest).with_context(failed)?;
+    }
+    Ok(Artifact {
+        sha256: hex(&digest.finalize()),
+        format: file_format(path).to_owned(),
+        size_bytes,
+        path: Some(path_text(path)),
+    })
 }
 
 /// The first Ctrl-C, SIGTERM or hang-up asks for an end, the second one is the end.

@@ -3,21 +3,25 @@
 mod cached;
 mod explanation;
 mod opened;
+mod profile;
 mod rates;
 mod tuning;
 mod workloads;
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use burn::tensor::{DType, Device as BurnDevice, DeviceType, FloatDType};
 
-use super::{Engine, EngineError, GenerationShape, Loaded, ProbedDevice, RunClock, Versions, Workload};
+use super::{
+    Engine, EngineError, GenerationShape, Loaded, ProbedDevice, ProfileWish, Profiled, RunClock, Versions, Workload,
+};
 use crate::domain::{
     Device, DeviceKind, DeviceRates, HostTensor, InputSpec, Mode, PlannedRun, Platform, Precision, TrainingOptimizer,
     WeightChoice,
 };
 use crate::hardware::{host_cpu, nvml};
-use crate::measure::MonotonicClock;
+use crate::measure::{MonotonicClock, SamplingProgress};
 use crate::zoo::quantize::multiplies_with_integers;
 use crate::zoo::{self, Batch, Network, Targets, WeightSource, ZooError};
 use explanation::ExplanationWorkload;
@@ -147,26 +151,77 @@ impl Engine for BurnEngine {
     }
 
     fn load(&self, plan: &PlannedRun) -> Result<Loaded, EngineError> {
-        let configuration = &plan.configuration;
+        let device = self.working_device(plan)?;
+        let network = self.loaded_network(plan, &device)?;
+        self.loaded(plan, &device, network)
+    }
+
+    fn profile(
+        &self,
+        plan: &PlannedRun,
+        wish: &ProfileWish,
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(SamplingProgress),
+    ) -> Result<Profiled, EngineError> {
+        profile::profile(*self, plan, wish, stop, progress)
+    }
+
+    fn measure_rates(
+        &self,
+        device_index: u32,
+        precision: Precision,
+        limit: Duration,
+        report: &mut dyn FnMut(&DeviceRates),
+    ) -> Result<DeviceRates, EngineError> {
+        if precision == Precision::Int8w {
+            return Err(EngineError::Unsupported {
+                engine: self.name(),
+                what: "a rate of its own in int8w".into(),
+                reason: "its products are in floating point",
+                nearest: Some("`--precision fp32`"),
+            });
+        }
+        let device = self.open_device(device_index, Mode::Inference, precision)?;
+        let memory = self.describe(&device).memory_bytes;
+        let on_host = matches!(self, Self::Flex | Self::Ndarray);
+        rates::measure(&rates::Subject { device: &device, precision, memory, on_host }, limit, report)
+    }
+
+    fn infer(&self, plan: &PlannedRun, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {
+        let entry = zoo_entry(&plan.configuration.model)?;
         let device = self.open(plan)?;
-        let device = match configuration.mode {
+        zoo::check_inputs(entry.task, &entry.inputs(), inputs)?;
+        let network = self.loaded_network(plan, &device)?;
+        forward_on_host(network.as_ref(), inputs)
+    }
+}
+
+impl BurnEngine {
+    /// The device of a plan, with gradients where its work needs them.
+    fn working_device(self, plan: &PlannedRun) -> Result<BurnDevice, EngineError> {
+        let device = self.open(plan)?;
+        Ok(match plan.configuration.mode {
             Mode::Training => device.autodiff(),
             // Only to measure what the parameters' gradients would cost.
-            Mode::Explanation if !explanation::is_optimized(configuration) => device.autodiff(),
+            Mode::Explanation if !explanation::is_optimized(&plan.configuration) => device.autodiff(),
             Mode::Inference | Mode::Explanation => device,
-        };
+        })
+    }
+
+    /// The work of a plan with its network, which was built on this device.
+    fn loaded(self, plan: &PlannedRun, device: &BurnDevice, network: Box<dyn Network>) -> Result<Loaded, EngineError> {
+        let configuration = &plan.configuration;
         let entry = zoo_entry(&configuration.model)?;
-        let network = self.loaded_network(plan, &device)?;
         let model_size_bytes = Some(network.size_bytes());
         let batch_size = configuration.batch_size as usize;
         let inputs = super::inputs::inputs(plan, batch_size)?;
-        let batch = Batch::from_host(&inputs, &device)?;
+        let batch = Batch::from_host(&inputs, device)?;
         let in_flight = plan.sampling.batches_in_flight.max(1);
         let workload: Box<dyn Workload> = match (configuration.mode, plan.generate) {
             (Mode::Training, _) => {
                 let targets = zoo::host_targets(entry.task, &plan.inputs, entry.labels, batch_size, plan.seed);
                 Box::new(TrainingWorkload {
-                    targets: Targets::from_host(entry.task, &targets, &device)?,
+                    targets: Targets::from_host(entry.task, &targets, device)?,
                     trainer: network.into_trainer(plan.optimizer),
                     first_loss: None,
                     batch,
@@ -201,42 +256,11 @@ impl Engine for BurnEngine {
                 precision: None,
             }),
         };
-        wait(&device)?;
+        wait(device)?;
         let clock = RunClock::Monotonic(MonotonicClock::default());
         Ok(Loaded { workload, clock, model_size_bytes, compile: None })
     }
 
-    fn measure_rates(
-        &self,
-        device_index: u32,
-        precision: Precision,
-        limit: Duration,
-        report: &mut dyn FnMut(&DeviceRates),
-    ) -> Result<DeviceRates, EngineError> {
-        if precision == Precision::Int8w {
-            return Err(EngineError::Unsupported {
-                engine: self.name(),
-                what: "a rate of its own in int8w".into(),
-                reason: "its products are in floating point",
-                nearest: Some("`--precision fp32`"),
-            });
-        }
-        let device = self.open_device(device_index, Mode::Inference, precision)?;
-        let memory = self.describe(&device).memory_bytes;
-        let on_host = matches!(self, Self::Flex | Self::Ndarray);
-        rates::measure(&rates::Subject { device: &device, precision, memory, on_host }, limit, report)
-    }
-
-    fn infer(&self, plan: &PlannedRun, inputs: &[HostTensor]) -> Result<Vec<HostTensor>, EngineError> {
-        let entry = zoo_entry(&plan.configuration.model)?;
-        let device = self.open(plan)?;
-        zoo::check_inputs(entry.task, &entry.inputs(), inputs)?;
-        let network = self.loaded_network(plan, &device)?;
-        forward_on_host(network.as_ref(), inputs)
-    }
-}
-
-impl BurnEngine {
     /// The network of a plan with its weights, as the plan's precision keeps them.
     fn loaded_network(self, plan: &PlannedRun, device: &BurnDevice) -> Result<Box<dyn Network>, EngineError> {
         let network = zoo_entry(&plan.configuration.model)?.build_loaded(&weight_source(plan), device)?;

@@ -52,7 +52,7 @@ impl<'c> Marks<'c> {
     /// Room that the words of level lines need at the right, in pixels.
     pub(super) fn right(&self) -> u32 {
         let level = self.marks.iter().filter(|mark| matches!(mark.place, chart::Place::Horizontal(_)));
-        level.map(|mark| width_of(&mark.label, LABEL).min(WIDEST) + 8).max().unwrap_or(0)
+        level.map(|mark| width_of(&mark.label, LABEL).min(WIDEST) + 12).max().unwrap_or(0)
     }
 
     /// Draws lines and words.
@@ -69,7 +69,7 @@ impl<'c> Marks<'c> {
                     let (end, height) = places[1];
                     line(sheet, places, style, true)?;
                     let words = shortened(&mark.label, LABEL, WIDEST);
-                    write(sheet, &words, (end + 5, height), Lie::Right, (LABEL, colour(mark.tone)))?;
+                    write(sheet, &words, (end + 9, height), Lie::Right, (LABEL, colour(mark.tone)))?;
                 }
                 chart::Place::Diagonal => {
                     let (low, high) = (x.low().max(y.low()), x.high().min(y.high()));

@@ -15,6 +15,9 @@ const ROW: u32 = 26;
 /// Width of a column at least and at most.
 const COLUMN: (u32, u32) = (52, 130);
 
+/// The strongest colours are for twice as much, or half, at least: some per cent are no alarm.
+const LEAST_REACH: f64 = std::f64::consts::LN_2;
+
 /// A matrix, laid out.
 pub(super) struct MatrixPanel<'c> {
     matrix: &'c Matrix,
@@ -43,9 +46,10 @@ impl<'c> MatrixPanel<'c> {
         let values = || matrix.cells.iter().flatten().flatten().map(|value| value.value);
         let least = values().fold(f64::INFINITY, f64::min);
         let reach = match matrix.neutral {
-            Some(neutral) => {
-                values().map(|value| (value / neutral).ln().abs()).filter(|way| way.is_finite()).fold(0.0, f64::max)
-            }
+            Some(neutral) => values()
+                .map(|value| (value / neutral).ln().abs())
+                .filter(|way| way.is_finite())
+                .fold(LEAST_REACH, f64::max),
             None => values().fold(f64::NEG_INFINITY, f64::max) - least,
         };
         Self { matrix, left, above, column, upright, reach, least }
@@ -74,7 +78,7 @@ impl<'c> MatrixPanel<'c> {
     fn colour(&self, value: f64) -> RGBColor {
         let colour = match self.matrix.neutral {
             Some(neutral) => {
-                let way = if self.reach > 0.0 { (value / neutral).ln() / self.reach } else { 0.0 };
+                let way = (value / neutral).ln() / self.reach;
                 // The darkest ends would hide the numbers.
                 colorous::RED_BLUE.eval_continuous(0.5 + 0.4 * way.clamp(-1.0, 1.0))
             }

@@ -78,9 +78,10 @@ pub struct Spot {
 
 impl Drawing {
     /// The picture for a page: colours of ink, grid and paper are the page's (`var(--ink)`, `var(--soft)`, `var(--grid)`,
-    /// `var(--paper)`), text is in the font family `Roboto`.
+    /// `var(--paper)`), those of series, too (`var(--series-0)` to `var(--series-5)`); text is in the font family
+    /// `Roboto`.
     pub fn for_page(&self) -> String {
-        style::PAGE_COLOURS.iter().fold(self.svg.clone(), |svg, (colour, name)| svg.replace(colour, name))
+        style::page_colours().fold(self.svg.clone(), |svg, (colour, name)| svg.replace(&colour, &name))
     }
 }
 

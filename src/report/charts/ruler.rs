@@ -22,14 +22,16 @@ pub(super) struct Ruler {
 pub(super) struct Extent {
     low: f64,
     high: f64,
+    /// Whether all are whole numbers: there is nothing between a first and a second run.
+    whole: bool,
 }
 
 impl Extent {
     /// From the least to the largest of them; what is no number does not count. `None` where there is none.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         values.into_iter().filter(|value| value.is_finite()).fold(None, |extent: Option<Self>, value| {
-            let (low, high) = extent.map_or((value, value), |extent| (extent.low.min(value), extent.high.max(value)));
-            Some(Self { low, high })
+            let own = Self { low: value, high: value, whole: value.fract() == 0.0 };
+            Some(extent.map_or(own, |extent| extent.with(own)))
         })
     }
 
@@ -44,17 +46,18 @@ impl Extent {
 
     /// Both.
     pub(super) fn with(self, other: Self) -> Self {
-        Self { low: self.low.min(other.low), high: self.high.max(other.high) }
+        Self { low: self.low.min(other.low), high: self.high.max(other.high), whole: self.whole && other.whole }
     }
 
-    /// Whether zero is not far: the least is below a third of the largest.
+    /// Whether zero is not far: the least is below a third of the largest; or there is nothing but zero to compare
+    /// with, because all are the same.
     pub(super) fn is_wide(self) -> bool {
-        self.low * 3.0 < self.high
+        self.low * 3.0 < self.high || self.low >= self.high
     }
 
     /// With zero in it.
     pub(super) fn from_zero(self) -> Self {
-        Self { low: self.low.min(0.0), high: self.high.max(0.0) }
+        Self { low: self.low.min(0.0), high: self.high.max(0.0), ..self }
     }
 }
 
@@ -111,12 +114,13 @@ impl Ruler {
     }
 
     fn linear(extent: Extent, most: usize) -> Self {
-        let Extent { mut low, mut high } = extent;
+        let Extent { mut low, mut high, whole } = extent;
         if high - low <= f64::EPSILON * high.abs().max(low.abs()) {
             let around = if low == 0.0 { 1.0 } else { low.abs() * 0.1 };
             (low, high) = (low - around, high + around);
         }
         let step = round_step((high - low) / most as f64);
+        let step = if whole { step.max(1.0) } else { step };
         let (first, last) = ((low / step).floor() as i64, (high / step).ceil() as i64);
         let decimals = (-step.log10().floor()).clamp(0.0, 12.0) as usize;
         let ticks = (first..=last).map(|number| number as f64 * step);
@@ -166,7 +170,7 @@ impl Ruler {
         const MINUTE: f64 = 60.0 * SECOND;
         const HOUR: f64 = 60.0 * MINUTE;
         const DAY: f64 = 24.0 * HOUR;
-        let Extent { mut low, mut high } = extent;
+        let Extent { mut low, mut high, .. } = extent;
         let room = ((high - low) * 0.03).max(if high > low { 0.0 } else { HOUR });
         (low, high) = (low - room, high + room);
         let steps = [
@@ -285,7 +289,8 @@ mod tests {
         assert_eq!(labels(0.0, 31_000.0, Scale::Linear), ["0", "5000", "10k", "15k", "20k", "25k", "30k", "35k"]);
         assert_eq!(labels(1.0, 2000.0, Scale::Auto), ["1", "3", "10", "30", "100", "300", "1000"]);
         assert_eq!(labels(1.0, 64.0, Scale::PowersOfTwo), ["1", "2", "4", "8", "16", "32", "64"]);
-        assert_eq!(labels(5.0, 5.0, Scale::Auto).first().map(String::as_str), Some("4.4"));
+        assert_eq!(labels(1.0, 3.0, Scale::Linear), ["1", "2", "3"], "whole numbers alone");
+        assert_eq!(labels(5.5, 5.5, Scale::Auto).first().map(String::as_str), Some("4.8"));
     }
 
     #[test]

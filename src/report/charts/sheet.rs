@@ -16,8 +16,9 @@ use crate::domain::text::printable;
 /// Free room around everything.
 const MARGIN: u32 = 20;
 
-/// Width of a sheet with one panel, and of one panel where several stand side by side.
+/// Width of a sheet with one panel in a row, at most with long names, and of one panel where several stand side by side.
 const ALONE: u32 = 920;
+const WIDEST: u32 = 1300;
 const BESIDE: u32 = 460;
 
 /// Height of a plane alone, and beside others.
@@ -111,11 +112,22 @@ fn cleaned(chart: &Chart) -> Chart {
     chart
 }
 
+/// The width of panels below each other: more, where the rows have long names.
+fn alone_width(chart: &Chart) -> u32 {
+    let names = chart.panels.iter().flat_map(|panel| match &panel.content {
+        Content::Rows(rows) => rows.names.as_slice(),
+        _ => &[],
+    });
+    let longest = names.map(|name| width_of(name, LABEL)).max().unwrap_or(0);
+    // The names get two fifths.
+    ((longest + 12) * 5 / 2).clamp(ALONE, WIDEST)
+}
+
 impl<'c> Layout<'c> {
     fn new(chart: &'c Chart, keys: &'c Keys) -> Self {
         let columns = chart.columns.clamp(1, chart.panels.len().max(1));
         let alone = chart.panels.len() == 1;
-        let panel_width = if columns == 1 { ALONE } else { BESIDE };
+        let panel_width = if columns == 1 { alone_width(chart) } else { BESIDE };
         let plane_height = if alone { PLANE_ALONE } else { PLANE_BESIDE };
         let mut width = panel_width * columns as u32;
         let mut made: Vec<Box<dyn Panel + 'c>> = Vec::new();

@@ -16,10 +16,6 @@ pub(super) const GOOD: RGBColor = RGBColor(0x00, 0x72, 0xB2);
 /// Worse, in marks.
 pub(super) const BAD: RGBColor = RGBColor(0xC8, 0x45, 0x1B);
 
-/// What the colours are called on a page, where they follow its own light or dark scheme.
-pub(super) const PAGE_COLOURS: [(&str, &str); 4] =
-    [("#1B1F24", "var(--ink)"), ("#57606A", "var(--soft)"), ("#DDE1E6", "var(--grid)"), ("#FFFFFF", "var(--paper)")];
-
 /// Okabe and Ito's colours for all kinds of colour vision (2008), without black, which is the ink, and without yellow,
 /// which nobody sees on white.
 const SERIES: [RGBColor; 6] = [
@@ -30,6 +26,15 @@ const SERIES: [RGBColor; 6] = [
     RGBColor(0x56, 0xB4, 0xE9),
     RGBColor(0xE6, 0x9F, 0x00),
 ];
+
+/// What the colours of a drawing are called on a page, where they follow its own light or dark scheme.
+pub(super) fn page_colours() -> impl Iterator<Item = (String, String)> {
+    let hex = |RGBColor(r, g, b): RGBColor| format!("\"#{r:02X}{g:02X}{b:02X}\"");
+    let own = [(INK, "ink"), (SOFT, "soft"), (GRID, "grid"), (PAPER, "paper")];
+    let own = own.into_iter().map(move |(colour, name)| (hex(colour), format!("\"var(--{name})\"")));
+    let series = SERIES.into_iter().enumerate();
+    own.chain(series.map(move |(number, colour)| (hex(colour), format!("\"var(--series-{number})\""))))
+}
 
 /// The sign of a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

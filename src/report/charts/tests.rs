@@ -238,8 +238,8 @@ fn what_is_no_number_is_not_drawn() {
 fn a_page_has_its_own_colours() {
     let drawing = draw(&sheet(vec![rows(3, 1, RowShape::Bars, 3.0)], 1)).unwrap();
     let page = drawing.for_page();
-    for name in ["--ink", "--soft", "--grid", "--paper"] {
-        assert!(page.contains(&format!("var({name})")), "{name}");
+    for name in ["--ink", "--soft", "--grid", "--paper", "--series-0"] {
+        assert!(page.contains(&format!("\"var({name})\"")), "{name}");
     }
     assert!(!page.contains("#1B1F24"));
 }

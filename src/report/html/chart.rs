@@ -30,7 +30,9 @@ pub fn sheet(sheet: &Sheet, id: &str) -> Result<Markup, ChartError> {
 /// # Errors
 /// A chart that cannot be drawn.
 pub fn chart(chart: &Chart, id: &str) -> Result<Markup, ChartError> {
-    Ok(figure(chart, &draw(chart)?, id))
+    // What stands around the drawing is text of the page.
+    let bare = Chart { title: String::new(), subtitle: String::new(), notes: Vec::new(), ..chart.clone() };
+    Ok(figure(chart, &draw(&bare)?, id))
 }
 
 /// A drawn chart.
@@ -52,7 +54,7 @@ fn figure(chart: &Chart, drawing: &Drawing, id: &str) -> Markup {
             @if !chart.notes.is_empty() {
                 ul.notes { @for note in &chart.notes { li { (prose(note)) } } }
             }
-            details.data {
+            details.data aria-label=(format!("Numbers of the chart: {}", chart.title)) {
                 summary { "Numbers of this chart" }
                 p id=(about_id) { (about(chart, drawing)) }
                 @for (index, panel) in data.iter().enumerate() {
@@ -63,7 +65,7 @@ fn figure(chart: &Chart, drawing: &Drawing, id: &str) -> Markup {
                 }
             }
             @if let Some(sql) = &chart.sql {
-                (statement(&Statement { sql: sql.clone(), gives: Gives::Numbers }))
+                (statement(&Statement { sql: sql.clone(), gives: Gives::Numbers }, &chart.title))
             }
         }
     }

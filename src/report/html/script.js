@@ -17,6 +17,9 @@
     };
     const words = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
+    // From so many rows on a table can be filtered.
+    const ROWS_TO_FILTER = 8;
+
     const enhanceTable = (box) => {
         const table = box.querySelector("table.rows");
         const body = table && table.tBodies[0];
@@ -60,6 +63,14 @@
             head.replaceChildren(button);
         });
 
+        // A few rows are seen at once.
+        const title = box.querySelector("h2, h3, h4");
+        const tools = make("div", { class: "tools" });
+        table.parentElement.before(tools);
+        if (rows.length < ROWS_TO_FILTER) {
+            tools.append(said);
+            return;
+        }
         const id = `${box.id}-filter`;
         const input = make("input", { type: "search", id, autocomplete: "off", spellcheck: "false" });
         const texts = new Map(rows.map((row) =>
@@ -73,13 +84,10 @@
             }
             say(wanted.length ? `${shown} of ${rows.length} rows` : `${rows.length} rows`);
         });
-        const title = box.querySelector("h2, h3, h4");
-        const tools = make("div", { class: "tools" });
         const label = make("label", { for: id }, "Filter");
         input.setAttribute("aria-label", `Filter ${title ? title.textContent : "rows"}`);
         tools.append(label, input, said);
         say(`${rows.length} rows`);
-        table.parentElement.before(tools);
     };
 
     // How far from a spot the pointer may be, in pixels of the screen.

@@ -53,7 +53,7 @@ pub fn table(view: &TableView<'_>) -> Markup {
                     @if view.more.is_empty() { "." } @else { ": " (prose(view.more)) "." }
                 }
             }
-            @if let Some(asked) = &block.statement { (statement(asked)) }
+            @if let Some(asked) = &block.statement { (statement(asked, title)) }
         }
     }
 }
@@ -106,10 +106,10 @@ pub(in crate::report) fn is_numeric(cells: &[Vec<String>], column: usize) -> boo
     2 * filled().filter(|text| is_number(text)).count() > filled().count()
 }
 
-/// A statement to be run again.
-pub(super) fn statement(statement: &Statement) -> Markup {
+/// A statement to be run again, which belongs to what has this title.
+pub(super) fn statement(statement: &Statement, of: &str) -> Markup {
     html! {
-        details.sql {
+        details.sql aria-label=(format!("{}: {of}", statement.gives.text())) {
             summary { (statement.gives.text()) }
             pre tabindex="0" { code { (statement.sql) } }
         }

@@ -1,0 +1,237 @@
+//! Measures a profile, stores it, and shows it.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use super::super::options::{hardware_of, only_run};
+use super::super::run::{artifact_of, named_model, stop_on_signals};
+use super::super::{CommandError, Context, ExitStatus};
+use super::{Args, files, tables};
+use crate::analysis::profile::{Agreement, Peaks};
+use crate::domain::profile::{PROFILE_PARAMETER, Profile};
+use crate::domain::text::one_line;
+use crate::domain::{
+    DeviceProbe, Measurement, Mode, PlannedRun, Platform, Precision, RunRecord, RunStatus, Sampling, WeightChoice,
+};
+use crate::engine::plan::{ModelChoice, PlanRequest};
+use crate::engine::{ProfileWish, Progress, Runner, record};
+use crate::hardware::{capture_environment, logical_cpus};
+use crate::onnx::is_onnx;
+use crate::report::{count, human_duration};
+use crate::store::insert::Inserted;
+use crate::store::{Access, Store, now_text};
+
+/// Looks at the processor for each second of its time, if nobody says. No round number, or what happens at round times
+/// would always be seen, or never.
+const SAMPLING_HERTZ: u32 = 99;
+
+/// Runs the command.
+///
+/// # Errors
+/// As [`super::execute`].
+pub(super) fn execute(model: &str, args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    let runner = Runner::for_this_program()?;
+    let plan = planned(model, args, &runner)?;
+    if let Some(folder) = &args.output {
+        files::make_folder(folder)?;
+    }
+    let artifact = match &plan.weights {
+        WeightChoice::File(path) => Some(artifact_of(path)?),
+        WeightChoice::Seeded(_) => None,
+    };
+    let mut store = context.open(Access::Create)?;
+    let on_host = plan.configuration.platform == Platform::Cpu;
+    let usual = if on_host && cfg!(unix) { SAMPLING_HERTZ } else { 0 };
+    let wish = ProfileWish { sampling_hertz: Some(args.sampling_rate.unwrap_or(usual)).filter(|&hertz| hertz > 0) };
+    let (started_at, start) = (now_text(), Instant::now());
+    let (measurement, profile) = measured(&plan, &wish, &runner, &*stop_on_signals()?, context);
+    let record = RunRecord {
+        artifact,
+        started_at: Some(started_at),
+        duration_s: Some(start.elapsed().as_secs_f64()),
+        ..record(&plan, &capture_environment(Path::new(".")), measurement)
+    };
+    let (Inserted::New(run_id) | Inserted::Known(run_id)) = store.insert_run(&record)?;
+    let Some(profile) = profile.filter(|_| record.measurement.status == RunStatus::Ok) else {
+        return Ok(failed(run_id, &record, context));
+    };
+    let peaks = peaks(&mut store, &plan, args, &runner, context)?;
+    let shown = tables::Shown { run_id, record: &record, profile: &profile, peaks };
+    tell(&shown, context);
+    let made = tables::of(&shown, args.top as usize, args.printed().is_for_people());
+    context.print("profile", &made, &args.printed())?;
+    if let Some(folder) = &args.output {
+        files::write(folder, &shown, context)?;
+    }
+    Ok(ExitStatus::Ok)
+}
+
+/// The run to profile.
+fn planned(model: &str, args: &Args, runner: &Runner) -> anyhow::Result<PlannedRun> {
+    if args.mode == Mode::Explanation {
+        return Err(CommandError::new(
+            "explanations have no profile: operators are timed in inference and training",
+            "`--mode inference` or `--mode training`; `benchdb run --mode explanation` measures explanations",
+        )
+        .into());
+    }
+    let named = named_model(model)
+        .map_err(|reason| CommandError::new(format!("`--model {model}`: {reason}"), "`benchdb models` lists them"))?;
+    if named.is_onnx() || args.weights.as_deref().is_some_and(is_onnx) {
+        return Err(CommandError::new(
+            "an ONNX file has no profile: it is a graph that an engine runs in one call, not a tree of modules",
+            "name the model of benchdb, with its weights: `--model resnet50 --weights resnet50.safetensors`",
+        )
+        .into());
+    }
+    let request = PlanRequest {
+        models: ModelChoice::Named(vec![named]),
+        hardware: vec![hardware_of(args.hardware, args.engine.as_deref())],
+        engines: args.engine.iter().cloned().collect(),
+        precisions: vec![args.precision],
+        mode: args.mode,
+        optimizer: args.optimizer,
+        batch_sizes: vec![args.batch_size],
+        threads: args.threads,
+        seed: args.seed,
+        weights: args.weights.clone(),
+        device_index: args.device_index,
+        // Who names a platform or an engine means the device that it has.
+        include_software: true,
+        sampling: Sampling { min_iterations: args.iterations, max_time: args.max_time, ..Sampling::default() },
+        telemetry_interval: None,
+        ..PlanRequest::default()
+    };
+    let mut plan = only_run(&request, runner)?;
+    let (name, value) = PROFILE_PARAMETER;
+    plan.configuration.parameters.insert(name.to_owned(), value.into());
+    Ok(plan)
+}
+
+fn measured(
+    plan: &PlannedRun,
+    wish: &ProfileWish,
+    runner: &Runner,
+    stop: &AtomicBool,
+    context: &Context,
+) -> (Measurement, Option<Profile>) {
+    let what = format!("{} by {}", plan.configuration.model, plan.configuration.engine);
+    let bar = context.bar(plan.sampling.min_iterations.into());
+    let measured = runner.profile(plan, wish, stop, &mut |progress| match progress {
+        Progress::Loading => bar.set_message(format!("{what}: loading")),
+        Progress::WarmingUp => bar.set_message(format!("{what}: warming up")),
+        Progress::Sampling { iterations, elapsed } => {
+            bar.set_position(iterations);
+            bar.set_message(format!("{what}: pairs of iterations, {}", human_duration(elapsed)));
+        }
+        Progress::Evaluating { .. } => {}
+    });
+    bar.finish_and_clear();
+    measured
+}
+
+/// Says why there is no profile.
+fn failed(run_id: i64, record: &RunRecord, context: &Context) -> ExitStatus {
+    let measurement = &record.measurement;
+    let reason = measurement.error.as_deref().unwrap_or("nothing was measured");
+    context.complain(
+        &format!("run {run_id} ({}) has no profile: {reason}", measurement.status),
+        measurement.hint.as_deref(),
+    );
+    if measurement.status == RunStatus::Interrupted { ExitStatus::Interrupted } else { ExitStatus::Failed }
+}
+
+/// What the device can do at most: as the database knows it, or measured now and kept.
+fn peaks(
+    store: &mut Store,
+    plan: &PlannedRun,
+    args: &Args,
+    runner: &Runner,
+    context: &Context,
+) -> anyhow::Result<Peaks> {
+    let configuration = &plan.configuration;
+    let (device, engine) = (&configuration.device, &configuration.engine);
+    // Integer weights are multiplied in floating point.
+    let precision = match configuration.precision {
+        Precision::Int8w => Precision::Fp32,
+        precision => precision,
+    };
+    if configuration.threads < logical_cpus() && configuration.platform == Platform::Cpu {
+        context.note(&format!(
+            "the device's peaks are those of all {} processors; this profile ran on {}",
+            logical_cpus(),
+            configuration.threads
+        ));
+    }
+    let known = store
+        .newest_device_probes()?
+        .into_iter()
+        .find(|probe| probe.device == *device && probe.engine == *engine && probe.precision == precision);
+    if let Some(probe) = known {
+        return Ok(Peaks {
+            gflop_per_second: probe.peak_gflop_per_second,
+            gb_per_second: probe.copy_bandwidth_gb_per_second,
+        });
+    }
+    if args.peak_time.is_zero() {
+        return Ok(Peaks::default());
+    }
+    context.note(&format!("measuring what {} can do at most in {precision}", device.name));
+    let rates = match runner.measure_rates(engine, plan.device_index, precision, args.peak_time) {
+        Ok(rates) => rates,
+        Err(error) => {
+            context.note(&format!("its peaks are not known: {}", one_line(&error)));
+            return Ok(Peaks::default());
+        }
+    };
+    for left_out in &rates.left_out {
+        context.note(left_out);
+    }
+    if rates.any() {
+        store.insert_device_probe(&DeviceProbe {
+            device: device.clone(),
+            engine: engine.clone(),
+            precision,
+            probed_at: String::new(),
+            peak_gflop_per_second: rates.peak_gflop_per_second,
+            copy_bandwidth_gb_per_second: rates.copy_bandwidth_gb_per_second,
+            tool_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        })?;
+    }
+    Ok(Peaks { gflop_per_second: rates.peak_gflop_per_second, gb_per_second: rates.copy_bandwidth_gb_per_second })
+}
+
+/// Says what whoever reads the numbers should know.
+fn tell(shown: &tables::Shown<'_>, context: &Context) {
+    for remark in &shown.profile.remarks {
+        context.note(remark);
+    }
+    if let Some(hint) = &shown.record.measurement.hint {
+        context.note(hint);
+    }
+    if let Some(missing) = without_operators(shown) {
+        context.note(&missing);
+    }
+    let Some(agreement) = Agreement::of(shown.profile) else { return };
+    context.note(&tables::verdict(&agreement));
+}
+
+/// That a network does work which no operator tells of, in one sentence.
+fn without_operators(shown: &tables::Shown<'_>) -> Option<String> {
+    let configuration = &shown.record.configuration;
+    // What a training step leaves out of a network, or adds to it, is not counted anywhere.
+    let each = shown.record.model.multiply_adds.filter(|_| configuration.mode == Mode::Inference)?;
+    let expected = each * u64::from(configuration.batch_size);
+    let sum: u64 = shown.profile.parts.iter().map(|part| part.multiply_adds).sum();
+    let found = sum / (shown.profile.pairs.len() as u64).max(1);
+    (found < expected).then(|| {
+        format!(
+            "operators account for {} of the {} multiply-adds of {}: the others have no operator of their own, and their time \
+             is in `(other)`",
+            count(found),
+            count(expected),
+            configuration.model
+        )
+    })
+}

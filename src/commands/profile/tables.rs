@@ -1,0 +1,309 @@
+//! A profile and a comparison as tables.
+
+use crate::analysis::profile::{AGREEMENT, Agreement, Change, FEWEST_PAIRS, Peaks, Speed, is_between};
+use crate::domain::profile::{PartKind, Profile, ProfiledPart, is_below};
+use crate::domain::{Cell, RunRecord, Table};
+use crate::report::profile::OTHER;
+use crate::report::significant;
+
+/// A profile that is shown.
+pub(super) struct Shown<'p> {
+    pub run_id: i64,
+    pub record: &'p RunRecord,
+    pub profile: &'p Profile,
+    pub peaks: Peaks,
+}
+
+/// Nanoseconds of one iteration in ms.
+fn each(nanoseconds: u64, iterations: usize) -> f64 {
+    nanoseconds as f64 / 1e6 / iterations.max(1) as f64
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// A number for people, or exact.
+fn number(value: Option<f64>, people: bool) -> Cell {
+    if people { value.map(significant).into() } else { value.into() }
+}
+
+/// The summary and the operators: for people the `top` that took most themselves and the others in one row.
+pub(super) fn of(shown: &Shown<'_>, top: usize, people: bool) -> Vec<Table> {
+    vec![summary(shown, people), operators(shown, Some(top).filter(|_| people), people)]
+}
+
+/// Whether the operators add up, in one sentence.
+pub(super) fn verdict(agreement: &Agreement) -> String {
+    let Agreement { plain_ms, sum_ms, difference, interval, .. } = *agreement;
+    let direction = if difference < 0.0 { "less" } else { "more" };
+    let told = format!(
+        "the operators add up to {} ms, {} {direction} than the {} ms of an iteration without their timing",
+        significant(sum_ms),
+        percent(difference.abs()),
+        significant(plain_ms)
+    );
+    if agreement.holds() {
+        return told;
+    }
+    let cause = match interval {
+        None => {
+            format!("fewer than {FEWEST_PAIRS} pairs do not tell what timing costs from what else this machine did")
+        }
+        Some((low, high)) if low <= 1.0 && high >= 1.0 => {
+            format!("but pairs differ from {low:.2} to {high:.2} times, so something else disturbed them; repeat it")
+        }
+        Some(_) => "waiting for each operator costs that, so times are those of operators one by one".to_owned(),
+    };
+    format!("{told}, beyond the limit of {}: {cause}", percent(AGREEMENT))
+}
+
+/// What was profiled, and what the profile cost.
+fn summary(shown: &Shown<'_>, people: bool) -> Table {
+    let Shown { run_id, record, profile, peaks } = shown;
+    let configuration = &record.configuration;
+    let agreement = Agreement::of(profile);
+    let of = |value: fn(&Agreement) -> f64| agreement.as_ref().map(value);
+    let interval = agreement.and_then(|agreement| agreement.interval);
+    if !people {
+        let mut table = Table::new(
+            "profile",
+            &[
+                "run_id",
+                "run_uuid",
+                "model",
+                "mode",
+                "platform",
+                "device",
+                "engine",
+                "precision",
+                "batch_size",
+                "input_shape",
+                "threads",
+                "pairs",
+                "latency_p50_ms",
+                "operator_sum_p50_ms",
+                "difference",
+                "agrees",
+                "overhead_ratio",
+                "overhead_ratio_low",
+                "overhead_ratio_high",
+                "outside_operators",
+                "waits_per_iteration",
+                "idle_wait_us",
+                "peak_gflop_per_second",
+                "copy_bandwidth_gb_per_second",
+            ],
+        );
+        table.push([
+            (*run_id).into(),
+            record.uuid.clone().into(),
+            configuration.model.clone().into(),
+            configuration.mode.to_string().into(),
+            configuration.platform.to_string().into(),
+            configuration.device.name.clone().into(),
+            configuration.engine.clone().into(),
+            configuration.precision.to_string().into(),
+            configuration.batch_size.into(),
+            configuration.input_shape.clone().into(),
+            configuration.threads.into(),
+            (profile.pairs.len() as u64).into(),
+            of(|agreement| agreement.plain_ms).into(),
+            of(|agreement| agreement.sum_ms).into(),
+            of(|agreement| agreement.difference).into(),
+            agreement.map(|agreement| if agreement.holds() { "yes" } else { "no" }).into(),
+            of(|agreement| agreement.ratio).into(),
+            interval.map(|(low, _)| low).into(),
+            interval.map(|(_, high)| high).into(),
+            of(|agreement| agreement.outside).into(),
+            profile.waits.into(),
+            profile.idle_wait_nanoseconds.map(|nanoseconds| nanoseconds as f64 / 1e3).into(),
+            peaks.gflop_per_second.into(),
+            peaks.gb_per_second.into(),
+        ]);
+        return table;
+    }
+    let title = format!(
+        "Profile of {}: {} by {} on {}, {}, batch {}",
+        configuration.model,
+        configuration.mode,
+        configuration.engine,
+        configuration.device.name,
+        configuration.precision,
+        configuration.batch_size
+    );
+    let mut table = Table::new(&title, &["what", "value"]);
+    let mut say = |what: &str, value: String| table.push([what.into(), value.into()]);
+    say("run", run_id.to_string());
+    if let Some(agreement) = agreement {
+        let Agreement { plain_ms, sum_ms, difference, ratio, outside, .. } = agreement;
+        say("an iteration without timing of operators, median", format!("{} ms", significant(plain_ms)));
+        say("the sum of operators, median", format!("{} ms ({:+.1} %)", significant(sum_ms), 100.0 * difference));
+        let pairs = profile.pairs.len();
+        let cost = match interval {
+            Some((low, high)) => {
+                format!("{ratio:.3} times as long (95 % interval {low:.3} to {high:.3}, {pairs} pairs)")
+            }
+            None => format!("{ratio:.3} times as long ({pairs} of the {FEWEST_PAIRS} pairs that an interval needs)"),
+        };
+        say("with timing an iteration takes", cost);
+        say("of the sum, outside of operators", percent(outside));
+    }
+    if let Some(idle) = profile.idle_wait_nanoseconds {
+        let idle = idle as f64 / 1e3;
+        let waits = profile.waits;
+        say(
+            "waits for the device",
+            format!("{waits} an iteration; one for an idle device takes {} us", significant(idle)),
+        );
+    }
+    if let Some(cpu) = &profile.cpu {
+        let seen: u64 = cpu.stacks.iter().map(|stack| stack.count).sum();
+        say("stacks of the processor", format!("{seen}, at {} Hz of its time", cpu.hertz));
+    }
+    if let Some(peak) = peaks.gflop_per_second {
+        say("peak of the device", format!("{} GFLOP/s", significant(peak)));
+    }
+    if let Some(bandwidth) = peaks.gb_per_second {
+        say("its memory, reading and writing", format!("{} GB/s", significant(bandwidth)));
+    }
+    table
+}
+
+/// The name of a part in a table: what lies beside the operators of a module is its `(other)`.
+fn named(part: &ProfiledPart, all: &[ProfiledPart]) -> String {
+    match (part.path.as_str(), is_between(part, all)) {
+        ("", true) => OTHER.to_owned(),
+        ("", false) => String::new(),
+        (path, true) => format!("{path} {OTHER}"),
+        (path, false) => path.to_owned(),
+    }
+}
+
+/// Every part by its own time, the longest first; with `top` the others are one row at the end.
+pub(super) fn operators(shown: &Shown<'_>, top: Option<usize>, people: bool) -> Table {
+    let Shown { profile, peaks, .. } = shown;
+    let (pairs, all) = (profile.pairs.len(), &profile.parts);
+    let sum: u64 = all.iter().map(|part| part.own_nanoseconds).sum();
+    let share = |own: u64| if sum == 0 { 0.0 } else { own as f64 / sum as f64 };
+    let columns = if people {
+        ["phase", "operator", "calls", "total ms", "own ms", "share", "GFLOP/s", "GB/s", "bound", "of roof"]
+    } else {
+        [
+            "phase",
+            "operator",
+            "calls",
+            "total_ms",
+            "own_ms",
+            "share",
+            "gflop_per_second",
+            "gb_per_second",
+            "bound",
+            "share_of_roof",
+        ]
+    };
+    let mut table = Table::new(if people { "Operators, in one iteration" } else { "operators" }, &columns);
+    let mut parts: Vec<&ProfiledPart> = all.iter().collect();
+    parts.sort_by_key(|part| std::cmp::Reverse(part.own_nanoseconds));
+    let kept = top.unwrap_or(parts.len()).min(parts.len());
+    let (shown, others) = parts.split_at(kept);
+    let ratio = |share: Option<f64>| -> Cell { if people { share.map(percent).into() } else { share.into() } };
+    for part in shown {
+        let speed = Speed::of(part, *peaks);
+        table.push([
+            part.phase.clone().into(),
+            named(part, all).into(),
+            calls(part.calls as f64 / pairs.max(1) as f64),
+            number(Some(each(part.total_nanoseconds, pairs)), people),
+            number(Some(each(part.own_nanoseconds, pairs)), people),
+            ratio(Some(share(part.own_nanoseconds))),
+            number(speed.gflop_per_second, people),
+            number(speed.gb_per_second, people),
+            speed.bound.map(|bound| bound.label()).into(),
+            ratio(speed.share_of_roof),
+        ]);
+    }
+    let rest: u64 = others.iter().map(|part| part.own_nanoseconds).sum();
+    if people && rest > 0 {
+        let nothing = || Cell::Null;
+        let count = others.iter().filter(|part| part.own_nanoseconds > 0).count();
+        table.push([
+            nothing(),
+            format!("{count} others").into(),
+            nothing(),
+            nothing(),
+            number(Some(each(rest, pairs)), people),
+            ratio(Some(share(rest))),
+            nothing(),
+            nothing(),
+            nothing(),
+            nothing(),
+        ]);
+    }
+    if people && all.iter().all(|part| part.kind != PartKind::Operator || Speed::of(part, *peaks).bound.is_none()) {
+        table.drop_columns(&["bound", "of roof"]);
+    }
+    table
+}
+
+/// Calls in one iteration, which are whole unless the work differs from one iteration to the next.
+fn calls(value: f64) -> Cell {
+    if value.fract() == 0.0 { Cell::Integer(value as i64) } else { value.into() }
+}
+
+/// The name of a part in a comparison, which knows paths alone.
+fn changed_name(change: &Change, all: &[Change]) -> Cell {
+    let has_parts = all.iter().any(|other| other.phase == change.phase && is_below(&other.path, &change.path));
+    match (change.path.as_str(), has_parts) {
+        ("", true) => OTHER.into(),
+        ("", false) => Cell::Null,
+        (path, true) => format!("{path} {OTHER}").into(),
+        (path, false) => path.into(),
+    }
+}
+
+/// What became of every part, the largest change first; for people the `top` of them, and the others in one row.
+pub(super) fn changes(all: &[Change], top: usize, people: bool) -> Table {
+    let columns = if people {
+        ["phase", "operator", "calls before", "calls after", "ms before", "ms after", "change ms", "change"]
+    } else {
+        ["phase", "operator", "calls_before", "calls_after", "own_ms_before", "own_ms_after", "change_ms", "change"]
+    };
+    let mut table = Table::new(if people { "Own time in one iteration" } else { "changes" }, &columns);
+    let kept = if people { top.min(all.len()) } else { all.len() };
+    let (shown, others) = all.split_at(kept);
+    for change in shown {
+        let ms = |calls: Option<f64>, nanoseconds: f64| calls.map(|_| nanoseconds / 1e6);
+        let what = [
+            change.phase.clone().into(),
+            changed_name(change, all),
+            change.calls_before.map_or(Cell::Null, calls),
+            change.calls_after.map_or(Cell::Null, calls),
+        ];
+        let times = [ms(change.calls_before, change.before), ms(change.calls_after, change.after)];
+        table.push(what.into_iter().chain(change_cells(times, people)));
+    }
+    if !others.is_empty() {
+        let sum = |of: fn(&Change) -> f64| Some(others.iter().map(of).sum::<f64>() / 1e6);
+        let what = [Cell::Null, format!("{} others", others.len()).into(), Cell::Null, Cell::Null];
+        table.push(
+            what.into_iter().chain(change_cells([sum(|change| change.before), sum(|change| change.after)], people)),
+        );
+    }
+    table
+}
+
+/// Both times, the difference and what share of the first that is; `None` for a time of what was not there.
+fn change_cells([before, after]: [Option<f64>; 2], people: bool) -> [Cell; 4] {
+    let (from, to) = (before.unwrap_or_default(), after.unwrap_or_default());
+    let share = (from > 0.0).then(|| to / from - 1.0);
+    [
+        number(before, people),
+        number(after, people),
+        if people { format!("{:+.4}", to - from).into() } else { (to - from).into() },
+        match share {
+            Some(share) if people => format!("{:+.1} %", 100.0 * share).into(),
+            share => share.into(),
+        },
+    ]
+}

@@ -1,0 +1,146 @@
+//! Where the time of a network goes: its operators, one iteration in time, and what the processor did meanwhile.
+
+use serde::{Deserialize, Serialize};
+
+use super::run::OperatorTime;
+
+/// What separates a phase from the path of a part in it: `forward/layer1.0.conv1`.
+pub const PHASE_MARK: char = '/';
+
+/// The parameter of a configuration that tells a profile from a plain run, and its value.
+pub const PROFILE_PARAMETER: (&str, &str) = ("profile", "operators");
+
+/// Everything that one profile measured, beside what every run has.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Pairs of iterations: nanoseconds without and with the timing of operators, in the order in which they were taken.
+    pub pairs: Vec<[u64; 2]>,
+    /// Phases and what runs in them, each before its parts; sums over all profiled iterations.
+    pub parts: Vec<ProfiledPart>,
+    /// The last profiled iteration, in order of the beginnings.
+    pub timeline: Vec<TimelineSpan>,
+    /// How often the device was waited for in one profiled iteration.
+    pub waits: u64,
+    /// Nanoseconds of waiting for a device that has nothing to do, the median of many.
+    pub idle_wait_nanoseconds: Option<u64>,
+    /// What the processor did.
+    pub cpu: Option<CpuSamples>,
+    /// What whoever reads the numbers should know.
+    pub remarks: Vec<String>,
+}
+
+/// A phase of an iteration, a module or an operator.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProfiledPart {
+    /// `forward`, `loss`, `backward`, `optimizer_step`.
+    pub phase: String,
+    /// The path in the model: `layer1.0.conv1`; a function is called within its module, `layer1.0.relu()`; empty for the
+    /// phase itself.
+    pub path: String,
+    /// What it is.
+    pub kind: PartKind,
+    /// How often it ran.
+    pub calls: u64,
+    /// Nanoseconds with its parts: its own time and that of all paths below its own.
+    pub total_nanoseconds: u64,
+    /// Nanoseconds without them. Of a module that is what no operator in it accounts for.
+    pub own_nanoseconds: u64,
+    /// Multiply-adds; 0 for what multiplies nothing.
+    pub multiply_adds: u64,
+    /// Bytes that it had to read and write at least; 0 where that is not known.
+    pub bytes: u64,
+}
+
+/// What a part is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartKind {
+    /// A phase of the iteration.
+    Phase,
+    /// A module, with parts of its own.
+    Module,
+    /// What computes by itself: a layer or a function.
+    Operator,
+}
+
+impl ProfiledPart {
+    /// The part as it is stored.
+    pub fn time(&self) -> OperatorTime {
+        OperatorTime {
+            path: stored_path(&self.phase, &self.path),
+            calls: self.calls,
+            total_nanoseconds: self.total_nanoseconds,
+            own_nanoseconds: self.own_nanoseconds,
+        }
+    }
+}
+
+/// The path of a part with its phase: `forward`, `forward/layer1.0.conv1`.
+pub fn stored_path(phase: &str, path: &str) -> String {
+    if path.is_empty() { phase.to_owned() } else { format!("{phase}{PHASE_MARK}{path}") }
+}
+
+/// The phase and the path of what [`stored_path`] made.
+pub fn split_path(stored: &str) -> (&str, &str) {
+    stored.split_once(PHASE_MARK).unwrap_or((stored, ""))
+}
+
+/// Whether `inner` lies below `outer` in the model, both without their phase; everything lies below the empty path.
+pub fn is_below(inner: &str, outer: &str) -> bool {
+    if outer.is_empty() {
+        return !inner.is_empty();
+    }
+    inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// One call of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimelineSpan {
+    /// Which of [`Profile::parts`].
+    pub part: usize,
+    /// Nanoseconds since the iteration began.
+    pub start_nanoseconds: u64,
+    /// How long it took.
+    pub nanoseconds: u64,
+}
+
+/// Stacks of calls of all threads of a process, seen at regular steps of its processor time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CpuSamples {
+    /// Looks for each second of processor time.
+    pub hertz: u32,
+    /// The stacks.
+    pub stacks: Vec<CpuStack>,
+    /// Nanoseconds of each iteration that was looked at.
+    pub iterations: Vec<u64>,
+}
+
+/// One stack.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CpuStack {
+    /// What the process was about, the thread, and the functions, the outermost first.
+    pub frames: Vec<String>,
+    /// How often it was seen.
+    pub count: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phase_and_a_path_come_apart_as_they_were_put_together() {
+        for (phase, path) in [("forward", ""), ("backward", "layer1.0.conv1"), ("loss", "cross_entropy()")] {
+            assert_eq!(split_path(&stored_path(phase, path)), (phase, path));
+        }
+    }
+
+    #[test]
+    fn below_is_by_whole_names() {
+        assert!(is_below("layer1.0", "layer1"));
+        assert!(is_below("layer1", ""));
+        for (inner, outer) in [("layer10", "layer1"), ("layer1", "layer1"), ("", "")] {
+            assert!(!is_below(inner, outer), "{inner} {outer}");
+        }
+    }
+}

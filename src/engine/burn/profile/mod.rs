@@ -1,0 +1,236 @@
+//! Where the time of a network goes: the same work once as it is and once with a time for each of its operators, in turns.
+//!
+//! Every operator is timed from when the device has done all before it until it has done the operator, so a device that
+//! works while the host goes on loses that: what it costs is the difference of the two iterations of a pair.
+
+mod digest;
+mod names;
+mod recorder;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device as BurnDevice;
+
+use super::super::sampler::Sampler;
+use super::super::{EngineError, Loaded, ProfileWish, Profiled, Workload};
+use super::BurnEngine;
+use super::workloads::wait;
+use crate::domain::profile::{CpuSamples, CpuStack, Profile};
+use crate::domain::{PlannedRun, Sampling, StopReason};
+use crate::measure::{SamplingEnd, SamplingProgress, SamplingWindow};
+use crate::stats;
+use crate::zoo::Observation;
+use digest::Digest;
+use names::Names;
+use recorder::Recorder;
+
+/// How long iterations run while the processor is sampled, and how many at least.
+const SAMPLED: (Duration, usize) = (Duration::from_secs(2), 3);
+
+/// How often an idle device is waited for, to know what that takes by itself.
+const IDLE_WAITS: usize = 200;
+
+/// Profiles a run.
+///
+/// # Errors
+/// What keeps the network from being built or run.
+pub(super) fn profile(
+    engine: BurnEngine,
+    plan: &PlannedRun,
+    wish: &ProfileWish,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(SamplingProgress),
+) -> Result<Profiled, EngineError> {
+    let mut remarks = Vec::new();
+    let sampler = start(wish, &mut remarks);
+    let begun = Instant::now();
+    let device = engine.working_device(plan)?;
+    let network = engine.loaded_network(plan, &device)?;
+    let names = Names::of(network.as_ref());
+    let Loaded { workload, model_size_bytes, .. } = engine.loaded(plan, &device, network)?;
+    let startup = begun.elapsed();
+    let recorder = Arc::new(Recorder::new(&device));
+    let observation = Observation::new(recorder.clone(), &device);
+    let phases = match workload.phases() {
+        [] => vec!["forward"],
+        phases => phases.to_vec(),
+    };
+    let mut bench = Bench { workload, recorder, observation, device };
+    let mut end = SamplingEnd {
+        first: None,
+        warmup: Vec::new(),
+        iterations: Vec::new(),
+        phases: Vec::new(),
+        window: None,
+        stop_reason: StopReason::Completed,
+        error: None,
+    };
+    let mut profile = Profile::default();
+    let mut digest = Digest::new(&names, phases);
+    let outcome = bench.warm_up(&plan.sampling, &mut end, stop, progress).and_then(|()| {
+        let mut stacks = finish(sampler, "startup", &mut remarks);
+        bench.take_pairs(&plan.sampling, &mut end, (&mut profile, &mut digest), stop, progress)?;
+        profile.idle_wait_nanoseconds = bench.idle_wait()?;
+        if end.stop_reason != StopReason::Interrupted
+            && let Some(sampler) = start(wish, &mut Vec::new())
+        {
+            let iterations = bench.iterate_for(SAMPLED, stop)?;
+            stacks.extend(finish(Some(sampler), "iterations", &mut remarks));
+            profile.cpu = wish.sampling_hertz.map(|hertz| CpuSamples { hertz, stacks, iterations });
+        }
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        end.stop_reason = StopReason::Error;
+        end.error = Some(error);
+    }
+    profile.waits = digest.waits;
+    if digest.is_tangled {
+        remarks.push(
+            "operators of the backward pass were computed in turns: some of their times belong to each other"
+                .to_owned(),
+        );
+    }
+    (profile.parts, profile.timeline) = digest.finish();
+    profile.remarks = remarks;
+    Ok(Profiled { workload: bench.workload, end, startup, model_size_bytes, profile })
+}
+
+/// Begins to sample the processor, where that is wished and possible.
+fn start(wish: &ProfileWish, remarks: &mut Vec<String>) -> Option<Sampler> {
+    let started = Sampler::start(wish.sampling_hertz?);
+    started.map_err(|reason| remarks.push(reason)).ok()
+}
+
+fn finish(sampler: Option<Sampler>, about: &str, remarks: &mut Vec<String>) -> Vec<CpuStack> {
+    let Some(sampler) = sampler else { return Vec::new() };
+    sampler.finish(about).unwrap_or_else(|reason| {
+        remarks.push(reason);
+        Vec::new()
+    })
+}
+
+/// The work, and what watches it.
+struct Bench {
+    workload: Box<dyn Workload>,
+    recorder: Arc<Recorder>,
+    observation: Observation,
+    device: BurnDevice,
+}
+
+impl Bench {
+    /// One iteration as it is: its nanoseconds, and those of its phases.
+    fn plain(&mut self) -> Result<(u64, Vec<u64>), EngineError> {
+        let mut ends = Vec::new();
+        let start = Instant::now();
+        let done = self.workload.iterate(&mut || ends.push(start.elapsed()));
+        let took = start.elapsed();
+        done?;
+        self.workload.between();
+        ends.push(took);
+        let starts = std::iter::once(Duration::ZERO).chain(ends.iter().copied());
+        let phases = ends.iter().zip(starts).map(|(end, start)| (*end - start).as_nanos() as u64).collect();
+        Ok((took.as_nanos() as u64, phases))
+    }
+
+    /// One iteration with a time for each operator, which the digest gets.
+    fn profiled(&mut self, digest: Option<&mut Digest<'_>>) -> Result<u64, EngineError> {
+        let Self { workload, recorder, observation, .. } = self;
+        let done = observation.observe(|| {
+            recorder.phase();
+            workload.iterate(&mut || recorder.phase())
+        });
+        let notes = recorder.finish();
+        if let Err(error) = done {
+            recorder.forget();
+            return Err(error);
+        }
+        self.workload.between();
+        Ok(digest.map_or(0, |digest| digest.add(notes)))
+    }
+
+    /// A first call, then both kinds of iterations until the rule of every run is met.
+    fn warm_up(
+        &mut self,
+        rule: &Sampling,
+        end: &mut SamplingEnd<EngineError>,
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(SamplingProgress),
+    ) -> Result<(), EngineError> {
+        progress(SamplingProgress { iterations: 0, elapsed: 0, warming_up: true });
+        end.first = Some(self.plain()?.0);
+        let start = Instant::now();
+        while (end.warmup.len() < rule.warmup_iterations as usize || start.elapsed() < rule.warmup_time)
+            && (end.warmup.is_empty() || start.elapsed() < rule.max_time)
+            && !stop.load(Ordering::Relaxed)
+        {
+            end.warmup.push(self.plain()?.0);
+            self.profiled(None)?;
+        }
+        Ok(())
+    }
+
+    /// Pairs of iterations; which of the two comes first changes from pair to pair, so that drift hits both alike.
+    fn take_pairs(
+        &mut self,
+        rule: &Sampling,
+        end: &mut SamplingEnd<EngineError>,
+        (profile, digest): (&mut Profile, &mut Digest<'_>),
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(SamplingProgress),
+    ) -> Result<(), EngineError> {
+        let start = Instant::now();
+        while profile.pairs.len() < rule.min_iterations as usize {
+            if stop.load(Ordering::Relaxed) {
+                end.stop_reason = StopReason::Interrupted;
+                break;
+            }
+            if !profile.pairs.is_empty() && start.elapsed() >= rule.max_time {
+                end.stop_reason = StopReason::MaxTime;
+                break;
+            }
+            let plain_first = profile.pairs.len().is_multiple_of(2);
+            let before = if plain_first { Some(self.plain()?) } else { None };
+            let profiled = self.profiled(Some(&mut *digest))?;
+            let (plain, phases) = match before {
+                Some(plain) => plain,
+                None => self.plain()?,
+            };
+            profile.pairs.push([plain, profiled]);
+            end.iterations.push(plain);
+            end.phases.resize_with(phases.len(), Vec::new);
+            end.phases.iter_mut().zip(phases).for_each(|(phase, nanoseconds)| phase.push(nanoseconds));
+            progress(SamplingProgress {
+                iterations: profile.pairs.len() as u64,
+                elapsed: start.elapsed().as_nanos() as u64,
+                warming_up: false,
+            });
+        }
+        end.window = Some(SamplingWindow { start, end: Instant::now() });
+        Ok(())
+    }
+
+    /// Iterations as they are, for a while; their nanoseconds.
+    fn iterate_for(&mut self, (time, least): (Duration, usize), stop: &AtomicBool) -> Result<Vec<u64>, EngineError> {
+        let start = Instant::now();
+        let mut iterations = Vec::new();
+        while (start.elapsed() < time || iterations.len() < least) && !stop.load(Ordering::Relaxed) {
+            iterations.push(self.plain()?.0);
+        }
+        Ok(iterations)
+    }
+
+    /// What it takes to wait for a device that has nothing to do.
+    fn idle_wait(&self) -> Result<Option<u64>, EngineError> {
+        wait(&self.device)?;
+        let mut took = Vec::with_capacity(IDLE_WAITS);
+        for _ in 0..IDLE_WAITS {
+            let start = Instant::now();
+            wait(&self.device)?;
+            took.push(start.elapsed().as_nanos() as f64);
+        }
+        Ok(stats::median(&took).map(|nanoseconds| nanoseconds.round() as u64))
+    }
+}

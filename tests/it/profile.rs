@@ -1,0 +1,244 @@
+//! `benchdb profile`: operators that add up, files that other programs read, two profiles beside each other.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{Expect as _, Sandbox, number, same, skip, stderr_of, stdout_of};
+
+/// A short profile of the smallest network; peaks are not measured, the processor is not sampled.
+fn profile(sandbox: &Sandbox, arguments: &[&str]) -> Command {
+    let mut command = sandbox.benchdb();
+    command.args(["profile", "--model", "cifar_cnn", "--iterations", "2", "--peak-time", "0", "--sampling-rate", "0"]);
+    command.args(arguments);
+    command
+}
+
+fn table(document: &Value, name: &str) -> Vec<Value> {
+    document[name].as_array().unwrap_or_else(|| panic!("no `{name}` in {document}")).clone()
+}
+
+/// The rows of a phase, by operator.
+fn phase<'d>(operators: &'d [Value], name: &str) -> Vec<(&'d str, &'d Value)> {
+    operators.iter().filter(|row| row["phase"] == name).map(|row| (row["operator"].as_str().unwrap(), row)).collect()
+}
+
+const LAYERS: [&str; 8] = ["conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "fc1", "fc2"];
+
+#[test]
+fn the_operators_of_a_forward_pass_add_up_and_are_stored() {
+    let sandbox = Sandbox::new();
+    let document = profile(&sandbox, &["--format", "json"]).json();
+    let [summary] = &table(&document, "profile")[..] else { panic!("one row: {document}") };
+    let operators = table(&document, "operators");
+    let names: Vec<&str> = phase(&operators, "forward").into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), operators.len(), "inference is one phase");
+    for name in LAYERS.into_iter().chain(["relu()", "max_pool()", "(other)"]) {
+        assert!(names.contains(&name), "{name} in {names:?}");
+    }
+    let sum = |column: &str| operators.iter().map(|row| number(row, column)).sum::<f64>();
+    same(sum("share"), 1.0);
+    let relu = operators.iter().find(|row| row["operator"] == "relu()").unwrap();
+    assert_eq!(relu["calls"], 7);
+    let whole = operators.iter().find(|row| row["operator"] == "(other)").unwrap();
+    same(number(whole, "total_ms"), sum("own_ms"));
+    // Both kinds of iterations were measured, and their ratio is what is said of them.
+    assert_eq!(summary["pairs"], 2);
+    let difference = number(summary, "operator_sum_p50_ms") / number(summary, "latency_p50_ms") - 1.0;
+    same(number(summary, "difference"), difference);
+    assert_eq!(summary["agrees"], if difference.abs() <= 0.1 { "yes" } else { "no" });
+    assert!(summary["overhead_ratio_low"].is_null(), "two pairs are no ground for a claim");
+
+    let stored = sandbox.sql("SELECT path, calls, total_nanoseconds, own_nanoseconds FROM operator_time");
+    assert_eq!(stored.len(), operators.len());
+    let of = |path: &str| stored.iter().find(|row| row["path"] == path).unwrap_or_else(|| panic!("{path}"));
+    assert_eq!(of("forward/relu()")["calls"], 14);
+    let own: f64 = stored.iter().map(|row| number(row, "own_nanoseconds")).sum();
+    same(number(of("forward"), "total_nanoseconds"), own);
+    let pairs: f64 = sandbox
+        .sql("SELECT nanoseconds FROM sample WHERE phase = 'profiled_iteration'")
+        .iter()
+        .map(|row| number(row, "nanoseconds"))
+        .sum();
+    same(own, pairs);
+}
+
+#[test]
+fn a_training_step_is_timed_forward_and_backward() {
+    let sandbox = Sandbox::new();
+    let document = profile(&sandbox, &["--mode", "training", "--batch-size", "2", "--format", "json"]).json();
+    let operators = table(&document, "operators");
+    for name in ["forward", "backward"] {
+        let found = phase(&operators, name);
+        for layer in LAYERS.into_iter().chain(["relu()", "max_pool()"]) {
+            let row = found.iter().find(|(operator, _)| *operator == layer);
+            assert!(row.is_some_and(|(_, row)| number(row, "own_ms") > 0.0), "{layer} in {name}");
+        }
+    }
+    let calls = |phase_name: &str, operator: &str| {
+        phase(&operators, phase_name).iter().find(|(name, _)| *name == operator).unwrap().1["calls"].clone()
+    };
+    assert_eq!(calls("backward", "relu()"), calls("forward", "relu()"));
+    assert_eq!(calls("backward", "conv1"), 1);
+    assert!(phase(&operators, "loss").iter().any(|(name, _)| *name == "cross_entropy()"));
+    assert!(phase(&operators, "backward").iter().any(|(name, _)| *name == "cross_entropy()"));
+    assert_eq!(phase(&operators, "optimizer_step").len(), 1);
+    // The plain iterations have the phases of every training run.
+    for metric in ["forward_ms", "loss_ms", "backward_ms", "optimizer_step_ms"] {
+        assert!(
+            sandbox.value(&format!("SELECT {metric} FROM results")).as_f64().is_some_and(|ms| ms > 0.0),
+            "{metric}"
+        );
+    }
+}
+
+#[test]
+fn a_profile_is_no_plain_run() {
+    let sandbox = Sandbox::new();
+    sandbox.quick("cifar_cnn").succeeds();
+    profile(&sandbox, &[]).succeeds();
+    let parameters = sandbox.sql("SELECT parameters, status FROM results ORDER BY run_id");
+    assert_eq!(parameters[0]["parameters"], "{}");
+    assert_eq!(parameters[1]["parameters"], r#"{"profile":"operators"}"#);
+    assert_eq!(sandbox.count("SELECT count(*) FROM configuration"), 2);
+    let plain = profile(&sandbox, &[]).args(["--hardware", "cpu"]).succeeds();
+    assert!(stdout_of(&plain).contains("Operators, in one iteration"));
+    assert_eq!(sandbox.count("SELECT count(*) FROM configuration"), 2, "two profiles are of one configuration");
+}
+
+#[test]
+fn other_programs_find_what_they_read() {
+    let sandbox = Sandbox::new();
+    profile(&sandbox, &["--output", "out/here"]).succeeds();
+    let file = |name: &str| sandbox.read(&format!("out/here/{name}"));
+
+    let svg = file("operators.svg");
+    assert!(svg.starts_with("<?xml") && svg.contains("conv6") && svg.contains("(other)"));
+    assert!(!sandbox.path("out/here/samples.svg").exists(), "nobody sampled");
+
+    let speedscope: Value = serde_json::from_str(&file("operators.speedscope.json")).unwrap();
+    assert_eq!(speedscope["$schema"], "https://www.speedscope.app/file-format-schema.json");
+    let (mut open, mut last) = (Vec::new(), 0);
+    for event in speedscope["profiles"][0]["events"].as_array().unwrap() {
+        assert!(event["at"].as_u64().unwrap() >= last);
+        last = event["at"].as_u64().unwrap();
+        match event["type"].as_str().unwrap() {
+            "O" => open.push(event["frame"].clone()),
+            _ => assert_eq!(open.pop().as_ref(), Some(&event["frame"])),
+        }
+    }
+    assert!(open.is_empty() && last > 0);
+
+    let trace: Value = serde_json::from_str(&file("operators.trace.json")).unwrap();
+    let complete: Vec<&Value> =
+        trace["traceEvents"].as_array().unwrap().iter().filter(|event| event["ph"] == "X").collect();
+    let calls = |name: &str| complete.iter().filter(|event| event["name"] == name).count();
+    assert_eq!((calls("relu()"), calls("conv4"), calls("forward")), (7, 1, 1));
+    let whole = complete.iter().find(|event| event["name"] == "forward").unwrap();
+    assert!(complete.iter().all(|event| {
+        number(event, "ts") >= number(whole, "ts")
+            && number(event, "ts") + number(event, "dur") <= number(whole, "ts") + number(whole, "dur") + 1e-3
+    }));
+
+    let csv = file("operators.csv");
+    assert!(csv.starts_with("phase,operator,calls,total_ms,own_ms,share,"), "{csv}");
+    assert_eq!(csv.lines().count() as i64, 1 + sandbox.count("SELECT count(*) FROM operator_time"));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_processor_is_seen_at_work() {
+    let sandbox = Sandbox::new();
+    let mut command = profile(&sandbox, &["--batch-size", "8", "--output", "out"]);
+    let output = command.args(["--sampling-rate", "500"]).succeeds();
+    assert!(stdout_of(&output).contains("stacks of the processor"), "{}", stdout_of(&output));
+    let svg = sandbox.read("out/samples.svg");
+    for frame in ["iterations", "startup", "burn_flex"] {
+        assert!(svg.contains(frame), "{frame}");
+    }
+}
+
+#[test]
+fn two_profiles_stand_beside_each_other() {
+    let sandbox = Sandbox::new();
+    profile(&sandbox, &[]).succeeds();
+    profile(&sandbox, &["--batch-size", "4"]).succeeds();
+    let uuid = sandbox.value("SELECT run_uuid FROM results WHERE run_id = 2");
+    let mut command = sandbox.benchdb();
+    command.args(["profile", "--compare", "1", uuid.as_str().unwrap(), "--format", "json", "--output", "out"]);
+    let output = command.succeeds();
+    assert!(stderr_of(&output).contains("the batch sizes differ: `1` in run 1, `4` in run 2"));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(table(&document, "profiles").len(), 2);
+    let changes = table(&document, "changes");
+    assert_eq!(changes.len() as i64, sandbox.count("SELECT count(*) FROM operator_time WHERE run_id = 1"));
+    for change in &changes {
+        same(number(change, "change_ms"), number(change, "own_ms_after") - number(change, "own_ms_before"));
+        assert_eq!(change["calls_before"], change["calls_after"]);
+    }
+    let sizes: Vec<f64> = changes.iter().map(|change| number(change, "change_ms").abs()).collect();
+    assert!(sizes.is_sorted_by(|one, other| one >= other), "{sizes:?}");
+    assert!(sandbox.read("out/difference.svg").contains("conv6"));
+}
+
+#[test]
+fn what_cannot_be_compared_is_told_in_one_sentence() {
+    let sandbox = Sandbox::new();
+    let compare = |before: &str, after: &str| {
+        let mut command = sandbox.benchdb();
+        command.args(["profile", "--compare", before, after]);
+        command
+    };
+    compare("1", "2").refuses(&["no database"], &[]);
+    sandbox.quick("cifar_cnn").succeeds();
+    profile(&sandbox, &[]).succeeds();
+    compare("2", "77").refuses(&["there is no run `77`"], &["operator_time"]);
+    compare("1", "2").refuses(&["run 1 (cifar_cnn) has no operator times"], &["benchdb profile --model cifar_cnn"]);
+    let connection = sandbox.connection();
+    connection
+        .execute_batch(
+            "INSERT INTO operator_time SELECT 1, path, calls, total_nanoseconds, own_nanoseconds FROM operator_time",
+        )
+        .unwrap();
+    compare("1", "2").succeeds();
+    connection.execute_batch("UPDATE model SET name = 'other'").unwrap();
+    profile(&sandbox, &[]).succeeds();
+    compare("2", "3").refuses(&["run 2 is of other", "run 3 is of cifar_cnn"], &["one model"]);
+}
+
+#[test]
+fn what_has_no_profile_is_told_in_one_sentence() {
+    let sandbox = Sandbox::new();
+    profile(&sandbox, &["--mode", "explanation"]).refuses(&["explanations have no profile"], &["--mode inference"]);
+    let of = |model: &str| {
+        let mut command = sandbox.benchdb();
+        command.args(["profile", "--model", model]);
+        command
+    };
+    of("some.onnx").refuses(&["an ONNX file has no profile"], &["name the model of benchdb"]);
+    of("no such model").refuses(&["there is no model"], &[]);
+    sandbox.benchdb().arg("profile").ends_with(2);
+    let refused = profile(&sandbox, &["--engine", "scripted"]).ends_with(1);
+    assert!(stderr_of(&refused).contains("not a tree of modules"), "{}", stderr_of(&refused));
+    assert_eq!(sandbox.value("SELECT status FROM results"), "unsupported");
+    assert_eq!(sandbox.count("SELECT count(*) FROM operator_time"), 0);
+}
+
+#[test]
+fn every_engine_of_burn_has_operators() {
+    let sandbox = Sandbox::new();
+    for engine in ["burn-flex", "burn-ndarray", "burn-wgpu"] {
+        let output = profile(&sandbox, &["--engine", engine, "--mode", "training", "--format", "json"]).outcome();
+        if engine == "burn-wgpu" && output.status.code() == Some(2) {
+            skip(&format!("no Vulkan device: {}", stderr_of(&output)));
+            continue;
+        }
+        assert!(output.status.success(), "{engine}: {}", stderr_of(&output));
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let operators = table(&document, "operators");
+        for name in LAYERS {
+            let rows = operators.iter().filter(|row| row["operator"] == name && number(row, "own_ms") > 0.0);
+            assert_eq!(rows.count(), 2, "{engine}: {name} forward and backward");
+        }
+    }
+}
