@@ -95,7 +95,7 @@ fn judging(common: &Pairs, before: &Pairs, now: &Pairs) -> Result<JudgeArgs, Pro
     Ok(judging)
 }
 
-fn side(store: &Store, common: &Pairs, own: &Pairs, name: &str) -> Result<Selection, Problem> {
+fn side(store: &Store, common: &Pairs, own: &Pairs) -> Result<Selection, Problem> {
     let asked = own.only(is_selecting).or(&common.only(is_selecting));
     let mut selection = select(store, &asked)?;
     if let Some(baseline) = own.one(BASELINE)? {
@@ -103,13 +103,6 @@ fn side(store: &Store, common: &Pairs, own: &Pairs, name: &str) -> Result<Select
             return Err(Problem::Unclear(format!("There is no baseline `{baseline}`.")));
         }
         selection.baseline = Some(baseline.to_owned());
-    }
-    let runs = store.find_runs(&selection, MOST_RUNS + 1)?.len();
-    if runs > MOST_RUNS {
-        return Err(Problem::Unclear(format!(
-            "Side {name} has more than {MOST_RUNS} runs, too many for a page: choose a model, a label or a time. \
-             `benchdb analyze` and `benchdb regress` compare any number."
-        )));
     }
     Ok(selection)
 }
@@ -121,7 +114,15 @@ fn compared(
     (before, now): (&Pairs, &Pairs),
     judging: &JudgeArgs,
 ) -> Made {
-    let (baseline, candidate) = (side(store, common, before, "A")?, side(store, common, now, "B")?);
+    let (baseline, candidate) = (side(store, common, before)?, side(store, common, now)?);
+    for (selection, name) in [(&baseline, "A"), (&candidate, "B")] {
+        if store.find_runs(selection, MOST_RUNS + 1)?.len() > MOST_RUNS {
+            return Ok(vec![LivePart::Alert(format!(
+                "Side {name} has more than {MOST_RUNS} runs, too many for a page: choose a model, a label or a time. \
+                 `benchdb analyze` and `benchdb regress` compare any number."
+            ))]);
+        }
+    }
     // Nothing is printed here.
     let quiet = Context::new(GlobalArgs {
         db: store.path().to_path_buf(),
@@ -212,11 +213,13 @@ fn beside(before: &[Facts], now: &[Facts], matched_on: &[Part]) -> TableBlock {
     };
     let (left, right) = (fastest(before), fastest(now));
     let mut keys: Vec<&Key> = left.keys().chain(right.keys()).collect();
-    keys.sort();
+    // What can be compared comes first.
+    let is_alone = |key: &Key| !(left.contains_key(key) && right.contains_key(key));
+    keys.sort_by(|one, other| (is_alone(one), one).cmp(&(is_alone(other), other)));
     keys.dedup();
     let names: Vec<String> = matched_on.iter().map(Part::to_string).collect();
     let mut columns: Vec<&str> = names.iter().map(String::as_str).collect();
-    columns.extend(["A runs", "B runs", "A ms", "B ms", "A samples/s", "B samples/s", "B over A", "A MB", "B MB"]);
+    columns.extend(["A runs", "B runs", "B over A", "A ms", "B ms", "A samples/s", "B samples/s", "A MB", "B MB"]);
     let mut table = Table::new("Side by side", &columns);
     let by_rate = !matched_on.contains(&Part::BatchSize);
     for key in keys.iter().take(ROWS) {
@@ -227,11 +230,11 @@ fn beside(before: &[Facts], now: &[Facts], matched_on: &[Part]) -> TableBlock {
         row.extend([
             a.map(|fact| fact.runs as u64).into(),
             b.map(|fact| fact.runs as u64).into(),
+            ratio.map(|ratio| format!("{} x", significant(ratio))).into(),
             number(a, Facts::latency_ms).into(),
             number(b, Facts::latency_ms).into(),
             number(a, Facts::throughput).into(),
             number(b, Facts::throughput).into(),
-            ratio.map(|ratio| format!("{} x", significant(ratio))).into(),
             number(a, Facts::memory_mb).into(),
             number(b, Facts::memory_mb).into(),
         ]);

@@ -78,7 +78,7 @@ pub(super) fn filters(asked: &Pairs, choices: &Choices, action: &str, options: &
 pub(super) fn run_table(mut table: Table, title: &str, id: &'static str) -> LiveTable {
     title.clone_into(&mut table.title);
     in_minutes(&mut table, "started");
-    table.drop_empty(&["variant", "method", "validity", "label", "rate [samples/s]", "median [ms]"]);
+    table.drop_empty(&["started", "variant", "method", "validity", "label", "rate [samples/s]", "median [ms]"]);
     let ids = |name: &str, path: &str| {
         let column = table.columns.iter().position(|column| column == name);
         let target = |row: &Vec<Cell>| match column.and_then(|column| row.get(column)) {
