@@ -112,7 +112,7 @@ fn a_comparison_gives_the_verdict_of_the_command_line() {
         assert!(text.contains(word), "{word}: {text}");
     }
     let engines = served.page("/compare?a.engine=pytorch&b.engine=onnxruntime-cuda&a.label=before").text();
-    assert!(engines.contains("matched on") && engines.contains("0.5000 x"), "{engines}");
+    assert!(engines.contains("Matched on") && engines.contains("0.5000 x"), "{engines}");
     let nothing = served.page("/compare?a.label=nobody&b.label=neither").text();
     assert!(nothing.contains("There are no rows"), "{nothing}");
 }
@@ -214,7 +214,8 @@ fn only_the_names_of_the_server_are_answered() {
 
 #[test]
 fn pages_of_others_embed_and_fetch_nothing() {
-    let served = filled().serve(&[]);
+    let sandbox = filled();
+    let served = sandbox.serve(&[]);
     let ask = |site: &str, mode: &str| {
         served.ask("GET", "/", &[&format!("Sec-Fetch-Site: {site}"), &format!("Sec-Fetch-Mode: {mode}")]).status
     };
@@ -244,7 +245,8 @@ fn nothing_but_reading_is_done() {
 
 #[test]
 fn two_requests_go_over_one_connection() {
-    let served = filled().serve(&[]);
+    let sandbox = filled();
+    let served = sandbox.serve(&[]);
     let mut stream = served.connect();
     let request = format!("HEAD / HTTP/1.1\r\nHost: {}\r\n\r\n", served.address);
     let mut answers = String::new();
@@ -262,7 +264,8 @@ fn two_requests_go_over_one_connection() {
 
 #[test]
 fn large_requests_are_refused() {
-    let served = filled().serve(&[]);
+    let sandbox = filled();
+    let served = sandbox.serve(&[]);
     let long = "a".repeat(9_000);
     assert_eq!(served.get(&format!("/runs?model={long}")).status, 414);
     assert_eq!(served.ask("GET", "/", &[&format!("X-Long: {}", "a".repeat(20_000))]).status, 431);
@@ -278,7 +281,8 @@ fn large_requests_are_refused() {
 
 #[test]
 fn paths_lead_to_pages_and_to_nothing_else() {
-    let served = filled().serve(&[]);
+    let sandbox = filled();
+    let served = sandbox.serve(&[]);
     for path in [
         "/../../etc/passwd",
         "/..%2f..%2fetc/passwd",
@@ -319,7 +323,7 @@ fn what_is_asked_for_is_never_run() {
         "x'%3B%20DROP%20TABLE%20run%3B--",
         "%27)%20UNION%20SELECT%20sql%20FROM%20sqlite_schema--",
         "%22%5D%2C%5B%22",
-        "%5B%22resnet18%22%5D",
+        "%5B%22anything%22%5D",
         "--help",
         "--db=/etc/passwd",
         "..%2f..%2fetc%2fpasswd",
@@ -348,7 +352,8 @@ fn what_is_asked_for_is_never_run() {
 
 #[test]
 fn junk_in_the_address_gets_one_sentence() {
-    let served = filled().serve(&[]);
+    let sandbox = filled();
+    let served = sandbox.serve(&[]);
     for target in [
         "/runs?model=%00",
         "/runs?model=a%0d%0aSet-Cookie:%20x=1",
@@ -588,7 +593,8 @@ fn the_token_opens_and_nothing_else_does() {
 
 #[test]
 fn whoever_is_slow_is_not_waited_for() {
-    let served = filled().serve(&["--patience", "500ms"]);
+    let sandbox = filled();
+    let served = sandbox.serve(&["--patience", "500ms"]);
     let mut slow = served.connect();
     slow.write_all(b"GET / HTTP/1.1\r\nHost: local").unwrap();
     let mut silent = served.connect();
@@ -611,7 +617,8 @@ fn whoever_is_slow_is_not_waited_for() {
 
 #[test]
 fn a_byte_now_and_then_does_not_keep_a_connection() {
-    let served = filled().serve(&["--patience", "500ms"]);
+    let sandbox = filled();
+    let served = sandbox.serve(&["--patience", "500ms"]);
     let mut stream = served.connect();
     let begun = std::time::Instant::now();
     let ended = wait_for("the end of the connection", || {
