@@ -15,10 +15,11 @@ pub const MOST_CHARACTERS: usize = 65_536;
 const CELL: usize = 160;
 
 /// How much is shown of a report: the first that fits.
-const LEVELS: [Level; 8] = [
+const LEVELS: [Level; 9] = [
     Level { rows: usize::MAX, statements: true },
     Level { rows: 100, statements: true },
     Level { rows: 40, statements: true },
+    Level { rows: 80, statements: false },
     Level { rows: 40, statements: false },
     Level { rows: 20, statements: false },
     Level { rows: 10, statements: false },
