@@ -249,6 +249,11 @@ fn charts_come_as_data_or_say_why_not() {
     let (drawn, missing) = (names("charts"), names("charts_with_nothing_to_show"));
     assert!(drawn.iter().any(|name| name.starts_with("throughput")), "{drawn:?}");
     assert!(missing.iter().any(|name| name.starts_with("telemetry")), "{missing:?}");
+    for chart in charts["charts"].as_array().unwrap() {
+        if let Some(sql) = chart["sql"].as_str() {
+            assert!(!sandbox.sql(sql).is_empty(), "{chart}");
+        }
+    }
     let reasons = charts["charts_with_nothing_to_show"].as_array().unwrap();
     assert!(reasons.iter().all(|one| !one["reason"].as_str().unwrap().is_empty()));
 }
