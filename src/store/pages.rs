@@ -108,8 +108,10 @@ impl From {
 }
 
 impl Narrowed {
-    fn from(&self) -> From {
-        let few = |runs: u64| runs < self.all / FEW;
+    /// Where at most `most` runs are looked for. A selection that every tenth run belongs to fills a page after ten pages'
+    /// worth of all runs, which is less than all its own: those are gathered only if they are few in that sense, too.
+    fn from(&self, most: usize) -> From {
+        let few = |runs: u64| runs < self.all / FEW && u128::from(runs).pow(2) <= u128::from(self.all) * most as u128;
         if self.ids.is_some() {
             From::Ids
         } else if self.campaigns.is_some() {
@@ -181,7 +183,7 @@ impl Store {
     /// What SQLite refuses.
     pub(super) fn find_few_runs(&self, selection: &Selection) -> Result<Option<String>, StoreError> {
         let narrowed = self.narrow(selection)?;
-        if matches!(narrowed.from(), From::All) {
+        if matches!(narrowed.from(usize::MAX), From::All) {
             return Ok(None);
         }
         Ok(Some(json_ids(&self.ids_of_page(selection, &narrowed, Paging::Newest, usize::MAX)?)))
@@ -201,7 +203,7 @@ impl Store {
         };
         let lists = [&narrowed.ids, &narrowed.configurations, &narrowed.environments, &narrowed.campaigns]
             .map(|ids| ids.as_deref().map(json_ids));
-        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+        let (most, rows) = (rows, i64::try_from(rows).unwrap_or(i64::MAX));
         let mut own: Vec<(&str, &dyn ToSql)> = vec![(":before", &before), (":after", &after), (":rows", &rows)];
         own.extend(
             [":ids", ":configurations", ":environments", ":campaigns"]
@@ -209,7 +211,7 @@ impl Store {
                 .zip(&lists)
                 .map(|(name, list)| -> (&str, &dyn ToSql) { (name, list) }),
         );
-        let sql = narrowed.from().sql(!matches!(paging, Paging::After(_)));
+        let sql = narrowed.from(most).sql(!matches!(paging, Paging::After(_)));
         self.ids(sql, selection, &own)
     }
 

@@ -54,6 +54,12 @@ impl Store {
         // By number: a name is looked up by comparing it with all.
         let at = |name: &str| statement.column_index(name).map_err(failed);
         let columns: Vec<usize> = metrics.iter().map(|metric| at(&metric.name)).collect::<Result<_, _>>()?;
+        let series_columns = SeriesColumns {
+            parts: Part::all().iter().map(|part| at(part.label())).collect::<Result<_, _>>()?,
+            device_kind: at("device_kind")?,
+            compute_units: at("compute_units")?,
+            software: at("software")?,
+        };
         let run_columns = RunColumns {
             id: at("id")?,
             uuid: at("uuid")?,
@@ -82,7 +88,7 @@ impl Store {
                         done.order_without_times();
                         visit(done)?;
                     }
-                    self.series_of(configuration, row)?
+                    self.series_of(configuration, row, &series_columns)?
                 }
             };
             let next = environments.len();
@@ -160,22 +166,21 @@ impl Store {
             .map_err(|source| self.fail(source))
     }
 
-    fn series_of(&self, configuration: i64, row: &Row<'_>) -> Result<Series, StoreError> {
+    fn series_of(&self, configuration: i64, row: &Row<'_>, columns: &SeriesColumns) -> Result<Series, StoreError> {
         let failed = |source| self.fail(source);
         let mut identity = Identity::default();
-        for part in Part::all() {
-            let column = part.to_string();
+        for (part, column) in Part::all().iter().zip(&columns.parts) {
             let text = match part {
-                Part::BatchSize | Part::Threads => row.get::<_, i64>(column.as_str()).map_err(failed)?.to_string(),
-                _ => row.get(column.as_str()).map_err(failed)?,
+                Part::BatchSize | Part::Threads => row.get::<_, i64>(*column).map_err(failed)?.to_string(),
+                _ => row.get(*column).map_err(failed)?,
             };
             identity.set(*part, text);
         }
-        let kind: String = row.get("device_kind").map_err(failed)?;
+        let kind: String = row.get(columns.device_kind).map_err(failed)?;
         let mut series = Series::new(Some(configuration), identity);
         series.device_kind = parse_label(&kind);
-        series.compute_units = row.get("compute_units").map_err(failed)?;
-        series.software = row.get("software").map_err(failed)?;
+        series.compute_units = row.get(columns.compute_units).map_err(failed)?;
+        series.software = row.get(columns.software).map_err(failed)?;
         Ok(series)
     }
 
@@ -241,6 +246,15 @@ pub enum Kept {
     Samples,
     /// Readings of sensors.
     Telemetry,
+}
+
+/// Where the columns of a configuration stand.
+struct SeriesColumns {
+    /// In the order of [`Part::all`].
+    parts: Vec<usize>,
+    device_kind: usize,
+    compute_units: usize,
+    software: usize,
 }
 
 /// Where the columns of a run stand.

@@ -11,7 +11,7 @@ use crate::commands::verdicts::{Against, JudgeArgs, judge_runs};
 use crate::commands::{Context, GlobalArgs};
 use crate::domain::document::{Gives, Statement, TableBlock};
 use crate::domain::text::counted;
-use crate::domain::{Identity, Part, Table};
+use crate::domain::{Identity, Part, Table, VerdictReport};
 use crate::report::html::{Field, FieldKind, Form, LivePart, LiveTable};
 use crate::report::significant;
 use crate::report::verdicts::{summary, verdict_table};
@@ -95,7 +95,7 @@ fn judging(common: &Pairs, before: &Pairs, now: &Pairs) -> Result<JudgeArgs, Pro
     Ok(judging)
 }
 
-fn side(store: &Store, common: &Pairs, own: &Pairs, name: &str) -> Result<Selection, Problem> {
+fn side(store: &Store, common: &Pairs, own: &Pairs) -> Result<Selection, Problem> {
     let asked = own.only(is_selecting).or(&common.only(is_selecting));
     let mut selection = select(store, &asked)?;
     if let Some(baseline) = own.one(BASELINE)? {
@@ -103,13 +103,6 @@ fn side(store: &Store, common: &Pairs, own: &Pairs, name: &str) -> Result<Select
             return Err(Problem::Unclear(format!("There is no baseline `{baseline}`.")));
         }
         selection.baseline = Some(baseline.to_owned());
-    }
-    let runs = store.find_runs(&selection, MOST_RUNS + 1)?.len();
-    if runs > MOST_RUNS {
-        return Err(Problem::Unclear(format!(
-            "Side {name} has more than {MOST_RUNS} runs, too many for a page: choose a model, a label or a time. \
-             `benchdb analyze` and `benchdb regress` compare any number."
-        )));
     }
     Ok(selection)
 }
@@ -121,7 +114,15 @@ fn compared(
     (before, now): (&Pairs, &Pairs),
     judging: &JudgeArgs,
 ) -> Made {
-    let (baseline, candidate) = (side(store, common, before, "A")?, side(store, common, now, "B")?);
+    let (baseline, candidate) = (side(store, common, before)?, side(store, common, now)?);
+    for (selection, name) in [(&baseline, "A"), (&candidate, "B")] {
+        if store.find_runs(selection, MOST_RUNS + 1)?.len() > MOST_RUNS {
+            return Ok(vec![LivePart::Alert(format!(
+                "Side {name} has more than {MOST_RUNS} runs, too many for a page: choose a model, a label or a time. \
+                 `benchdb analyze` and `benchdb regress` compare any number."
+            ))]);
+        }
+    }
     // Nothing is printed here.
     let quiet = Context::new(GlobalArgs {
         db: store.path().to_path_buf(),
@@ -140,13 +141,17 @@ fn compared(
         before.options(),
         now.options()
     ));
-    let mut verdicts = TableBlock::whole(verdict_table(&report, true, None));
-    verdicts.notes = summary(&report);
+    // Only what is shown is made ready for people; the worst comes first.
+    let mut shown: VerdictReport = report;
+    let (all, notes) = (shown.verdicts.len(), summary(&shown));
+    shown.verdicts.truncate(ROWS);
+    let mut verdicts = TableBlock::whole(verdict_table(&shown, true, None));
+    (verdicts.rows, verdicts.notes) = (all, notes);
     verdicts.notes.push("Before is side A, now is side B.".to_owned());
     verdicts.statement = behind;
     let mut parts = Vec::new();
     for (block, id) in [(side_by_side, "sides"), (verdicts, "verdicts")] {
-        parts.push(LivePart::Table(LiveTable { block: block.cut(Some(ROWS)), id, ..LiveTable::default() }));
+        parts.push(LivePart::Table(LiveTable { block, id, ..LiveTable::default() }));
     }
     let options = |own: &Pairs| own.only(is_selecting).or(&common.only(is_selecting)).options();
     let mut again = match against_option(before) {
@@ -208,14 +213,16 @@ fn beside(before: &[Facts], now: &[Facts], matched_on: &[Part]) -> TableBlock {
     };
     let (left, right) = (fastest(before), fastest(now));
     let mut keys: Vec<&Key> = left.keys().chain(right.keys()).collect();
-    keys.sort();
+    // What can be compared comes first.
+    let is_alone = |key: &Key| !(left.contains_key(key) && right.contains_key(key));
+    keys.sort_by(|one, other| (is_alone(one), one).cmp(&(is_alone(other), other)));
     keys.dedup();
     let names: Vec<String> = matched_on.iter().map(Part::to_string).collect();
     let mut columns: Vec<&str> = names.iter().map(String::as_str).collect();
-    columns.extend(["A runs", "B runs", "A ms", "B ms", "A samples/s", "B samples/s", "B over A", "A MB", "B MB"]);
+    columns.extend(["A runs", "B runs", "B over A", "A ms", "B ms", "A samples/s", "B samples/s", "A MB", "B MB"]);
     let mut table = Table::new("Side by side", &columns);
     let by_rate = !matched_on.contains(&Part::BatchSize);
-    for key in keys {
+    for key in keys.iter().take(ROWS) {
         let (a, b) = (left.get(key).map(|at| &before[*at]), right.get(key).map(|at| &now[*at]));
         let number = |fact: Option<&Facts>, value: fn(&Facts) -> Option<f64>| fact.and_then(value).map(significant);
         let ratio = a.zip(b).and_then(|(a, b)| speed_up(a, b, by_rate));
@@ -223,19 +230,22 @@ fn beside(before: &[Facts], now: &[Facts], matched_on: &[Part]) -> TableBlock {
         row.extend([
             a.map(|fact| fact.runs as u64).into(),
             b.map(|fact| fact.runs as u64).into(),
+            ratio.map(|ratio| format!("{} x", significant(ratio))).into(),
             number(a, Facts::latency_ms).into(),
             number(b, Facts::latency_ms).into(),
             number(a, Facts::throughput).into(),
             number(b, Facts::throughput).into(),
-            ratio.map(|ratio| format!("{} x", significant(ratio))).into(),
             number(a, Facts::memory_mb).into(),
             number(b, Facts::memory_mb).into(),
         ]);
         table.push(row);
     }
-    table.fold_shared(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    // What the rows that are shown have in common is not what all have.
+    let shared = |part: &Part| keys.windows(2).all(|two| two[0].0.get(*part) == two[1].0.get(*part));
+    let folded = names.iter().zip(matched_on).filter(|(_, part)| shared(part)).map(|(name, _)| name.as_str());
+    table.fold_shared(&folded.collect::<Vec<_>>());
     table.drop_empty(&["A ms", "B ms", "A samples/s", "B samples/s", "B over A", "A MB", "B MB"]);
-    let mut block = TableBlock::whole(table);
+    let mut block = TableBlock { rows: keys.len(), table, ..TableBlock::default() };
     let both = left.keys().filter(|key| right.contains_key(*key)).count();
     block.notes.push(format!(
         "{} on both sides. B over A: how many times faster side B is.",

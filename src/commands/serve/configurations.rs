@@ -40,7 +40,7 @@ pub(super) fn page(pages: &Pages, asked: &Pairs) -> Made {
     let last = all.div_ceil(ROWS as u64).max(1);
     table.title = "Configurations".to_owned();
     in_minutes(&mut table, "newest");
-    table.drop_empty(&["variant", "method", "shape", "threads", "p50 ms", "samples/s"]);
+    table.drop_empty(&["variant", "method", "shape", "threads", "median [ms]", "rate [samples/s]"]);
     let ids = |path: &'static str| {
         table.rows.iter().map(move |row| match row.first() {
             Some(Cell::Integer(id)) => Some([path, &id.to_string()].concat()),
@@ -120,6 +120,9 @@ pub(super) fn one(pages: &Pages, wanted: &str) -> Made {
         }
         let all = found.total.unwrap_or_default();
         let mut runs = run_table(found.table, "Newest runs", "runs");
+        // What all of them are stands above.
+        let same = ["model", "variant", "mode", "method", "device", "platform", "engine", "precision", "batch"];
+        runs.block.table.drop_columns(&[&same[..], &["configuration"]].concat());
         runs.block.rows = (all as usize).max(runs.block.rows);
         parts.push(LivePart::Table(runs));
         let fingerprint = format!(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ask::Pairs;
-use super::runs::{SHOWN, filters, run_table};
+use super::runs::{SHOWN, filters, in_minutes, run_table};
 use super::site::{Made, Pages, Problem};
 use crate::analysis::charts::ChartName;
 use crate::commands::status;
@@ -58,6 +58,7 @@ pub(super) fn page(pages: &Pages, asked: &Pairs) -> Made {
             if !failed.rows.is_empty() {
                 failed.title = "Failures".to_owned();
                 failed.drop_empty(&["hint"]);
+                in_minutes(&mut failed, "started_at");
                 parts.push(LivePart::Table(linked_failures(failed)));
             }
         }

@@ -78,7 +78,7 @@ pub(super) fn filters(asked: &Pairs, choices: &Choices, action: &str, options: &
 pub(super) fn run_table(mut table: Table, title: &str, id: &'static str) -> LiveTable {
     title.clone_into(&mut table.title);
     in_minutes(&mut table, "started");
-    table.drop_empty(&["variant", "method", "validity", "label", "samples/s", "p50 ms"]);
+    table.drop_empty(&["started", "variant", "method", "validity", "label", "rate [samples/s]", "median [ms]"]);
     let ids = |name: &str, path: &str| {
         let column = table.columns.iter().position(|column| column == name);
         let target = |row: &Vec<Cell>| match column.and_then(|column| row.get(column)) {
@@ -197,8 +197,14 @@ fn tables(found: &FoundRun) -> Vec<LivePart> {
 /// Names and values, those that say something.
 fn facts(title: &str, rows: Vec<(&str, Cell)>) -> Table {
     let mut table = Table::new(title, &["what", "value"]);
-    let says = |cell: &Cell| !matches!(cell, Cell::Null) && *cell != Cell::Text(String::new());
-    for (what, value) in rows.into_iter().filter(|(_, value)| says(value)) {
+    let says = |what: &str, cell: &Cell| match cell {
+        Cell::Null => false,
+        Cell::Text(text) => !text.is_empty() && text != "{}",
+        // Nobody said how many.
+        Cell::Integer(0) => what != "threads",
+        _ => true,
+    };
+    for (what, value) in rows.into_iter().filter(|(what, value)| says(what, value)) {
         table.push([what.into(), value]);
     }
     table

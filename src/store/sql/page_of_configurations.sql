@@ -10,8 +10,8 @@ WITH named AS (
 SELECT named.id AS configuration, named.model, named.variant, named.mode, named.method, named.device, named.platform,
     named.engine, named.precision, named.batch_size AS batch, named.input_shape AS shape,
     nullif(named.threads, 0) AS threads, series_summary.run_count AS runs, series_summary.valid_count AS valid,
-    series_summary.newest_valid_started_at AS newest, metrics.latency_p50_ms AS "p50 ms",
-    metrics.throughput_samples_per_second AS "samples/s"
+    series_summary.newest_valid_started_at AS newest, metrics.latency_p50_ms AS "median [ms]",
+    metrics.throughput_samples_per_second AS "rate [samples/s]"
 FROM named
     JOIN series_summary ON series_summary.configuration_id = named.id
     LEFT JOIN metrics ON metrics.run_id = series_summary.newest_valid_run_id

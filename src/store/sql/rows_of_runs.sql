@@ -3,7 +3,7 @@ SELECT run.id AS run, run.started_at AS started, model.name AS model, configurat
     ifnull(configuration.parameters ->> '$.method', '') AS method, device.name AS device, configuration.platform,
     configuration.engine, configuration.precision, configuration.batch_size AS batch, run.status,
     CASE WHEN run.validity NOT IN ('valid', 'not_measured') THEN run.validity END AS validity,
-    metrics.latency_p50_ms AS "p50 ms", metrics.throughput_samples_per_second AS "samples/s",
+    metrics.latency_p50_ms AS "median [ms]", metrics.throughput_samples_per_second AS "rate [samples/s]",
     campaign.label, configuration.id AS configuration
 FROM run
     JOIN configuration ON configuration.id = run.configuration_id
