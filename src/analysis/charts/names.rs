@@ -51,17 +51,16 @@ pub(super) fn names(identities: &[&Identity], unsaid: &[Part]) -> Names {
     let mut groups = vec![0; identities.len()];
     let mut known = 1;
     let said = ORDER.into_iter().filter(|part| !unsaid.contains(part));
-    for (part, column) in said.flat_map(|part| columns(identities, part).into_iter().map(move |column| (part, column)))
-    {
-        let distinct: BTreeSet<&String> = column.iter().collect();
+    for Column { part, implied, texts } in said.flat_map(|part| columns(identities, part)) {
+        let distinct: BTreeSet<&String> = texts.iter().collect();
         if distinct.len() < 2 {
-            common.extend(column.first().filter(|text| !text.is_empty()).cloned());
+            common.extend(texts.first().filter(|text| !text.is_empty()).cloned());
             continue;
         }
         let mut refined: HashMap<(usize, &str), usize> = HashMap::new();
         let next: Vec<usize> = groups
             .iter()
-            .zip(&column)
+            .zip(&texts)
             .map(|(group, text)| {
                 let next = refined.len();
                 *refined.entry((*group, text.as_str())).or_insert(next)
@@ -70,8 +69,8 @@ pub(super) fn names(identities: &[&Identity], unsaid: &[Part]) -> Names {
         if refined.len() > known || !implied {
             known = refined.len();
             groups = next;
-            let column = if part == Part::Device { short_devices(column) } else { column };
-            for (name, text) in words.iter_mut().zip(column) {
+            let texts = if part == Part::Device { short_devices(texts) } else { texts };
+            for (name, text) in words.iter_mut().zip(texts) {
                 name.extend(Some(text).filter(|text| !text.is_empty()));
             }
         }

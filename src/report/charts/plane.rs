@@ -69,7 +69,7 @@ impl<'c> PlanePanel<'c> {
 /// Linear axes begin at zero where it is not far, so that heights can be compared.
 fn near_zero(extent: Extent, scale: Scale) -> Extent {
     let linear = matches!(scale, Scale::Auto | Scale::Linear) && !extent.is_logarithmic(scale);
-    if linear && extent.is_wide() { extent.from_zero() } else { extent }
+    if linear && extent.is_wide() { extent.with_zero() } else { extent }
 }
 
 /// What a line shows at this width: of more points than pixels the least and the largest of each pixel, in order.

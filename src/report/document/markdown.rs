@@ -183,7 +183,7 @@ fn inline(text: &str) -> String {
 fn prose(text: &str) -> String {
     let text = printable(text).replace(['\n', '\r'], " ");
     let pieces: Vec<&str> = text.split('`').collect();
-    if pieces.len() % 2 == 0 {
+    if pieces.len().is_multiple_of(2) {
         return escaped(&text);
     }
     let piece = |(index, piece): (usize, &&str)| match (index % 2 == 1, piece.is_empty()) {
