@@ -240,7 +240,10 @@ mod tests {
         assert!(text.contains("2900 more rows are left out."), "{}", &text[text.len() - 300..]);
         let text = markdown_text(&document(3000, 3), 700);
         assert!(length(&text) <= 700, "{text}");
-        assert!(text.contains("the SQL below the tables is left out") && text.contains("after 5 rows"), "{text}");
+        assert!(
+            text.contains("the SQL below the tables is left out") && text.contains("3 tables after 2 rows"),
+            "{text}"
+        );
         let text = markdown_text(&document(3000, 30), 1000);
         assert!(length(&text) <= 1000 && text.contains("sections left out: "), "{text}");
         assert!(length(&markdown_text(&document(3000, 30), 50)) <= 50);
