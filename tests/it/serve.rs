@@ -621,12 +621,11 @@ fn a_byte_now_and_then_does_not_keep_a_connection() {
     let served = sandbox.serve(&["--patience", "500ms"]);
     let mut stream = served.connect();
     let begun = std::time::Instant::now();
-    let ended = wait_for("the end of the connection", || {
+    wait_for("the end of the connection", || {
         std::thread::sleep(std::time::Duration::from_millis(50));
         let sent = stream.write_all(b"X");
-        (sent.is_err()).then_some(())
+        sent.is_err().then_some(())
     });
-    assert_eq!(ended, ());
     assert!(begun.elapsed() < PATIENCE);
 }
 

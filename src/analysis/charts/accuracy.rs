@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::facts::Facts;
-use super::names::names;
+use super::names::{names, shortened};
 use super::values::Bars;
 use super::{ChartName, MOST, Ranked, Record, identities, note_of_limit, ranked, statement};
 use crate::domain::Part;
@@ -52,12 +52,14 @@ pub fn accuracy(record: &Record) -> Sheet {
     let points: Vec<(f64, f64)> = facts.iter().map(|fact| point(fact)).collect();
     let front = front(&points);
     // One colour a version of a model: what is compared on this sheet.
+    let one_model = facts.iter().all(|fact| fact.identity.get(Part::Model) == facts[0].identity.get(Part::Model));
     let mut series: BTreeMap<String, Vec<Point>> = BTreeMap::new();
     for (index, fact) in facts.iter().enumerate() {
         let model = fact.identity.get(Part::Model);
         let version = match fact.identity.get(Part::Variant) {
-            "" => super::names::shortened(model),
-            variant => super::names::shortened(&format!("{model}, {variant}")),
+            "" => shortened(model),
+            variant if one_model => shortened(variant),
+            variant => shortened(&format!("{model}, {variant}")),
         };
         let mut y = bars.of(fact, "accuracy_top1").unwrap_or_default();
         y.value *= 100.0;
@@ -80,7 +82,8 @@ pub fn accuracy(record: &Record) -> Sheet {
             },
             label: String::new(),
         });
-        series.push(PlaneSeries { name: "Pareto front".to_owned(), points: points.collect(), join: Join::Steps });
+        // Under the points.
+        series.insert(0, PlaneSeries { name: "Pareto front".to_owned(), points: points.collect(), join: Join::Steps });
     }
     let plane = Plane {
         x: Axis::new("throughput", "samples/s"),

@@ -63,7 +63,8 @@ pub fn explanations(record: &Record) -> Sheet {
             missing.push(title);
             continue;
         }
-        let series = vec![RowSeries { name: title.to_owned(), values }];
+        // One colour on all panels, which needs no legend.
+        let series = vec![RowSeries { name: String::new(), values }];
         let content = Content::Rows(Rows { axis, names: named.names.clone(), series, shape });
         panels.push(Panel { title: title.to_owned(), content });
     }

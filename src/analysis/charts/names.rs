@@ -31,6 +31,9 @@ const ORDER: [Part; 11] = [
 /// Parts that are not said where they follow from those before them: a platform from its devices.
 const IMPLIED: [Part; 3] = [Part::InputShape, Part::Threads, Part::Platform];
 
+/// The parameter that names the test set: where variants alone were tried on one, it follows from them.
+const DATA: &str = "data";
+
 /// Names, and what all have in common.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Names {
@@ -48,27 +51,26 @@ pub(super) fn names(identities: &[&Identity], unsaid: &[Part]) -> Names {
     let mut groups = vec![0; identities.len()];
     let mut known = 1;
     let said = ORDER.into_iter().filter(|part| !unsaid.contains(part));
-    for (part, column) in said.flat_map(|part| columns(identities, part).into_iter().map(move |column| (part, column)))
-    {
-        let distinct: BTreeSet<&String> = column.iter().collect();
+    for Column { part, implied, texts } in said.flat_map(|part| columns(identities, part)) {
+        let distinct: BTreeSet<&String> = texts.iter().collect();
         if distinct.len() < 2 {
-            common.extend(column.first().filter(|text| !text.is_empty()).cloned());
+            common.extend(texts.first().filter(|text| !text.is_empty()).cloned());
             continue;
         }
         let mut refined: HashMap<(usize, &str), usize> = HashMap::new();
         let next: Vec<usize> = groups
             .iter()
-            .zip(&column)
+            .zip(&texts)
             .map(|(group, text)| {
                 let next = refined.len();
                 *refined.entry((*group, text.as_str())).or_insert(next)
             })
             .collect();
-        if refined.len() > known || !IMPLIED.contains(&part) {
+        if refined.len() > known || !implied {
             known = refined.len();
             groups = next;
-            let column = if part == Part::Device { short_devices(column) } else { column };
-            for (name, text) in words.iter_mut().zip(column) {
+            let texts = if part == Part::Device { short_devices(texts) } else { texts };
+            for (name, text) in words.iter_mut().zip(texts) {
                 name.extend(Some(text).filter(|text| !text.is_empty()));
             }
         }
@@ -85,16 +87,27 @@ pub(super) fn names(identities: &[&Identity], unsaid: &[Part]) -> Names {
     }
 }
 
-/// The texts of a part, one a configuration; of the parameters one column a parameter.
-fn columns(identities: &[&Identity], part: Part) -> Vec<Vec<String>> {
+/// The texts of a part, one a configuration.
+struct Column {
+    part: Part,
+    /// Whether it is not said where it follows from the columns before.
+    implied: bool,
+    texts: Vec<String>,
+}
+
+/// The columns of a part: one, and of the parameters one a parameter.
+fn columns(identities: &[&Identity], part: Part) -> Vec<Column> {
     if part != Part::Parameters {
-        return vec![identities.iter().map(|identity| word(part, identity.get(part))).collect()];
+        let texts = identities.iter().map(|identity| word(part, identity.get(part))).collect();
+        return vec![Column { part, implied: IMPLIED.contains(&part), texts }];
     }
     let all: Vec<Map<String, Value>> =
         identities.iter().map(|identity| serde_json::from_str(identity.get(part)).unwrap_or_default()).collect();
     let keys: BTreeSet<&String> = all.iter().flat_map(Map::keys).collect();
     let of = |one: &Map<String, Value>, key: &str| one.get(key).map_or_else(String::new, |value| setting(key, value));
-    keys.into_iter().map(|key| all.iter().map(|one| of(one, key)).collect()).collect()
+    let column =
+        |key: &String| Column { part, implied: key == DATA, texts: all.iter().map(|one| of(one, key)).collect() };
+    keys.into_iter().map(column).collect()
 }
 
 fn word(part: Part, text: &str) -> String {
@@ -219,6 +232,15 @@ mod tests {
         );
         assert_eq!(found.names, ["adam", "compiled, sgd"]);
         assert!(found.common.contains("steps=5"), "{}", found.common);
+    }
+
+    #[test]
+    fn a_test_set_that_follows_from_the_variants_is_not_said() {
+        let tried =
+            |variant: &str| Sample::new("m").with(Part::Variant, variant).with(Part::Parameters, r#"{"data":"t@1"}"#);
+        assert_eq!(named(vec![Sample::new("m"), tried("narrow"), tried("wide")], &[]).names, ["m", "narrow", "wide"]);
+        let found = named(vec![Sample::new("m"), Sample::new("m").with(Part::Parameters, r#"{"data":"t@1"}"#)], &[]);
+        assert_eq!(found.names, ["m", "data=t@1"]);
     }
 
     #[test]

@@ -341,7 +341,7 @@ fn the_front_goes_from_the_fastest_to_the_most_accurate() {
         chart(accuracy(&record(vec![of("original", 100.0, 0.9), of("narrow", 300.0, 0.7), of("worse", 90.0, 0.6)])));
     let plane = plane(&chart, 0);
     assert_eq!((plane.x.label.as_str(), plane.y.text().as_str()), ("throughput", "top-1 accuracy [%]"));
-    let front = plane.series.last().unwrap();
+    let front = &plane.series[0];
     assert_eq!((front.name.as_str(), front.join), ("Pareto front", Join::Steps));
     assert_eq!(
         front.points.iter().map(|point| (point.x, point.y.value)).collect::<Vec<_>>(),

@@ -120,8 +120,7 @@ impl Pages {
         let change = self.pool.changes()?;
         let (pool, selection) = (Arc::clone(&self.pool), selection.clone());
         Ok(self.gallery.look(key, change, patience, move || {
-            let drawn =
-                pool.with(|store| sheets(store, &selection, &SheetOptions::default()).map(|sheets| pictures(sheets)));
+            let drawn = pool.with(|store| sheets(store, &selection, &SheetOptions::default()).map(pictures));
             drawn.map_err(|error| sentence(&error))
         }))
     }

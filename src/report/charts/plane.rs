@@ -69,7 +69,7 @@ impl<'c> PlanePanel<'c> {
 /// Linear axes begin at zero where it is not far, so that heights can be compared.
 fn near_zero(extent: Extent, scale: Scale) -> Extent {
     let linear = matches!(scale, Scale::Auto | Scale::Linear) && !extent.is_logarithmic(scale);
-    if linear && extent.is_wide() { extent.from_zero() } else { extent }
+    if linear && extent.is_wide() { extent.with_zero() } else { extent }
 }
 
 /// What a line shows at this width: of more points than pixels the least and the largest of each pixel, in order.
@@ -115,6 +115,10 @@ impl Panel for PlanePanel<'_> {
         }
         points().for_each(|point| names.take(at(point), 5));
         self.marks.lines(&axes, &self.frame).for_each(|line| names.take_line(&line));
+        for series in self.plane.series.iter().filter(|series| series.join == Join::Steps) {
+            let corners = stepped(&series.points.iter().map(at).collect::<Vec<_>>());
+            corners.windows(2).for_each(|line| names.take_line(line));
+        }
         let (left, bottom) = axes.backend_coord(&(self.frame.x.low(), self.frame.y.low()));
         let (right, top) = axes.backend_coord(&(self.frame.x.high(), self.frame.y.high()));
         for point in points().filter(|point| !point.label.is_empty()) {

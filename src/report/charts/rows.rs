@@ -39,7 +39,7 @@ impl<'c> RowsPanel<'c> {
         let longest = rows.names.iter().map(|name| width_of(name, LABEL)).max().unwrap_or(0);
         let left = longest.min(width * 2 / 5) + 12;
         let right = 24;
-        let extent = if logarithmic { extent } else { extent.map(Extent::from_zero) };
+        let extent = if logarithmic { extent } else { extent.map(Extent::with_zero) };
         let numbers = match shape {
             RowShape::Bars => rows.series.len() == 1,
             RowShape::Stacked => true,

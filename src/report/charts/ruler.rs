@@ -56,7 +56,7 @@ impl Extent {
     }
 
     /// With zero in it.
-    pub(super) fn from_zero(self) -> Self {
+    pub(super) fn with_zero(self) -> Self {
         Self { low: self.low.min(0.0), high: self.high.max(0.0), ..self }
     }
 }

@@ -15,10 +15,11 @@ pub const MOST_CHARACTERS: usize = 65_536;
 const CELL: usize = 160;
 
 /// How much is shown of a report: the first that fits.
-const LEVELS: [Level; 8] = [
+const LEVELS: [Level; 9] = [
     Level { rows: usize::MAX, statements: true },
     Level { rows: 100, statements: true },
     Level { rows: 40, statements: true },
+    Level { rows: 80, statements: false },
     Level { rows: 40, statements: false },
     Level { rows: 20, statements: false },
     Level { rows: 10, statements: false },
@@ -182,7 +183,7 @@ fn inline(text: &str) -> String {
 fn prose(text: &str) -> String {
     let text = printable(text).replace(['\n', '\r'], " ");
     let pieces: Vec<&str> = text.split('`').collect();
-    if pieces.len() % 2 == 0 {
+    if pieces.len().is_multiple_of(2) {
         return escaped(&text);
     }
     let piece = |(index, piece): (usize, &&str)| match (index % 2 == 1, piece.is_empty()) {
@@ -239,7 +240,10 @@ mod tests {
         assert!(text.contains("2900 more rows are left out."), "{}", &text[text.len() - 300..]);
         let text = markdown_text(&document(3000, 3), 700);
         assert!(length(&text) <= 700, "{text}");
-        assert!(text.contains("the SQL below the tables is left out") && text.contains("after 5 rows"), "{text}");
+        assert!(
+            text.contains("the SQL below the tables is left out") && text.contains("3 tables after 2 rows"),
+            "{text}"
+        );
         let text = markdown_text(&document(3000, 30), 1000);
         assert!(length(&text) <= 1000 && text.contains("sections left out: "), "{text}");
         assert!(length(&markdown_text(&document(3000, 30), 50)) <= 50);

@@ -1,4 +1,4 @@
-//! The file format of speedscope.app: https://github.com/jlfwong/speedscope/wiki/Importing-from-custom-sources, an evented
+//! The file format of speedscope.app: <https://github.com/jlfwong/speedscope/wiki/Importing-from-custom-sources>, an evented
 //! profile as `file-format-spec.ts` there defines it.
 
 use std::io::Write;

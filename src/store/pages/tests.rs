@@ -5,6 +5,9 @@ use super::*;
 use crate::domain::{Cell, Mode, Platform, Precision, RunStatus};
 use crate::store::list::Detail;
 
+/// A series: its configuration, its runs, their first metric.
+type Numbers = (Option<i64>, Vec<Option<i64>>, Vec<f64>);
+
 /// Runs that differ in everything that a selection can mean.
 fn filled() -> (tempfile::TempDir, Store) {
     let (folder, mut store) = new_store();
@@ -107,7 +110,7 @@ fn few_runs_of_a_selection_are_the_same_series() {
         let mut plain = store.read_series(&selection, metrics.clone()).unwrap();
         assert_eq!(plain.run_count(), all.len());
         plain.retain_runs(|run| run.run_id.is_some_and(|id| meant.contains(&id)));
-        let numbers = |set: &crate::domain::SeriesSet| -> Vec<(Option<i64>, Vec<Option<i64>>, Vec<f64>)> {
+        let numbers = |set: &crate::domain::SeriesSet| -> Vec<Numbers> {
             let one = |series: &crate::domain::Series| {
                 let runs = series.runs.iter().map(|run| run.run_id).collect();
                 (series.configuration_id, runs, series.values(0))
