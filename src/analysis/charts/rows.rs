@@ -1,5 +1,7 @@
 //! Charts of one number, or of some, a configuration: throughput, latency, memory, energy, cold start.
 
+use std::collections::BTreeSet;
+
 use super::super::facts::Facts;
 use super::super::metrics::iterations_needed;
 use super::names::names;
@@ -97,6 +99,23 @@ fn column(name: &str, facts: &[&Facts], value: impl FnMut(&&Facts) -> Option<Val
     RowSeries { name: name.to_owned(), values: facts.iter().map(value).collect() }
 }
 
+/// Says on the axes what the only series of a sheet is, which has no legend. `said` joins its name and that of the axis.
+fn name_the_only(panels: &mut [Panel], said: impl Fn(&str, &str) -> String) {
+    let mut all: Vec<&mut Rows> = panels
+        .iter_mut()
+        .filter_map(|panel| match &mut panel.content {
+            Content::Rows(rows) => Some(rows),
+            _ => None,
+        })
+        .collect();
+    let names: BTreeSet<String> = all.iter().flat_map(|rows| &rows.series).map(|series| series.name.clone()).collect();
+    let mut names = names.into_iter();
+    let (Some(only), None) = (names.next(), names.next()) else { return };
+    for rows in &mut all {
+        rows.axis.label = said(&only, &rows.axis.label);
+    }
+}
+
 /// The columns in which any row has a value.
 fn filled(series: Vec<RowSeries>) -> Vec<RowSeries> {
     series.into_iter().filter(|series| series.values.iter().any(Option::is_some)).collect()
@@ -154,7 +173,7 @@ pub fn latency(record: &Record) -> Sheet {
         return name.nothing(record.why_nothing("a latency", |fact| fact.latency_ms().is_some()));
     }
     let mut bars = Bars::default();
-    let (panels, common) = rows_of(&groups, &Axis::new("time of a batch", "ms"), RowShape::Dots, |facts| {
+    let (mut panels, common) = rows_of(&groups, &Axis::new("time of a batch", "ms"), RowShape::Dots, |facts| {
         let mut series = vec![
             column("median", facts, |fact| bars.latency(fact).filter(|_| !fact.by_mean)),
             column("mean", facts, |fact| bars.latency(fact).filter(|_| fact.by_mean)),
@@ -162,6 +181,7 @@ pub fn latency(record: &Record) -> Sheet {
         series.extend(PERCENTILES.map(|(short, metric)| column(short, facts, |fact| percentile(fact, metric))));
         filled(series)
     });
+    name_the_only(&mut panels, |only, axis| format!("{only} {axis}"));
     let mut chart = name.chart(&[&common, &bars.text()], panels);
     let shown = all_of(&groups);
     chart.notes = limits(&groups, "fastest");
@@ -207,12 +227,13 @@ pub fn memory(record: &Record) -> Sheet {
         return name.nothing(record.why_nothing("a peak of memory", |fact| peak(fact).is_some()));
     }
     let mut bars = Bars::default();
-    let (panels, common) = rows_of(&groups, &Axis::new("peak memory", "MB"), RowShape::Bars, |facts| {
+    let (mut panels, common) = rows_of(&groups, &Axis::new("peak memory", "MB"), RowShape::Bars, |facts| {
         filled(vec![
             column("of the process", facts, |fact| bars.of(fact, "memory_host_peak_mb")),
             column("on the device", facts, |fact| bars.of(fact, "memory_device_peak_mb")),
         ])
     });
+    name_the_only(&mut panels, |only, axis| format!("{axis} {only}"));
     let mut chart = name.chart(&[&common, "1 MB = 1e6 bytes", &bars.text()], panels);
     chart.notes = limits(&groups, "leanest");
     chart.notes.extend(record.left_out(|fact| peak(fact).is_some()));
@@ -260,9 +281,10 @@ pub fn cold_start(record: &Record) -> Sheet {
     // Bars end to end have no room for error bars; the spread is told to whoever points at them.
     let mut unseen = Bars::default();
     let axis = Axis::new("time until the first answer", "ms").scaled(Scale::Linear);
-    let (panels, common) = rows_of(&groups, &axis, RowShape::Stacked, |facts| {
+    let (mut panels, common) = rows_of(&groups, &axis, RowShape::Stacked, |facts| {
         filled(COLD.map(|(part, metric)| column(part, facts, |fact| unseen.of(fact, metric))).into())
     });
+    name_the_only(&mut panels, |only, axis| format!("{axis}: {only}"));
     let mut chart = name.chart(&[&common, "medians over runs"], panels);
     chart.notes = limits(&groups, "shortest");
     let shown = all_of(&groups);

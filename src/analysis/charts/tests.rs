@@ -402,6 +402,8 @@ fn models_with_several_ways_stand_together() {
             .collect(),
     )));
     assert_eq!(rows(&chart, 0).names, ["b, batch 1", "b, batch 2", "a, batch 1", "a, batch 2"]);
+    // The only series has no legend: the axis says what it is.
+    assert_eq!(rows(&chart, 0).axis.text(), "peak memory of the process [MB]");
 }
 
 /// A history of runs a day apart with these latencies; the last run is not valid.
