@@ -193,7 +193,8 @@ pub fn precision(record: &Record) -> Sheet {
     if panels.is_empty() {
         return name.nothing("no selected pair of precisions has a number that both sides were measured by");
     }
-    let mut chart = name.chart(&[&named.common, &bars.text()], panels);
+    let against = format!("{} against fp32", kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", "));
+    let mut chart = name.chart(&[&named.common, &against, &bars.text()], panels);
     chart.columns = chart.panels.len().min(2);
     chart.notes.extend(note_of_limit(works.len(), of, "with the most precisions", "works"));
     chart.notes.extend(record.left_out(|fact| fact.identity.get(Part::Precision) != "fp32"));
