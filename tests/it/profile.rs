@@ -149,8 +149,9 @@ fn other_programs_find_what_they_read() {
 #[test]
 fn the_processor_is_seen_at_work() {
     let sandbox = Sandbox::new();
-    let mut command = profile(&sandbox, &["--batch-size", "8", "--output", "out"]);
-    let output = command.args(["--sampling-rate", "500"]).succeeds();
+    let mut command = sandbox.benchdb();
+    command.args(["profile", "--model", "cifar_cnn", "--iterations", "2", "--peak-time", "0", "--batch-size", "8"]);
+    let output = command.args(["--sampling-rate", "500", "--output", "out"]).succeeds();
     assert!(stdout_of(&output).contains("stacks of the processor"), "{}", stdout_of(&output));
     let svg = sandbox.read("out/samples.svg");
     for frame in ["iterations", "startup", "burn_flex"] {
@@ -201,9 +202,15 @@ fn what_cannot_be_compared_is_told_in_one_sentence() {
         )
         .unwrap();
     compare("1", "2").succeeds();
-    connection.execute_batch("UPDATE model SET name = 'other'").unwrap();
-    profile(&sandbox, &[]).succeeds();
-    compare("2", "3").refuses(&["run 2 is of other", "run 3 is of cifar_cnn"], &["one model"]);
+    profile(&sandbox, &["--batch-size", "2"]).succeeds();
+    connection
+        .execute_batch(
+            "INSERT INTO model (name, source) VALUES ('other', 'zoo');
+             UPDATE configuration SET model_id = (SELECT id FROM model WHERE name = 'other')
+             WHERE id = (SELECT configuration_id FROM run WHERE id = 3)",
+        )
+        .unwrap();
+    compare("2", "3").refuses(&["run 2 is of cifar_cnn", "run 3 is of other"], &["one model"]);
 }
 
 #[test]
