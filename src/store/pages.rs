@@ -161,8 +161,12 @@ impl Store {
         ids.truncate(rows);
         let (has_newer, has_older) = match paging {
             Paging::Newest => (false, more),
-            Paging::Before(id) => (!self.ids_of_page(selection, &narrowed, Paging::After(id.saturating_sub(1)), 1)?.is_empty(), more),
-            Paging::After(id) => (more, !self.ids_of_page(selection, &narrowed, Paging::Before(id.saturating_add(1)), 1)?.is_empty()),
+            Paging::Before(id) => {
+                (!self.ids_of_page(selection, &narrowed, Paging::After(id.saturating_sub(1)), 1)?.is_empty(), more)
+            }
+            Paging::After(id) => {
+                (more, !self.ids_of_page(selection, &narrowed, Paging::Before(id.saturating_add(1)), 1)?.is_empty())
+            }
         };
         let table = self.table(include_str!("sql/rows_of_runs.sql"), &[(":ids", &json_ids(&ids))])?;
         Ok(RunPage { table, has_newer, has_older, total: total(selection, &narrowed) })
