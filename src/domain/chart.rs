@@ -96,8 +96,6 @@ pub enum Scale {
     PowersOfTwo,
     /// Milliseconds since 1970, written as dates.
     Time,
-    /// Whole numbers, each with a name of its own: 0 is the first.
-    Names(&'static [&'static str]),
 }
 
 /// A value with the interval that it is known to lie in.
@@ -250,8 +248,8 @@ pub struct Matrix {
     pub columns: Vec<String>,
     /// `cells[row][column]`.
     pub cells: Vec<Vec<Option<Value>>>,
-    /// The value that is neither good nor bad, where there is one: colours diverge about it, by the logarithm.
-    pub neutral: Option<f64>,
+    /// The value that is neither good nor bad, above zero: colours diverge about it, by the logarithm.
+    pub neutral: f64,
 }
 
 /// How many values lie in each of equal intervals.

@@ -396,6 +396,11 @@ pub fn time_text(milliseconds: i64) -> String {
     jiff::Timestamp::from_millisecond(milliseconds).map(|time| format!("{time:.0}")).unwrap_or_default()
 }
 
+/// Milliseconds since 1970 as people write a moment: `2026-11-22 03:00:00 UTC`.
+pub fn moment(milliseconds: i64) -> String {
+    time_text(milliseconds).replace('T', " ").replace('Z', " UTC")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,6 @@
 //! Texts for people, and the little that paths need.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 /// An error and its causes on one line; a cause whose words were said already is not said again.
@@ -25,6 +26,30 @@ pub fn printable(text: &str) -> String {
 /// A count with its word: `1 run`, `3 runs`.
 pub fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// Texts made shorter, in which what was different stays different: where two would become one, each gets a number at its
+/// end. `shorten` is given a text and the end for which there has to be room behind it.
+pub fn shortened_apart(texts: &[String], shorten: impl Fn(&str, &str) -> String) -> Vec<String> {
+    let plain: Vec<String> = texts.iter().map(|text| shorten(text, "")).collect();
+    let mut origins: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+    for (short, text) in plain.iter().zip(texts) {
+        origins.entry(short).or_default().insert(text);
+    }
+    let mut taken: HashSet<String> = plain.iter().filter(|short| origins[short.as_str()].len() == 1).cloned().collect();
+    let mut numbered: HashMap<&str, String> = HashMap::new();
+    let mut one = |short: &String, text: &str| {
+        if origins[short.as_str()].len() == 1 {
+            return short.clone();
+        }
+        let candidates = (1..).map(|number| {
+            let end = format!(" ({number})");
+            shorten(text, &end) + &end
+        });
+        candidates.into_iter().find(|candidate| taken.insert(candidate.clone())).unwrap_or_default()
+    };
+    let pairs = plain.iter().zip(texts);
+    pairs.map(|(short, text)| numbered.entry(text).or_insert_with(|| one(short, text)).clone()).collect()
 }
 
 /// A number with four significant digits, never in scientific notation where a person would not use it: `0.05123`,
@@ -66,6 +91,13 @@ mod tests {
     #[test]
     fn escape_sequences_do_not_reach_the_terminal() {
         assert_eq!(printable("\u{1b}[31mred\u{7}"), " [31mred ");
+    }
+
+    #[test]
+    fn texts_that_were_different_stay_different() {
+        let first = |text: &str, end: &str| text.chars().take(8 - end.len()).collect::<String>();
+        let texts = ["resnet50-a", "vit", "resnet50-b", "resnet50-a", "resn (1)"].map(str::to_owned);
+        assert_eq!(shortened_apart(&texts, first), ["resn (2)", "vit", "resn (3)", "resn (2)", "resn (1)"]);
     }
 
     #[test]

@@ -5,10 +5,10 @@ use super::super::history::{ChangePoint, Histories, Restarts, histories};
 use super::super::metrics::{MetricChoice, metrics_of};
 use super::ChartName;
 use super::names::names;
-use super::run::moment;
 use crate::domain::chart::{
     Axis, Content, Join, Mark, Panel, Place, Plane, PlaneSeries, Point, Scale, Sheet, Tone, Value,
 };
+use crate::domain::series::moment;
 use crate::domain::text::counted;
 use crate::domain::verdict::relative_change;
 use crate::domain::{Judgement, Metric, Series, SeriesSet, Validity, Verdict};

@@ -7,7 +7,7 @@ use super::names::names;
 use crate::domain::chart::{
     Axis, Content, Histogram, Join, Mark, Panel, Place, Plane, PlaneSeries, Point, Scale, Sheet, Tone, Value,
 };
-use crate::domain::series::{milliseconds, time_text};
+use crate::domain::series::{milliseconds, moment};
 use crate::domain::text::{counted, printable, significant};
 use crate::domain::{Identity, RunRecord, TelemetrySeries, Validity};
 use crate::stats::{quantile, sorted};
@@ -43,11 +43,6 @@ fn subtitle(id: i64, run: &RunRecord) -> String {
     let started = run.started_at.as_deref().and_then(milliseconds);
     let started = started.map(|time| [", ", &moment(time)].concat()).unwrap_or_default();
     format!("run {id}{started}: {}", named.common)
-}
-
-/// Milliseconds since 1970 as people write a moment.
-pub(super) fn moment(milliseconds: i64) -> String {
-    time_text(milliseconds).replace('T', " ").replace('Z', " UTC")
 }
 
 fn validity_note(run: &RunRecord) -> Option<String> {

@@ -76,7 +76,7 @@ pub fn speedup(record: &Record, reference: &Reference) -> Sheet {
             .collect(),
         rows: work_names.names,
         columns: contender_names.names,
-        neutral: Some(1.0),
+        neutral: 1.0,
     };
     let over =
         format!("over the fastest configuration with {reference} that does the same work, fp32 where there is one");

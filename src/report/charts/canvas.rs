@@ -1,5 +1,6 @@
 //! What lies between plotters and our panels: layers that become groups, words that fit, signs, error bars.
 
+use std::collections::BTreeSet;
 use std::sync::Once;
 
 use plotters::backend::SVGBackend;
@@ -14,6 +15,7 @@ use plotters::style::{Color, FontStyle, FontTransform, RGBColor, ShapeStyle, reg
 use super::FONT;
 use super::ruler::Ruler;
 use super::style::{FAMILY, GRID, INK, LABEL, Look, SOFT, Sign, text};
+use crate::domain::text::shortened_apart;
 
 /// Where is drawn: pixels from the upper left corner of the sheet.
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -71,6 +73,22 @@ pub(super) fn shortened(words: &str, pixels: f64, width: u32) -> String {
     }
     kept.insert(kept.len() / 2, '…');
     kept.into_iter().collect()
+}
+
+/// Names cut to the first of these widths at which different ones stay different; at the last one a number tells them
+/// apart. With the room that they need, in pixels.
+pub(super) fn fitted(names: &[String], widths: [u32; 2]) -> (Vec<String>, u32) {
+    let longest = |names: &[String]| names.iter().map(|name| width_of(name, LABEL)).max().unwrap_or(0);
+    let distinct = |names: &[String]| names.iter().collect::<BTreeSet<_>>().len();
+    let cut: Vec<String> = names.iter().map(|name| shortened(name, LABEL, widths[0])).collect();
+    if distinct(&cut) == distinct(names) {
+        let room = longest(&cut).min(widths[0]);
+        return (cut, room);
+    }
+    let room = |end: &str| widths[1].saturating_sub(if end.is_empty() { 0 } else { width_of(end, LABEL) });
+    let cut = shortened_apart(names, |name, end| shortened(name, LABEL, room(end)));
+    let room = longest(&cut).min(widths[1]);
+    (cut, room)
 }
 
 /// A text in lines of this width; a word that is wider is cut.
@@ -245,6 +263,21 @@ mod tests {
         assert!(width_of(&short, LABEL) <= 160, "{short}");
         assert!(short.starts_with("a-net") && short.ends_with("128") && short.contains('…'), "{short}");
         assert_eq!(shortened("short", LABEL, 150), "short");
+    }
+
+    #[test]
+    fn names_that_differ_in_the_middle_get_more_room_and_then_a_number() {
+        let name = |layout: &str, length: usize| [&"left ".repeat(length), layout, &" right".repeat(length)].concat();
+        let names = vec![name("a", 8), name("b", 8), name("a", 8), "vit".to_owned()];
+        let (cut, room) = fitted(&names, [150, 600]);
+        assert_eq!(cut, names, "there is room for all of them");
+        assert!(room <= 600 && room > 150, "{room}");
+        let names = vec![name("a", 80), name("b", 80), name("a", 80), "vit".to_owned()];
+        let (cut, room) = fitted(&names, [150, 250]);
+        assert!(room <= 250 && cut.iter().all(|name| width_of(name, LABEL) <= 252), "{cut:?}");
+        assert!(cut[0].ends_with("(1)") && cut[1].ends_with("(2)"), "{cut:?}");
+        assert_eq!((&cut[0], cut[3].as_str()), (&cut[2], "vit"));
+        assert_eq!(fitted(&["a".repeat(90), "b".repeat(90)], [150, 250]).1, 150, "no more room than is needed");
     }
 
     #[test]

@@ -16,8 +16,8 @@ const LINE: u32 = 15;
 /// So many lines of words stand above each other at most; the rest is told by the tone alone.
 const LINES: usize = 5;
 
-/// A word over a mark is cut to this width.
-const WIDEST: u32 = 220;
+/// A word over a mark, or at a point, is cut to this width.
+pub(super) const WIDEST: u32 = 220;
 
 /// The marks of a panel.
 pub(super) struct Marks<'c> {
@@ -58,6 +58,7 @@ impl<'c> Marks<'c> {
     /// Draws lines and words.
     pub(super) fn draw(&self, sheet: &Area<'_>, axes: &Axes<'_, '_>, frame: &Frame) -> Result<(), Refused> {
         let (x, y) = (&frame.x, &frame.y);
+        let mut levels = Vec::new();
         for mark in self.marks {
             let style = colour(mark.tone).stroke_width(1);
             match mark.place {
@@ -66,16 +67,26 @@ impl<'c> Marks<'c> {
                 }
                 chart::Place::Horizontal(at) => {
                     let places = across(axes, (x.low(), at), (x.high(), at));
-                    let (end, height) = places[1];
+                    levels.push((places[1], mark));
                     line(sheet, places, style, true)?;
-                    let words = shortened(&mark.label, LABEL, WIDEST);
-                    write(sheet, &words, (end + 9, height), Lie::Right, (LABEL, colour(mark.tone)))?;
                 }
                 chart::Place::Diagonal => {
                     let (low, high) = (x.low().max(y.low()), x.high().min(y.high()));
                     line(sheet, across(axes, (low, low), (high, high)), style, true)?;
                 }
             }
+        }
+        let (top, bottom) = (axes.backend_coord(&(x.high(), y.high())).1, axes.backend_coord(&(x.high(), y.low())).1);
+        levels.retain(|(_, mark)| !mark.label.is_empty());
+        levels.sort_by_key(|((_, height), _)| *height);
+        let heights = spread(&levels.iter().map(|((_, height), _)| *height).collect::<Vec<_>>(), (top, bottom));
+        for (((end, level), mark), height) in levels.into_iter().zip(heights) {
+            let words = shortened(&mark.label, LABEL, WIDEST);
+            let colour = colour(mark.tone);
+            if height != level {
+                line(sheet, vec![(end, level), (end + 7, height)], colour.stroke_width(1), false)?;
+            }
+            write(sheet, &words, (end + 9, height), Lie::Right, (LABEL, colour))?;
         }
         self.words(sheet, axes, frame)
     }
@@ -108,6 +119,24 @@ impl<'c> Marks<'c> {
         }
         Ok(())
     }
+}
+
+/// Heights in ascending order moved apart by a line of words, between these borders; of more than have room the first ones.
+fn spread(heights: &[i32], (top, bottom): (i32, i32)) -> Vec<i32> {
+    let line = LINE as i32;
+    let room = ((bottom - top) / line + 1).max(1) as usize;
+    let mut spread: Vec<i32> = Vec::with_capacity(heights.len());
+    for &height in heights.iter().take(room) {
+        let least = spread.last().map_or(top, |before| before + line);
+        spread.push(height.max(least));
+    }
+    // The last ones may stand too low now: up again.
+    let mut most = bottom;
+    for height in spread.iter_mut().rev() {
+        *height = (*height).min(most);
+        most = *height - line;
+    }
+    spread
 }
 
 fn edge(axes: &Axes<'_, '_>, ruler: &Ruler, value: f64) -> i32 {
@@ -145,8 +174,7 @@ impl Names {
         (x, y): Pixel,
         borders: [i32; 4],
     ) -> Result<(), Refused> {
-        let words = shortened(words, LABEL, WIDEST);
-        let width = width_of(&words, LABEL) as i32;
+        let width = width_of(words, LABEL) as i32;
         let ways = [(8, 0), (-8 - width, 0), (-width / 2, -14), (-width / 2, 14), (6, -13), (6, 13), (-6 - width, -13)];
         for (dx, dy) in ways {
             let place = [x + dx, y + dy - 7, x + dx + width, y + dy + 7];
@@ -154,7 +182,7 @@ impl Names {
                 place[0] >= borders[0] && place[1] >= borders[1] && place[2] <= borders[2] && place[3] <= borders[3];
             if inside && self.taken.iter().all(|other| apart(place, *other)) {
                 self.taken.push(place);
-                return write(sheet, &words, (place[0], y + dy), Lie::Right, (LABEL, INK));
+                return write(sheet, words, (place[0], y + dy), Lie::Right, (LABEL, INK));
             }
         }
         Ok(())
@@ -169,6 +197,15 @@ fn apart(a: [i32; 4], b: [i32; 4]) -> bool {
 mod tests {
     use super::super::canvas::layer;
     use super::*;
+
+    #[test]
+    fn words_of_levels_stand_apart_and_between_the_borders() {
+        assert_eq!(spread(&[40, 100], (0, 200)), [40, 100]);
+        assert_eq!(spread(&[100, 104, 106], (0, 200)), [100, 115, 130]);
+        assert_eq!(spread(&[198, 199], (0, 200)), [185, 200]);
+        assert_eq!(spread(&[5; 9], (0, 30)), [0, 15, 30]);
+        assert_eq!(spread(&[], (0, 30)), Vec::<i32>::new());
+    }
 
     #[test]
     fn names_never_lie_on_each_other() {

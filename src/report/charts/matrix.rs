@@ -3,7 +3,7 @@
 use plotters::style::{Color, RGBColor};
 
 use super::Spot;
-use super::canvas::{Area, Lie, Refused, block, shortened, width_of, write};
+use super::canvas::{Area, Lie, Refused, block, fitted, shortened, width_of, write};
 use super::panel::{Panel, Place, spot, told};
 use super::style::{GRID, INK, LABEL};
 use crate::domain::chart::{Matrix, Value};
@@ -15,44 +15,49 @@ const ROW: u32 = 26;
 /// Width of a column at least and at most.
 const COLUMN: (u32, u32) = (52, 130);
 
+/// How long names of columns that go up may be, and where that would make two of them one.
+const UPRIGHT: [u32; 2] = [180, 320];
+
 /// The strongest colours are for twice as much, or half, at least: some per cent are no alarm.
 const LEAST_REACH: f64 = std::f64::consts::LN_2;
 
 /// A matrix, laid out.
 pub(super) struct MatrixPanel<'c> {
     matrix: &'c Matrix,
+    /// The names as they have room.
+    rows: Vec<String>,
+    columns: Vec<String>,
     left: u32,
     above: u32,
     column: u32,
     /// Whether the columns' names go up.
     upright: bool,
-    /// The largest distance from the neutral value, by the logarithm; or the largest and the least value.
+    /// The largest distance from the neutral value, by the logarithm.
     reach: f64,
-    least: f64,
 }
 
 impl<'c> MatrixPanel<'c> {
     /// Lays a matrix out on this width.
     pub(super) fn new(matrix: &'c Matrix, width: u32) -> Self {
-        let widest = |names: &[String]| names.iter().map(|name| width_of(name, LABEL)).max().unwrap_or(0);
-        let left = widest(&matrix.rows).min(width * 2 / 5) + 12;
-        let columns = matrix.columns.len().max(1) as u32;
-        let free = width.saturating_sub(left + 24).max(100) / columns;
-        let names = widest(&matrix.columns);
+        let (rows, room) = fitted(&matrix.rows, [width * 2 / 5, width * 3 / 5]);
+        let left = room + 12;
+        let free = width.saturating_sub(left + 24).max(100) / matrix.columns.len().max(1) as u32;
+        let names = matrix.columns.iter().map(|name| width_of(name, LABEL)).max().unwrap_or(0);
         let upright = names + 10 > free.min(COLUMN.1);
         let column =
             if upright { free.clamp(36, COLUMN.0) } else { (names + 12).clamp(COLUMN.0, COLUMN.1.max(names + 12)) };
-        let above = if upright { names.min(180) + 16 } else { 24 };
-        let values = || matrix.cells.iter().flatten().flatten().map(|value| value.value);
-        let least = values().fold(f64::INFINITY, f64::min);
-        let reach = match matrix.neutral {
-            Some(neutral) => values()
-                .map(|value| (value / neutral).ln().abs())
-                .filter(|way| way.is_finite())
-                .fold(LEAST_REACH, f64::max),
-            None => values().fold(f64::NEG_INFINITY, f64::max) - least,
+        let (columns, above) = if upright {
+            let (columns, room) = fitted(&matrix.columns, UPRIGHT);
+            (columns, room + 16)
+        } else {
+            (matrix.columns.clone(), 24)
         };
-        Self { matrix, left, above, column, upright, reach, least }
+        let values = matrix.cells.iter().flatten().flatten().map(|value| value.value);
+        let reach = values
+            .map(|value| (value / matrix.neutral).ln().abs())
+            .filter(|way| way.is_finite())
+            .fold(LEAST_REACH, f64::max);
+        Self { matrix, rows, columns, left, above, column, upright, reach }
     }
 
     /// The width that it needs.
@@ -74,19 +79,11 @@ impl<'c> MatrixPanel<'c> {
     }
 
     /// Blue is more than neutral, red is less, white is neither (ColorBrewer's RdBu, which all kinds of colour vision
-    /// tell apart); without a neutral value, darker is more (viridis from its light end).
+    /// tell apart).
     fn colour(&self, value: f64) -> RGBColor {
-        let colour = match self.matrix.neutral {
-            Some(neutral) => {
-                let way = (value / neutral).ln() / self.reach;
-                // The darkest ends would hide the numbers.
-                colorous::RED_BLUE.eval_continuous(0.5 + 0.4 * way.clamp(-1.0, 1.0))
-            }
-            None => {
-                let share = if self.reach > 0.0 { (value - self.least) / self.reach } else { 0.0 };
-                colorous::VIRIDIS.eval_continuous(1.0 - 0.8 * share.clamp(0.0, 1.0))
-            }
-        };
+        let way = (value / self.matrix.neutral).ln() / self.reach;
+        // The darkest ends would hide the numbers.
+        let colour = colorous::RED_BLUE.eval_continuous(0.5 + 0.4 * way.clamp(-1.0, 1.0));
         RGBColor(colour.r, colour.g, colour.b)
     }
 }
@@ -108,16 +105,15 @@ impl Panel for MatrixPanel<'_> {
     }
 
     fn background(&self, sheet: &Area<'_>, place: Place) -> Result<(), Refused> {
-        for (row, name) in self.matrix.rows.iter().enumerate() {
+        for (row, name) in self.rows.iter().enumerate() {
             let (x, y) = self.corner(place, row, 0);
-            let words = shortened(name, LABEL, self.left - 12);
-            write(sheet, &words, (x - 8, y + ROW as i32 / 2), Lie::Left, (LABEL, INK))?;
+            write(sheet, name, (x - 8, y + ROW as i32 / 2), Lie::Left, (LABEL, INK))?;
         }
-        for (column, name) in self.matrix.columns.iter().enumerate() {
+        for (column, name) in self.columns.iter().enumerate() {
             let (x, y) = self.corner(place, 0, column);
             let middle = x + self.column as i32 / 2;
             if self.upright {
-                write(sheet, &shortened(name, LABEL, 180), (middle, y - 6), Lie::Up, (LABEL, INK))?;
+                write(sheet, name, (middle, y - 6), Lie::Up, (LABEL, INK))?;
             } else {
                 write(sheet, name, (middle, y - 12), Lie::Middle, (LABEL, INK))?;
             }
@@ -177,7 +173,7 @@ mod tests {
         let value = |value| Some(Value::plain(value));
         let cells = vec![vec![value(0.5), value(1.0), value(2.0)]];
         let columns = ["a", "b", "c"].map(str::to_owned).to_vec();
-        let matrix = Matrix { rows: vec!["r".into()], columns, cells, neutral: Some(1.0), ..Matrix::default() };
+        let matrix = Matrix { rows: vec!["r".into()], columns, cells, neutral: 1.0, ..Matrix::default() };
         let panel = MatrixPanel::new(&matrix, 600);
         let [slow, same, fast] = [0.5, 1.0, 2.0].map(|value| panel.colour(value));
         assert!(same.0 > 230 && same.1 > 230 && same.2 > 230, "{same:?}");

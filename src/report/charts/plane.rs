@@ -3,8 +3,8 @@
 use plotters::style::Color;
 
 use super::Spot;
-use super::canvas::{Area, BELOW, Frame, Pixel, Refused, beside, error_bar, line, sign};
-use super::marks::{Marks, Names, TOP};
+use super::canvas::{Area, BELOW, Frame, Pixel, Refused, beside, error_bar, fitted, line, sign};
+use super::marks::{Marks, Names, TOP, WIDEST};
 use super::panel::{Keys, Panel, Place, spot, told};
 use super::rows::ends;
 use super::ruler::{Extent, Ruler};
@@ -121,8 +121,10 @@ impl Panel for PlanePanel<'_> {
         }
         let (left, bottom) = axes.backend_coord(&(self.frame.x.low(), self.frame.y.low()));
         let (right, top) = axes.backend_coord(&(self.frame.x.high(), self.frame.y.high()));
-        for point in points().filter(|point| !point.label.is_empty()) {
-            names.write(sheet, &point.label, at(point), [left + 2, top, right, bottom - 2])?;
+        let named: Vec<&Point> = points().filter(|point| !point.label.is_empty()).collect();
+        let labels: Vec<String> = named.iter().map(|point| point.label.clone()).collect();
+        for (point, label) in named.into_iter().zip(fitted(&labels, [WIDEST, 2 * WIDEST]).0) {
+            names.write(sheet, &label, at(point), [left + 2, top, right, bottom - 2])?;
         }
         Ok(())
     }
@@ -156,7 +158,7 @@ impl Panel for PlanePanel<'_> {
             let every = points.len().div_ceil(SPOTS).max(1);
             for (point, &at) in points.iter().zip(&places).step_by(every) {
                 let x = match self.plane.x.scale {
-                    Scale::Time => crate::domain::series::time_text(point.x as i64),
+                    Scale::Time => crate::domain::series::moment(point.x as i64),
                     _ => format!("{} {}", significant(point.x), self.plane.x.unit).trim_end().to_owned(),
                 };
                 let x = format!("{}: {x}", self.plane.x.label);

@@ -3,9 +3,7 @@
 use plotters::style::Color;
 
 use super::Spot;
-use super::canvas::{
-    Area, BELOW, Frame, Lie, Pixel, Refused, block, error_bar, line, shortened, sign, width_of, write,
-};
+use super::canvas::{Area, BELOW, Frame, Lie, Pixel, Refused, block, error_bar, fitted, line, sign, write};
 use super::panel::{Keys, Panel, Place, spot, told};
 use super::ruler::{Extent, Ruler};
 use super::style::{GRID, INK, LABEL, Look, SOFT};
@@ -36,8 +34,8 @@ impl<'c> RowsPanel<'c> {
         let logarithmic = extent.is_some_and(|extent| extent.is_logarithmic(scale));
         // A bar has to begin at zero, and zero is nowhere on a logarithmic axis.
         let shape = if logarithmic && rows.shape == RowShape::Bars { RowShape::Dots } else { rows.shape };
-        let longest = rows.names.iter().map(|name| width_of(name, LABEL)).max().unwrap_or(0);
-        let left = longest.min(width * 2 / 5) + 12;
+        let (names, room) = fitted(&rows.names, [width * 2 / 5, width * 3 / 5]);
+        let left = room + 12;
         let right = 24;
         let extent = if logarithmic { extent } else { extent.map(Extent::with_zero) };
         let numbers = match shape {
@@ -63,7 +61,6 @@ impl<'c> RowsPanel<'c> {
             x_text: rows.axis.text(),
             y_text: String::new(),
         };
-        let names = rows.names.iter().map(|name| shortened(name, LABEL, left - 12)).collect();
         Self { rows, keys, names, frame, shape, row_height, numbers }
     }
 
@@ -87,10 +84,15 @@ impl<'c> RowsPanel<'c> {
 
 fn extent(rows: &Rows) -> Option<Extent> {
     if rows.shape == RowShape::Stacked {
-        let sum = |row: usize| -> f64 {
-            rows.series.iter().filter_map(|series| series.values.get(row)?.as_ref()).map(|value| value.value).sum()
+        let far = |row: usize| {
+            let parts = rows.series.iter().filter_map(move |series| series.values.get(row)?.as_ref());
+            parts.scan(0.0, |before, part| {
+                let far = *before + ends(part).fold(part.value, f64::max);
+                *before += part.value;
+                Some(far)
+            })
         };
-        return Extent::of((0..rows.names.len()).map(sum));
+        return Extent::of((0..rows.names.len()).flat_map(far));
     }
     let values = rows.series.iter().flat_map(|series| series.values.iter().flatten());
     Extent::of(values.flat_map(ends))
@@ -147,10 +149,20 @@ impl Panel for RowsPanel<'_> {
                     block(sheet, [(at(start).0, y - half), (x, y + half)], look.fill())?;
                 }
                 let mut right = x;
-                if let (Some((low, high)), true) = (value.interval, self.shape != RowShape::Stacked) {
-                    let style = if self.shape == RowShape::Dots { look.line(1) } else { INK.stroke_width(1) };
-                    error_bar(sheet, at(low), at(high), style)?;
-                    right = right.max(at(high).0);
+                if let Some((low, high)) = value.interval {
+                    let (from, to) = match self.shape {
+                        // Below the bar: the next part would lie on it.
+                        RowShape::Stacked => {
+                            let below = |value: f64| at(start + value);
+                            let (from, to) = (below(low), below(high));
+                            let height = BAR as i32 / 2 + 3;
+                            ((from.0, from.1 + height), (to.0, to.1 + height))
+                        }
+                        RowShape::Bars | RowShape::Dots => (at(low), at(high)),
+                    };
+                    let style = if self.shape == RowShape::Bars { INK.stroke_width(1) } else { look.line(1) };
+                    error_bar(sheet, from, to, style)?;
+                    right = right.max(to.0);
                 }
                 if self.shape == RowShape::Dots {
                     sign(sheet, (x, y), look, 4)?;

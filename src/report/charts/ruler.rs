@@ -40,7 +40,7 @@ impl Extent {
         match scale {
             Scale::Auto => self.low > 0.0 && self.high >= LOG_FROM * self.low,
             Scale::Log | Scale::PowersOfTwo => self.low > 0.0,
-            Scale::Linear | Scale::Time | Scale::Names(_) => false,
+            Scale::Linear | Scale::Time => false,
         }
     }
 
@@ -69,7 +69,6 @@ impl Ruler {
             return Self { range: 0.0..1.0, logarithmic: false, ticks: Vec::new() };
         };
         match scale {
-            Scale::Names(names) => Self::names(names),
             Scale::Time => Self::time(extent, most),
             Scale::PowersOfTwo if extent.is_logarithmic(scale) => Self::powers_of_two(extent, most),
             _ if extent.is_logarithmic(scale) => Self::logarithmic(extent, most),
@@ -115,26 +114,37 @@ impl Ruler {
 
     fn linear(extent: Extent, most: usize) -> Self {
         let Extent { mut low, mut high, whole } = extent;
-        if high - low <= f64::EPSILON * high.abs().max(low.abs()) {
+        // What lies closer than this cannot be told apart by numbers that anybody reads.
+        if high - low <= 1e-12 * high.abs().max(low.abs()) {
             let around = if low == 0.0 { 1.0 } else { low.abs() * 0.1 };
             (low, high) = (low - around, high + around);
         }
         let step = round_step((high - low) / most as f64);
         let step = if whole { step.max(1.0) } else { step };
         let (first, last) = ((low / step).floor() as i64, (high / step).ceil() as i64);
-        let decimals = (-step.log10().floor()).clamp(0.0, 12.0) as usize;
-        let ticks = (first..=last).map(|number| number as f64 * step);
-        Self {
-            range: first as f64 * step..last as f64 * step,
-            logarithmic: false,
-            ticks: ticks.map(|tick| (tick, tick_text(tick, decimals))).collect(),
-        }
+        let ticks = (first..=last).map(|number| number as f64 * step).collect();
+        Self { range: first as f64 * step..last as f64 * step, logarithmic: false, ticks: written(ticks, step) }
+    }
+
+    /// Evenly spaced ticks inside a range, two at least: for a logarithmic axis so short that no round number of its own
+    /// lies on it. Between whole numbers there are none, if two of them are inside.
+    fn even(range: &Range<f64>, most: usize, whole: bool) -> Vec<(f64, String)> {
+        let (low, high) = (range.start, range.end);
+        let inside = |step: f64| -> Vec<f64> {
+            let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
+            (first..=last).map(|number| number as f64 * step).filter(|tick| range.contains(tick)).collect()
+        };
+        let first = round_step((high - low) / most as f64);
+        let steps =
+            [if whole { first.max(1.0) } else { first }, first, round_step(first / 4.0), round_step(first / 9.0)];
+        let found = steps.into_iter().map(|step| (step, inside(step))).find(|(_, ticks)| ticks.len() > 1);
+        found.map(|(step, ticks)| written(fewer(ticks, most), step)).unwrap_or_default()
     }
 
     fn logarithmic(extent: Extent, most: usize) -> Self {
         let (low, high) = (extent.low.log10(), extent.high.log10());
-        // A little room, so that no point sits on the frame.
-        let room = (high - low).max(0.1) * 0.04;
+        // A little room, so that no point sits on the frame; about a single value as much as there is to both sides.
+        let room = if high > low { (high - low).max(0.1) * 0.04 } else { 0.3 };
         let range = 10_f64.powf(low - room)..10_f64.powf(high + room);
         let inside = |value: &f64| range.contains(value);
         let powers = ((low - room).floor() as i32..=(high + room).ceil() as i32).map(|power| 10_f64.powi(power));
@@ -144,28 +154,33 @@ impl Ruler {
         };
         let choices = [of(&[1.0, 2.0, 5.0]), of(&[1.0, 3.0]), of(&[1.0])];
         let chosen = choices.iter().find(|ticks| ticks.len() <= most).unwrap_or(&choices[2]);
-        let every = chosen.len().div_ceil(most).max(1);
-        let ticks = chosen.iter().step_by(every).map(|&tick| (tick, tick_text(tick, decimals_of(tick)))).collect();
+        let ticks = fewer(chosen.clone(), most);
+        let ticks = if ticks.len() < 2 {
+            Self::even(&range, most, extent.whole)
+        } else {
+            ticks.into_iter().map(|tick| (tick, tick_text(tick, tick, true))).collect()
+        };
         Self { range, logarithmic: true, ticks }
     }
 
     fn powers_of_two(extent: Extent, most: usize) -> Self {
         let (low, high) = (extent.low.log2(), extent.high.log2());
-        let room = (high - low).max(1.0) * 0.05;
+        let room = if high > low { (high - low).max(1.0) * 0.05 } else { 1.1 };
         let (first, last) = (low.floor() as i32, high.ceil() as i32);
-        let every = ((last - first + 1) as usize).div_ceil(most).max(1);
         let range = (low - room).exp2()..(high + room).exp2();
-        let ticks = (first..=last).step_by(every).map(|power| f64::from(power).exp2());
-        let ticks = ticks.filter(|tick| range.contains(tick)).map(|tick| (tick, tick_text(tick, decimals_of(tick))));
-        Self { ticks: ticks.collect(), range, logarithmic: true }
-    }
-
-    fn names(names: &[&str]) -> Self {
-        let ticks = names.iter().enumerate().map(|(place, name)| (place as f64, (*name).to_owned())).collect();
-        Self { range: -0.5..names.len() as f64 - 0.5, logarithmic: false, ticks }
+        let powers = (first..=last).map(|power| f64::from(power).exp2()).filter(|tick| range.contains(tick));
+        let ticks = fewer(powers.collect(), most);
+        let ticks = if ticks.len() < 2 {
+            Self::even(&range, most, extent.whole)
+        } else {
+            // Whole, as people say batch sizes: 16384, not 16.4k.
+            ticks.into_iter().map(|tick| (tick, tick.to_string())).collect()
+        };
+        Self { ticks, range, logarithmic: true }
     }
 
     fn time(extent: Extent, most: usize) -> Self {
+        const MILLISECOND: f64 = 1.0;
         const SECOND: f64 = 1e3;
         const MINUTE: f64 = 60.0 * SECOND;
         const HOUR: f64 = 60.0 * MINUTE;
@@ -173,42 +188,37 @@ impl Ruler {
         let Extent { mut low, mut high, .. } = extent;
         let room = ((high - low) * 0.03).max(if high > low { 0.0 } else { HOUR });
         (low, high) = (low - room, high + room);
-        let steps = [
-            SECOND,
-            5.0 * SECOND,
-            15.0 * SECOND,
-            MINUTE,
-            5.0 * MINUTE,
-            15.0 * MINUTE,
-            HOUR,
-            3.0 * HOUR,
-            6.0 * HOUR,
-            DAY,
-            2.0 * DAY,
-            7.0 * DAY,
-            14.0 * DAY,
-            30.0 * DAY,
-            91.0 * DAY,
-            365.0 * DAY,
-            3650.0 * DAY,
-        ];
+        let of = |unit: f64, sizes: &'static [f64]| sizes.iter().map(move |size| size * unit);
+        let steps: Vec<f64> = of(MILLISECOND, &[1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0])
+            .chain(of(SECOND, &[1.0, 5.0, 15.0]))
+            .chain(of(MINUTE, &[1.0, 5.0, 15.0]))
+            .chain(of(HOUR, &[1.0, 3.0, 6.0]))
+            .chain(of(DAY, &[1.0, 2.0, 7.0, 14.0, 30.0, 91.0, 365.0, 3650.0, 36500.0]))
+            .collect();
         // Dates are wide: two thirds as many.
         let most = (most as f64 * 0.67).max(2.0);
-        let step = steps.into_iter().find(|step| (high - low) / step <= most).unwrap_or(36500.0 * DAY);
+        let inside = |step: f64| -> Vec<f64> {
+            let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
+            (first..=last).map(|number| number as f64 * step).collect()
+        };
+        // The finest of which there is room for all, or the next finer one, thinned out, where it has less than two.
+        let place = steps.iter().position(|step| (high - low) / step <= most).unwrap_or(steps.len() - 1);
+        let step = (0..=place).rev().map(|place| steps[place]).find(|step| inside(*step).len() > 1).unwrap_or(SECOND);
         let format = if step >= DAY {
             "%Y-%m-%d"
         } else if step >= MINUTE {
             "%m-%d %H:%M"
-        } else {
+        } else if step >= SECOND {
             "%H:%M:%S"
+        } else {
+            "%H:%M:%S%.3f"
         };
         let text = |milliseconds: f64| {
             jiff::Timestamp::from_millisecond(milliseconds as i64)
                 .map(|time| time.strftime(format).to_string())
                 .unwrap_or_default()
         };
-        let (first, last) = ((low / step).ceil() as i64, (high / step).floor() as i64);
-        let ticks = (first..=last).map(|number| number as f64 * step).map(|tick| (tick, text(tick))).collect();
+        let ticks = fewer(inside(step), most.ceil() as usize).into_iter().map(|tick| (tick, text(tick))).collect();
         Self { range: low..high, logarithmic: false, ticks }
     }
 
@@ -252,27 +262,55 @@ fn round_step(least: f64) -> f64 {
     factor * power
 }
 
-/// The decimals that a number of one digit needs.
-fn decimals_of(value: f64) -> usize {
-    (-value.abs().log10().floor()).clamp(0.0, 12.0) as usize
+/// At most so many of these: every second, third and so on.
+fn fewer(ticks: Vec<f64>, most: usize) -> Vec<f64> {
+    let every = ticks.len().div_ceil(most.max(1)).max(1);
+    ticks.into_iter().step_by(every).collect()
 }
 
-/// A number at an axis: `0.05`, `20`, `5k`, `2M`.
-fn tick_text(value: f64, decimals: usize) -> String {
+/// The power of ten of the first digit. A number may lie a rounding below it.
+fn magnitude(value: f64) -> i32 {
+    (value.abs().log10() + 1e-9).floor() as i32
+}
+
+/// The decimals of steps of this size.
+fn decimals_of(step: f64) -> usize {
+    usize::try_from(-magnitude(step)).unwrap_or(0)
+}
+
+/// What a number is counted in, and the letter for it.
+fn prefix_of(value: f64) -> Option<(f64, &'static str)> {
+    let prefixes = [(1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")];
+    prefixes.into_iter().find(|(from, ..)| value.abs() >= *from).map(|(_, unit, letter)| (unit, letter))
+}
+
+/// Ticks with their texts, with as many decimals as their steps need to be told apart. Thousands are counted where that
+/// makes a text shorter: `10k`, but `1000200`.
+fn written(ticks: Vec<f64>, step: f64) -> Vec<(f64, String)> {
+    let short = |tick: &f64| prefix_of(*tick).is_none_or(|(unit, _)| decimals_of(step / unit) <= 2);
+    let by_prefix = ticks.iter().all(short);
+    ticks.into_iter().map(|tick| (tick, tick_text(tick, step, by_prefix))).collect()
+}
+
+/// A number at an axis whose ticks are this far apart: `0.05`, `20`, `5k`, `2M`, `3e-8`.
+fn tick_text(value: f64, step: f64, by_prefix: bool) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }
-    for (size, prefix) in [(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")] {
-        if value.abs() >= size {
-            let unit = if prefix == "k" { 1e3 } else { size };
-            let scaled = (value / unit * 1e3).round() / 1e3;
-            return format!("{scaled}{prefix}");
+    if !(0.9e-5..1e15).contains(&value.abs()) {
+        let decimals = usize::try_from(magnitude(value) - magnitude(step)).unwrap_or(0);
+        return format!("{value:.decimals$e}");
+    }
+    match prefix_of(value).filter(|_| by_prefix) {
+        Some((unit, letter)) => {
+            let decimals = decimals_of(step / unit);
+            format!("{:.decimals$}{letter}", value / unit)
+        }
+        None => {
+            let decimals = decimals_of(step);
+            format!("{value:.decimals$}")
         }
     }
-    if value.abs() < 1e-6 {
-        return format!("{value:e}");
-    }
-    format!("{value:.decimals$}")
 }
 
 #[cfg(test)]
@@ -309,6 +347,46 @@ mod tests {
         assert_eq!(labels(0.0, 30.0 * day, Scale::Time)[0], "1970-01-01");
         assert_eq!(labels(0.0, day / 2.0, Scale::Time)[1], "01-01 03:00");
         assert!(labels(0.0, 4_000.0, Scale::Time)[0].ends_with(":00"));
+    }
+
+    #[test]
+    fn ticks_differ_where_values_are_close() {
+        assert_eq!(labels(1_000_000.0, 1_001_000.0, Scale::Linear)[..2], ["1000000", "1000200"]);
+        assert_eq!(labels(12_345.0, 12_346.5, Scale::Linear)[..3], ["12345.0", "12345.5", "12346.0"]);
+        assert_eq!(labels(3e-8, 2e-6, Scale::Log), ["5e-8", "1e-7", "2e-7", "5e-7", "1e-6", "2e-6"]);
+        assert_eq!(labels(1e-8, 5e-6, Scale::Log)[1], "3e-8");
+        assert_eq!(labels(4096.0, 32_768.0, Scale::PowersOfTwo), ["4096", "8192", "16384", "32768"]);
+    }
+
+    #[test]
+    fn a_short_axis_has_ticks_too() {
+        assert_eq!(labels(22.0, 48.0, Scale::Log), ["25", "30", "35", "40", "45"]);
+        assert_eq!(labels(5.0, 7.0, Scale::PowersOfTwo), ["5", "6", "7"]);
+        let second = 86_400_000.0;
+        assert_eq!(labels(second, second + 800.0, Scale::Time)[..2], ["00:00:00.000", "00:00:00.200"]);
+    }
+
+    #[test]
+    fn every_axis_has_two_ticks_and_no_text_twice() {
+        let mut seed = fastrand::Rng::with_seed(8);
+        for _ in 0..4_000 {
+            let low = 10_f64.powf(30.0 * seed.f64() - 15.0);
+            let high = low * (1.0 + 10_f64.powf(16.0 * seed.f64() - 11.0));
+            let (low, high) = if seed.bool() { (low, high) } else { (low.round().max(1.0), high.round().max(1.0)) };
+            for scale in [Scale::Auto, Scale::Linear, Scale::Log, Scale::PowersOfTwo] {
+                for pixels in [100, 300, 900] {
+                    let ruler = Ruler::new(Extent::of([low, high]), scale, pixels, 75);
+                    let texts: Vec<&str> = ruler.labels().collect();
+                    let distinct: std::collections::BTreeSet<&str> = texts.iter().copied().collect();
+                    assert!(texts.len() > 1, "{low} to {high}, {scale:?}, {pixels}: {texts:?}");
+                    assert!(distinct.len() == texts.len(), "{low} to {high}, {scale:?}, {pixels}: {texts:?}");
+                }
+            }
+            let (from, to) = (1e12 + low.min(1e12), 1e12 + high.min(2e12));
+            let texts = Ruler::new(Extent::of([from.floor(), to.floor()]), Scale::Time, 600, 75);
+            let distinct: std::collections::BTreeSet<&str> = texts.labels().collect();
+            assert!(distinct.len() > 1 && distinct.len() == texts.labels().count(), "{from} to {to}: {texts:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use plotters::style::Color;
 
-use super::canvas::{Area, Lie, Refused, block, layer, line, sign, width_of, wrapped, write};
+use super::canvas::{Area, Lie, Refused, block, fitted, layer, line, sign, width_of, wrapped, write};
 use super::histogram::HistogramPanel;
 use super::matrix::MatrixPanel;
 use super::panel::{Keys, Panel, Place};
@@ -49,6 +49,7 @@ fn keys(chart: &Chart) -> Keys {
 /// What is written and where, before anything is drawn.
 struct Layout<'c> {
     chart: &'c Chart,
+    keys: &'c Keys,
     size: (u32, u32),
     title: Vec<String>,
     subtitle: Vec<String>,
@@ -163,7 +164,7 @@ impl<'c> Layout<'c> {
         let notes: Vec<String> = chart.notes.iter().flat_map(|note| wrapped(note, LABEL, width)).collect();
         let notes_at = below + 6;
         let height = notes_at + LINE * notes.len() as u32 + MARGIN;
-        Self { chart, size: (width + 2 * MARGIN, height), title, subtitle, notes, panels, legend, notes_at }
+        Self { chart, keys, size: (width + 2 * MARGIN, height), title, subtitle, notes, panels, legend, notes_at }
     }
 
     fn background(&self, sheet: &Area<'_>) -> Result<(), Refused> {
@@ -193,26 +194,33 @@ impl<'c> Layout<'c> {
 
     fn entry(&self, sheet: &Area<'_>, key: usize, name: &str, (x, y): (i32, i32)) -> Result<(), Refused> {
         let look = Look::of(key);
-        if self.has_lines() {
+        if self.has_line(key) {
             line(sheet, vec![(x, y), (x + 24, y)], look.line(2), look.dashed)?;
         }
-        match self.has_bars() {
+        match self.has_bar(key) {
             true => block(sheet, [(x + 6, y - 5), (x + 18, y + 5)], look.fill())?,
             false => sign(sheet, (x + 12, y), look, 4)?,
         }
         write(sheet, name, (x + 30, y), Lie::Right, (LABEL, INK))
     }
 
-    fn has_lines(&self) -> bool {
+    /// Whether the points of this key are joined anywhere.
+    fn has_line(&self, key: usize) -> bool {
         self.chart.panels.iter().any(|panel| match &panel.content {
-            Content::Plane(plane) => plane.series.iter().any(|series| series.join != Join::Scatter),
+            Content::Plane(plane) => {
+                let mut own = plane.series.iter().filter(|series| self.keys.place(&series.name) == key);
+                own.any(|series| series.join != Join::Scatter)
+            }
             _ => false,
         })
     }
 
-    fn has_bars(&self) -> bool {
+    /// Whether this key is a part of bars anywhere.
+    fn has_bar(&self, key: usize) -> bool {
         self.chart.panels.iter().any(|panel| match &panel.content {
-            Content::Rows(rows) => rows.shape == RowShape::Stacked,
+            Content::Rows(rows) => {
+                rows.shape == RowShape::Stacked && rows.series.iter().any(|series| self.keys.place(&series.name) == key)
+            }
             _ => false,
         })
     }
@@ -231,10 +239,11 @@ fn entries(keys: &Keys, width: u32, top: u32) -> (Vec<Entry>, u32) {
     let columns = (width / widest.max(1)).clamp(1, 6) as usize;
     let column_width = (width / columns as u32).min(widest + 10);
     let lines = shown.len().div_ceil(columns);
-    let entries = shown.iter().enumerate().map(|(number, (key, name))| {
+    let names: Vec<String> = shown.iter().map(|(_, name)| (*name).clone()).collect();
+    let (names, _) = fitted(&names, [column_width - 40; 2]);
+    let entries = shown.iter().zip(names).enumerate().map(|(number, ((key, _), words))| {
         let (column, row) = (number / lines, number % lines);
         let x = MARGIN + column_width * column as u32;
-        let words = super::canvas::shortened(name, LABEL, column_width - 40);
         (*key, words, (x as i32, (top + LINE * row as u32 + 8) as i32))
     });
     (entries.collect(), top + LINE * lines as u32 + 4)

@@ -62,6 +62,7 @@ fn plane(series: usize, join: Join, x: Scale, spread: f64) -> Content {
         mark(9.0, "faster by 30 %", Tone::Good),
         mark(64.0, "at the edge of it all", Tone::Neutral),
         Mark { place: Place::Horizontal(5.0), label: "idle".into(), tone: Tone::Neutral },
+        Mark { place: Place::Horizontal(5.05), label: "nearly idle".into(), tone: Tone::Bad },
     ];
     let series = series.collect();
     Content::Plane(Plane { x: Axis::new("batch size", "").scaled(x), y: Axis::new("latency", "ms"), series, marks })
@@ -74,7 +75,7 @@ fn matrix(rows: usize, columns: usize) -> Content {
         rows: (0..rows).map(name).collect(),
         columns: (0..columns).map(name).collect(),
         cells,
-        neutral: Some(10.0),
+        neutral: 10.0,
     })
 }
 
@@ -179,6 +180,43 @@ fn no_words_lie_on_others_or_leave_the_sheet() {
     for chart in sheets() {
         check(&draw(&chart).unwrap(), &chart);
     }
+}
+
+#[test]
+fn rows_and_columns_that_differ_are_drawn_with_different_names() {
+    let long =
+        |number: usize| format!("{} {number} {}", "convnext_base on a card".repeat(6), "nchw, 3x224x224".repeat(6));
+    let names: Vec<String> = (0..4).map(long).collect();
+    let (mut bars, mut map) = (rows(4, 1, RowShape::Bars, 3.0), matrix(4, 4));
+    if let (Content::Rows(rows), Content::Matrix(matrix)) = (&mut bars, &mut map) {
+        rows.names.clone_from(&names);
+        matrix.rows.clone_from(&names);
+        matrix.columns.clone_from(&names);
+    }
+    for (content, shown) in [(bars, 4), (map, 8)] {
+        let chart = sheet(vec![content], 1);
+        let drawing = draw(&chart).unwrap();
+        check(&drawing, &chart);
+        let document = Document::parse(&drawing.svg).unwrap();
+        let words: Vec<&str> = texts(&document).into_iter().map(|(words, _)| words).collect();
+        let own: Vec<&&str> = words.iter().filter(|words| words.starts_with("convnext_base")).collect();
+        let distinct: std::collections::BTreeSet<_> = own.iter().collect();
+        // Rows and columns are cut to different lengths.
+        assert_eq!((own.len(), distinct.len()), (shown, shown), "{own:?}");
+    }
+}
+
+#[test]
+fn only_what_is_joined_has_a_line_in_the_legend() {
+    let mut chart = sheet(vec![plane(2, Join::Scatter, Scale::Linear, 3.0)], 1);
+    if let Content::Plane(plane) = &mut chart.panels[0].content {
+        plane.series[1].join = Join::Steps;
+    }
+    let drawing = draw(&chart).unwrap();
+    let document = Document::parse(&drawing.svg).unwrap();
+    let keys = document.descendants().filter(|node| node.attribute("class") == Some("key"));
+    let lines: Vec<bool> = keys.map(|key| key.descendants().any(|node| node.has_tag_name("polyline"))).collect();
+    assert_eq!(lines, [false, true]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The numbers of a chart as rows.
 
 use crate::domain::chart::{Axis, Content, Histogram, Mark, Matrix, Panel, Place, Plane, Rows, Scale, Value};
+use crate::domain::series::moment;
 use crate::domain::text::counted;
 use crate::domain::{Cell, Table};
 use crate::report::significant;
@@ -57,7 +58,7 @@ fn of_plane(plane: &Plane) -> PanelData {
                 series.name.as_str().into(),
                 on_axis(&plane.x, point.x),
                 match (&plane.y.scale, point.y.interval) {
-                    (Scale::Names(_) | Scale::Time, _) | (_, None) => on_axis(&plane.y, point.y.value),
+                    (Scale::Time, _) | (_, None) => on_axis(&plane.y, point.y.value),
                     _ => value_cell(Some(&point.y)),
                 },
                 about.join("; ").into(),
@@ -105,14 +106,7 @@ fn value_cell(value: Option<&Value>) -> Cell {
 /// A place on an axis as people read it.
 fn on_axis(axis: &Axis, value: f64) -> Cell {
     match axis.scale {
-        Scale::Names(names) => {
-            let name = names.get(value.round().max(0.0) as usize);
-            name.map_or_else(|| value.into(), |&name| name.into())
-        }
-        Scale::Time => match jiff::Timestamp::from_millisecond(value as i64) {
-            Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S").to_string().into(),
-            Err(_) => value.into(),
-        },
+        Scale::Time => moment(value as i64).into(),
         // Batch sizes and numbers of runs are whole.
         _ if value.fract() == 0.0 && value.abs() < 1e15 => Cell::Integer(value as i64),
         _ => value.into(),
@@ -121,23 +115,26 @@ fn on_axis(axis: &Axis, value: f64) -> Cell {
 
 /// The lines across, in words.
 fn marks(marks: &[Mark], x: &Axis, y: &Axis) -> Vec<String> {
-    let text = |cell: Cell| crate::report::terminal::shown(&cell);
+    let text = |axis: &Axis, at: f64| {
+        let said = crate::report::terminal::shown(&on_axis(axis, at));
+        // A moment says its own unit.
+        if axis.unit.is_empty() || axis.scale == Scale::Time { said } else { [&said, " ", &axis.unit].concat() }
+    };
     marks
         .iter()
         .filter(|mark| !mark.label.is_empty())
         .map(|mark| match mark.place {
-            Place::Vertical(at) => format!("{}: at {} {}.", mark.label, text(on_axis(x, at)), x.unit),
-            Place::Horizontal(at) => format!("{}: at {} {}.", mark.label, text(on_axis(y, at)), y.unit),
+            Place::Vertical(at) => format!("{}: at {}.", mark.label, text(x, at)),
+            Place::Horizontal(at) => format!("{}: at {}.", mark.label, text(y, at)),
             Place::Diagonal => format!("{}: where both are equal.", mark.label),
         })
-        .map(|sentence| sentence.replace(" .", "."))
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::chart::{Join, PlaneSeries, Point, RowSeries};
+    use crate::domain::chart::{Join, PlaneSeries, Point, RowSeries, Tone};
     use crate::report::terminal::shown;
 
     fn text(data: &PanelData) -> Vec<String> {
@@ -176,10 +173,11 @@ mod tests {
     }
 
     #[test]
-    fn times_and_names_are_written_out() {
+    fn moments_are_written_out() {
         let time = Axis::new("started", "").scaled(Scale::Time);
-        assert_eq!(shown(&on_axis(&time, 1_000.0)), "1970-01-01 00:00:01");
-        let names = Axis::new("status", "").scaled(Scale::Names(&["ok", "failed"]));
-        assert_eq!(shown(&on_axis(&names, 1.0)), "failed");
+        assert_eq!(shown(&on_axis(&time, 1_000.0)), "1970-01-01 00:00:01 UTC");
+        let mark = Mark { place: Place::Vertical(1_000.0), label: "step".into(), tone: Tone::Bad };
+        let dated = Axis { unit: "UTC".to_owned(), ..time };
+        assert_eq!(marks(&[mark], &dated, &Axis::default()), ["step: at 1970-01-01 00:00:01 UTC."]);
     }
 }
