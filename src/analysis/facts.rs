@@ -110,6 +110,7 @@ pub struct Facts {
     pub by_mean: bool,
     /// The spread of the latency.
     pub spread: Option<Spread>,
+    counts: [usize; METRICS.len()],
     medians: [Option<f64>; METRICS.len()],
     ranges: [Option<(f64, f64)>; METRICS.len()],
     spreads: [Option<Spread>; METRICS.len()],
@@ -119,6 +120,11 @@ impl Facts {
     /// The median over valid runs; `None` where it was not measured or the metric is no fact.
     pub fn median(&self, metric: &str) -> Option<f64> {
         METRICS.iter().position(|name| *name == metric).and_then(|index| self.medians[index])
+    }
+
+    /// In how many valid runs it was measured; 0 where the metric is no fact.
+    pub fn runs_of(&self, metric: &str) -> usize {
+        METRICS.iter().position(|name| *name == metric).map_or(0, |index| self.counts[index])
     }
 
     /// The smallest and the largest value of two valid runs or more.
@@ -161,6 +167,11 @@ impl Facts {
         PEAK_MEMORY.iter().find_map(|name| self.median(name))
     }
 
+    /// The metric of peak memory that both have, that of the device first: only the same memory may be compared.
+    pub fn memory_of_both(&self, other: &Self) -> Option<&'static str> {
+        PEAK_MEMORY.into_iter().find(|metric| [self, other].iter().all(|fact| fact.median(metric).is_some()))
+    }
+
     /// Energy of a sample.
     pub fn energy_j(&self) -> Option<f64> {
         self.median("energy_per_sample_j")
@@ -179,11 +190,13 @@ pub fn facts_of(series: &Series) -> Option<Facts> {
     if runs == 0 {
         return None;
     }
+    let mut counts = [0; METRICS.len()];
     let mut medians = [None; METRICS.len()];
     let mut ranges = [None; METRICS.len()];
     let mut spreads = [None; METRICS.len()];
     for index in 0..METRICS.len() {
         let ascending = sorted(&series.values(index));
+        counts[index] = ascending.len();
         medians[index] = quantile(&ascending, 0.5);
         if let [low, .., high] = ascending[..] {
             ranges[index] = Some((low, high));
@@ -209,6 +222,7 @@ pub fn facts_of(series: &Series) -> Option<Facts> {
         spread: spread_of_runs(&sorted(&latencies.iter().map(|(_, value)| *value).collect::<Vec<_>>())),
         latencies,
         by_mean,
+        counts,
         medians,
         ranges,
         spreads,

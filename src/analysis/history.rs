@@ -259,7 +259,7 @@ fn shortened(commit: &str) -> String {
 mod tests {
     use super::*;
     use crate::analysis::metrics::metrics_of;
-    use crate::domain::{Environment, RunGroup, Validity};
+    use crate::domain::{Environment, RunGroup, RunStatus, Validity};
 
     /// A series whose runs have these medians, the environment of each its commit.
     fn set(latencies: &[f64]) -> SeriesSet {
@@ -278,6 +278,7 @@ mod tests {
                 environment: index,
                 iterations: 50,
                 validity: Validity::Valid,
+                status: RunStatus::Ok,
             };
             series.push(run, values);
         }

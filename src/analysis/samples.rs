@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::facts::{self, Facts, Iterations, add_samples, metrics_of_facts};
-use crate::domain::{Identity, Part, RunGroup, Series, SeriesRun, SeriesSet, Validity};
+use crate::domain::{Identity, Part, RunGroup, RunStatus, Series, SeriesRun, SeriesSet, Validity};
 
 /// A configuration in the making: inference of one model on a CPU in fp32 at batch 1.
 pub(super) struct Sample {
     identity: Identity,
     software: bool,
+    iterations: u64,
     runs: Vec<BTreeMap<&'static str, f64>>,
 }
 
@@ -31,7 +32,7 @@ impl Sample {
         for (part, text) in parts {
             identity.set(part, text.to_owned());
         }
-        Self { identity, software: false, runs: Vec::new() }
+        Self { identity, software: false, iterations: 50, runs: Vec::new() }
     }
 
     pub(super) fn with(mut self, part: Part, text: &str) -> Self {
@@ -41,6 +42,12 @@ impl Sample {
 
     pub(super) fn software(mut self) -> Self {
         self.software = true;
+        self
+    }
+
+    /// So many iterations in each run; 0 where nobody says.
+    pub(super) fn iterations(mut self, iterations: u64) -> Self {
+        self.iterations = iterations;
         self
     }
 
@@ -74,8 +81,9 @@ pub(super) fn facts_of(samples: Vec<Sample>, iterations: &Iterations) -> Vec<Fac
                 group: RunGroup::Alone,
                 started_at_ms: Some(id),
                 environment: 0,
-                iterations: 50,
+                iterations: sample.iterations,
                 validity: Validity::Valid,
+                status: RunStatus::Ok,
             };
             let values: Vec<f64> = set
                 .metrics

@@ -70,7 +70,8 @@ pub struct TrainingInference {
     pub training: usize,
     /// Time of a step over time of a forward pass.
     pub time_ratio: Option<f64>,
-    /// Peak memory of training over that of inference.
+    /// Peak memory of training over that of inference, where the same one is known of both: on the device, or of the
+    /// process.
     pub memory_ratio: Option<f64>,
 }
 
@@ -94,7 +95,9 @@ pub fn training_vs_inference(facts: &[Facts]) -> Vec<TrainingInference> {
             let pass = &facts[inference];
             Some(TrainingInference {
                 time_ratio: step.latency_ms().zip(pass.latency_ms()).map(|(step, pass)| step / pass),
-                memory_ratio: step.memory_mb().zip(pass.memory_mb()).map(|(step, pass)| step / pass),
+                memory_ratio: step
+                    .memory_of_both(pass)
+                    .and_then(|metric| Some(step.median(metric)? / pass.median(metric)?)),
                 identity,
                 inference,
                 training,
@@ -227,6 +230,19 @@ mod tests {
         assert_eq!(pairs.len(), 1);
         assert!((pairs[0].time_ratio.unwrap() - 3.5).abs() < 1e-12);
         assert!((pairs[0].memory_ratio.unwrap() - 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn memory_of_a_device_is_not_divided_by_memory_of_a_process() {
+        let of = |mode: &str, memory: &[(&'static str, f64)]| Sample::new("m").with(Part::Mode, mode).run(memory);
+        let ratio = |training: &[(&'static str, f64)], inference: &[(&'static str, f64)]| {
+            let samples = vec![of("inference", inference), of("training", training)];
+            training_vs_inference(&facts_of(samples, &Iterations::new()))[0].memory_ratio
+        };
+        let (device, host) = ("memory_device_peak_mb", "memory_host_peak_mb");
+        assert_eq!(ratio(&[(device, 900.0)], &[(host, 100.0)]), None);
+        assert_eq!(ratio(&[(device, 900.0), (host, 200.0)], &[(host, 100.0)]), Some(2.0));
+        assert_eq!(ratio(&[(device, 900.0), (host, 200.0)], &[(device, 300.0), (host, 1.0)]), Some(3.0));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::environment::Environment;
 use super::hardware::DeviceKind;
 use super::label::{Labelled as _, display_as_label};
 use super::metric::Metric;
-use super::run::{RunRecord, Validity};
+use super::run::{RunRecord, RunStatus, Validity};
 use super::table::Cell;
 
 /// A part of what identifies a configuration; its label is the column of `results`.
@@ -193,6 +193,8 @@ pub struct SeriesRun {
     pub iterations: u64,
     /// Whether its numbers count.
     pub validity: Validity,
+    /// How it ended.
+    pub status: RunStatus,
 }
 
 /// All runs of one configuration, oldest first.
@@ -347,6 +349,7 @@ impl SeriesBuilder {
             environment,
             iterations: measurement.iterations,
             validity: measurement.validity,
+            status: measurement.status,
         };
         let values: Vec<f64> =
             self.set.metrics.iter().map(|metric| measurement.metrics.get(&metric.name).unwrap_or(f64::NAN)).collect();
@@ -415,6 +418,7 @@ mod tests {
             environment: 0,
             iterations: 50,
             validity,
+            status: RunStatus::Ok,
         }
     }
 

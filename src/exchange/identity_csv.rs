@@ -262,6 +262,7 @@ impl Columns {
                 environment: 0,
                 iterations: other("iterations").and_then(|text| text.parse().ok()).unwrap_or(0),
                 validity,
+                status,
             },
             values,
         })

@@ -8,7 +8,7 @@ use super::list::{Selection, SelectionParameters, json_list};
 use super::{Store, StoreError};
 use crate::domain::label::{Labelled as _, parse_label};
 use crate::domain::series::milliseconds;
-use crate::domain::{Environment, Identity, Metric, Part, RunGroup, Series, SeriesRun, SeriesSet, Validity};
+use crate::domain::{Environment, Identity, Metric, Part, RunGroup, RunStatus, Series, SeriesRun, SeriesSet, Validity};
 
 impl Store {
     /// The selected runs as series, with these metrics. A run that is not ok is there, too, without numbers.
@@ -69,6 +69,7 @@ impl Store {
             environment: at("environment_id")?,
             iterations: at("iterations")?,
             validity: at("validity")?,
+            status: at("status")?,
         };
         let mut environments: HashMap<i64, usize> = HashMap::new();
         let parameters = SelectionParameters::new(selection);
@@ -93,7 +94,7 @@ impl Store {
             };
             let next = environments.len();
             let run = run_columns.read(row, |id| *environments.entry(id).or_insert(next)).map_err(failed)?;
-            let run = run.ok_or_else(|| self.bad_value(row, run_columns.id, "validity", run_columns.validity))?;
+            let run = run.map_err(|(name, column)| self.bad_value(row, run_columns.id, name, column))?;
             values.clear();
             for &column in &columns {
                 values.push(row.get::<_, Option<f64>>(column).map_err(failed)?.unwrap_or(f64::NAN));
@@ -267,19 +268,25 @@ struct RunColumns {
     environment: usize,
     iterations: usize,
     validity: usize,
+    status: usize,
 }
 
+/// A run, or the name and the place of the column that cannot be read.
+type ReadRun = Result<SeriesRun, (&'static str, usize)>;
+
 impl RunColumns {
-    /// The run; `None` where its validity is a word that no benchdb wrote.
-    fn read(&self, row: &Row<'_>, environment: impl FnOnce(i64) -> usize) -> rusqlite::Result<Option<SeriesRun>> {
-        let validity = row.get_ref(self.validity)?.as_str()?;
-        let Some(validity) = Validity::of_label(validity) else {
-            return Ok(None);
+    /// The run; the column, with its place, whose word no benchdb wrote.
+    fn read(&self, row: &Row<'_>, environment: impl FnOnce(i64) -> usize) -> rusqlite::Result<ReadRun> {
+        let Some(validity) = Validity::of_label(row.get_ref(self.validity)?.as_str()?) else {
+            return Ok(Err(("validity", self.validity)));
+        };
+        let Some(status) = RunStatus::of_label(row.get_ref(self.status)?.as_str()?) else {
+            return Ok(Err(("status", self.status)));
         };
         let campaign: Option<i64> = row.get(self.campaign)?;
         let import: Option<i64> = row.get(self.import)?;
         let started_at = row.get_ref(self.started_at)?.as_str_or_null()?;
-        Ok(Some(SeriesRun {
+        Ok(Ok(SeriesRun {
             run_id: Some(row.get(self.id)?),
             uuid: uuid::Uuid::parse_str(row.get_ref(self.uuid)?.as_str()?).ok().map(|uuid| uuid.as_u128()),
             group: match (campaign, import) {
@@ -291,6 +298,7 @@ impl RunColumns {
             environment: environment(row.get(self.environment)?),
             iterations: row.get::<_, i64>(self.iterations)?.cast_unsigned(),
             validity,
+            status,
         }))
     }
 }

@@ -3,7 +3,7 @@ use super::super::facts::{Iterations, add_samples};
 use super::super::samples::{Sample, facts_of};
 use super::*;
 use crate::domain::chart::{Content, Join, Matrix, Plane, RowShape, Rows, Scale, Value};
-use crate::domain::{RunGroup, Series, SeriesRun, SeriesSet, Validity, Verdict};
+use crate::domain::{RunGroup, RunStatus, Series, SeriesRun, SeriesSet, Validity, Verdict};
 
 fn record(samples: Vec<Sample>) -> Record {
     Record { facts: facts_of(samples, &Iterations::new()), ..Record::default() }
@@ -425,6 +425,7 @@ fn history_of(latencies: &[f64]) -> HistoryFacts {
             environment: 0,
             iterations: 50,
             validity: if last { Validity::Throttled } else { Validity::Valid },
+            status: RunStatus::Ok,
         };
         series.push(run, values);
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::analysis::metrics::metrics_of;
-use crate::domain::{DeviceKind, Environment, RunGroup, SeriesRun};
+use crate::domain::{DeviceKind, Environment, RunGroup, RunStatus, SeriesRun};
 
 /// A set with one series a name, each with these values of a metric, in 100 iterations each.
 fn set(metric: &str, series: &[(&str, &[f64])]) -> SeriesSet {
@@ -28,6 +28,7 @@ fn set(metric: &str, series: &[(&str, &[f64])]) -> SeriesSet {
                 environment: 0,
                 iterations: 100,
                 validity: Validity::Valid,
+                status: RunStatus::Ok,
             };
             let mut row = vec![f64::NAN; width];
             row[column] = *value;
