@@ -34,13 +34,15 @@ pub(super) struct SheetOptions {
     pub(super) relative_to: Reference,
     /// Whether software that pretends to be a device is shown.
     pub(super) include_software: bool,
+    /// A change of a history by this share is a regression.
+    pub(super) alert: f64,
 }
 
 impl Default for SheetOptions {
     /// All charts but the forecasts, which are fitted first and take their time.
     fn default() -> Self {
         let quick = ChartName::value_variants().iter().copied().filter(|chart| *chart != ChartName::Predicted);
-        Self { charts: quick.collect(), relative_to: Reference::default(), include_software: false }
+        Self { charts: quick.collect(), relative_to: Reference::default(), include_software: false, alert: 0.1 }
     }
 }
 
@@ -70,7 +72,7 @@ pub(super) fn sheets(store: &Store, selection: &Selection, options: &SheetOption
             ChartName::Accuracy => charts::accuracy(record),
             ChartName::ColdStart => charts::cold_start(record),
             ChartName::Explanations => charts::explanations(record),
-            ChartName::History => history(store, selection, &read)?,
+            ChartName::History => history(store, selection, &read, options.alert)?,
             ChartName::Telemetry => of_run(store, selection, *chart, Kept::Telemetry, &mut runs)?,
             ChartName::Samples => of_run(store, selection, *chart, Kept::Samples, &mut runs)?,
             ChartName::Predicted => predicted(store, selection)?,
@@ -87,6 +89,8 @@ struct Read {
     longest: Option<Longest>,
     /// How many others have two valid runs or more.
     other_histories: usize,
+    /// How many more have, of software that is not shown.
+    hidden_histories: usize,
 }
 
 /// The longest history so far.
@@ -101,6 +105,7 @@ impl Read {
         let valid = series.valid_runs();
         self.record.not_valid += series.runs.len() - valid;
         let shown = include_software || !series.software;
+        self.hidden_histories += usize::from(!shown && valid > 1);
         if let Some(configuration_id) = series.configuration_id.filter(|_| shown && valid > 1) {
             let newest = series.runs.iter().filter_map(|run| run.run_id).max();
             let found = Longest { configuration_id, runs: valid, newest };
@@ -130,22 +135,25 @@ fn read(store: &Store, selection: &Selection, options: &SheetOptions) -> anyhow:
 }
 
 /// The history of the selected configuration with the most runs.
-fn history(store: &Store, selection: &Selection, read: &Read) -> anyhow::Result<Sheet> {
+fn history(store: &Store, selection: &Selection, read: &Read, alert: f64) -> anyhow::Result<Sheet> {
     let Some(longest) = &read.longest else {
-        return Ok(charts::history(&HistoryFacts::default()));
+        let none = HistoryFacts { hidden: read.hidden_histories, ..HistoryFacts::default() };
+        return Ok(charts::history(&none, alert));
     };
     let wanted = Selection { configurations: vec![longest.configuration_id], ..selection.clone() };
     let set = store.read_series(&wanted, metrics_of_history())?;
     let runs: Vec<i64> = set.series.iter().flat_map(|series| &series.runs).filter_map(|run| run.run_id).collect();
     let newest = |most: usize| &runs[runs.len().saturating_sub(most)..];
     let verdicts = store.list_verdicts_at(newest(charts::MOST_RUNS))?.into_iter();
-    Ok(charts::history(&HistoryFacts {
+    let facts = HistoryFacts {
         iterations: store.read_iterations(newest(RUNS_WITH_INTERVALS))?,
         restarts: restarts(store)?,
         verdicts: verdicts.filter_map(|one| Some((one.run_id, one.metric, parse_label(&one.verdict)?))).collect(),
         others: read.other_histories,
+        hidden: read.hidden_histories,
         set,
-    }))
+    };
+    Ok(charts::history(&facts, alert))
 }
 
 /// A chart of the newest selected run that has what it shows.

@@ -2,7 +2,7 @@
 
 use super::super::facts::Facts;
 use super::names::names;
-use super::values::Bars;
+use super::values::{Bars, whose};
 use super::{ChartName, MOST, Ranked, Record, identities, note_of_limit, ranked, statement};
 use crate::domain::Part;
 use crate::domain::chart::{
@@ -22,19 +22,19 @@ pub(super) fn shown(record: &Record) -> Ranked<'_> {
 }
 
 /// The panels that a row of numbers makes, by their titles.
-type Panels<'p> = [(&'p str, Axis, RowShape, &'p dyn Fn(&mut Bars, &Facts) -> Option<Value>); 5];
+type Panels<'p> = [(&'p str, Axis, RowShape, &'p dyn Fn(&mut Bars, &Facts) -> Option<Value>); 4];
 
 /// Six panels on what each method costs; one whose numbers nobody measured is left out and named.
 pub fn explanations(record: &Record) -> Sheet {
     let name = ChartName::Explanations;
     let Ranked { facts, of } = shown(record);
     if facts.is_empty() {
-        let explaining = |fact: &Facts| fact.identity.get(Part::Mode) == "explanation";
-        return name.nothing(if record.shown().is_empty() {
-            record.why_nothing("been explained", explaining)
+        let why = if record.shown().iter().any(|fact| fact.identity.get(Part::Mode) == "explanation") {
+            "no selected explanation has a time"
         } else {
-            "no explanation is selected; `benchdb run --mode explanation` measures them".to_owned()
-        });
+            "no explanation is selected; `benchdb run --mode explanation` measures them"
+        };
+        return name.nothing(record.why(record.is_hidden(|all| !shown(all).facts.is_empty()), "an explanation", why));
     }
     let mut bars = Bars::default();
     let named = names(&identities(&facts), &[Part::Mode]);
@@ -43,13 +43,11 @@ pub fn explanations(record: &Record) -> Sheet {
         interval: value.interval.map(|(low, high)| (factor * low, factor * high)),
         detail: value.detail,
     };
-    let memory = |bars: &mut Bars, fact: &Facts| PEAK_MEMORY.iter().find_map(|metric| bars.of(fact, metric));
     let rows: Panels<'_> = [
         ("time", Axis::new("time of an explanation", "ms"), RowShape::Bars, &|bars, fact| {
             Some(scaled(bars.latency(fact)?, 1.0 / fact.identity.batch_size()?))
         }),
         ("throughput", Axis::new("throughput", "explanations/s"), RowShape::Bars, &|bars, fact| bars.throughput(fact)),
-        ("memory", Axis::new("peak memory", "MB"), RowShape::Bars, &memory),
         ("power", Axis::new("mean power", "W"), RowShape::Bars, &|bars, fact| bars.of(fact, "power_mean_w")),
         ("success rate", Axis::new("success rate", "%").scaled(Scale::Linear), RowShape::Bars, &|bars, fact| {
             bars.of(fact, "success_rate").map(|share| scaled(share, 100.0))
@@ -58,6 +56,13 @@ pub fn explanations(record: &Record) -> Sheet {
     let mut missing = Vec::new();
     let mut panels = Vec::new();
     for (title, axis, shape, value) in rows {
+        // Memory has the third place.
+        if title == "power" {
+            match memory(&facts, &named.names, &mut bars) {
+                Some(panel) => panels.push(panel),
+                None => missing.push("memory"),
+            }
+        }
         let values: Vec<Option<Value>> = facts.iter().map(|fact| value(&mut bars, fact)).collect();
         if values.iter().all(Option::is_none) {
             missing.push(title);
@@ -91,20 +96,44 @@ pub fn explanations(record: &Record) -> Sheet {
     Sheet::Chart(chart)
 }
 
-/// A point a method: explanations per second over peak memory, best at the top on the left.
+/// The axis of peak memory, and the names of its series: of the device and of the process where there are both, which are
+/// not the same memory; else the axis says which it is.
+fn memory_axis(metrics: &[&str]) -> (Axis, Vec<String>) {
+    match metrics {
+        [only] => (Axis::new(format!("peak memory {}", whose(only)), "MB"), vec![String::new()]),
+        several => (Axis::new("peak memory", "MB"), several.iter().map(|metric| whose(metric).to_owned()).collect()),
+    }
+}
+
+/// Peak memory of each method.
+fn memory(facts: &[&Facts], names: &[String], bars: &mut Bars) -> Option<Panel> {
+    let known = |metric: &&str| facts.iter().any(|fact| fact.median(metric).is_some());
+    let metrics: Vec<&str> = PEAK_MEMORY.into_iter().filter(known).collect();
+    let (axis, said) = memory_axis(&metrics);
+    let series = metrics
+        .iter()
+        .zip(said)
+        .map(|(metric, name)| RowSeries { name, values: facts.iter().map(|fact| bars.of(fact, metric)).collect() });
+    let rows = Rows { axis, names: names.to_vec(), series: series.collect(), shape: RowShape::Bars };
+    (!metrics.is_empty()).then(|| Panel { title: "memory".to_owned(), content: Content::Rows(rows) })
+}
+
+/// A point a method: explanations per second over peak memory, best at the top on the left. Of the device where that is
+/// known.
 fn against_memory(facts: &[&Facts], names: &[String], bars: &mut Bars) -> Option<Panel> {
-    let mut points = Vec::new();
+    let mut found: Vec<(&str, Vec<Point>)> = PEAK_MEMORY.into_iter().map(|metric| (metric, Vec::new())).collect();
     for (fact, name) in facts.iter().zip(names) {
-        let (Some(x), Some(mut y)) = (fact.memory_mb(), bars.throughput(fact)) else { continue };
+        let known = found.iter_mut().find_map(|(metric, points)| Some((fact.median(metric)?, points)));
+        let (Some((x, points)), Some(mut y)) = (known, bars.throughput(fact)) else { continue };
         y.detail = format!("{name}; {}", y.detail);
         points.push(Point { x, y, label: name.clone() });
     }
-    let plane = Plane {
-        x: Axis::new("peak memory", "MB"),
-        y: Axis::new("throughput", "explanations/s"),
-        series: vec![PlaneSeries { name: String::new(), points, join: Join::Scatter }],
-        marks: Vec::new(),
-    };
-    let any = plane.series.iter().any(|series| !series.points.is_empty());
-    any.then(|| Panel { title: "speed against memory".to_owned(), content: Content::Plane(plane) })
+    found.retain(|(_, points)| !points.is_empty());
+    let metrics: Vec<&str> = found.iter().map(|(metric, _)| *metric).collect();
+    let (axis, said) = memory_axis(&metrics);
+    let series = found.into_iter().zip(said);
+    let series = series.map(|((_, points), name)| PlaneSeries { name, points, join: Join::Scatter });
+    let plane =
+        Plane { x: axis, y: Axis::new("throughput", "explanations/s"), series: series.collect(), marks: Vec::new() };
+    (!metrics.is_empty()).then(|| Panel { title: "speed against memory".to_owned(), content: Content::Plane(plane) })
 }

@@ -1,5 +1,8 @@
 //! The history of one configuration: its runs in time, its lasting changes, and what was concluded of them.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use super::super::facts::Iterations;
 use super::super::history::{ChangePoint, Histories, Restarts, histories};
 use super::super::metrics::{MetricChoice, metrics_of};
@@ -8,6 +11,7 @@ use super::names::names;
 use crate::domain::chart::{
     Axis, Content, Join, Mark, Panel, Place, Plane, PlaneSeries, Point, Scale, Sheet, Tone, Value,
 };
+use crate::domain::label::Labelled as _;
 use crate::domain::series::moment;
 use crate::domain::text::counted;
 use crate::domain::verdict::relative_change;
@@ -16,9 +20,6 @@ use crate::stats::{ChangePointOptions, median_interval, sorted};
 
 /// Runs of a history that are shown, at most; the newest.
 pub const MOST_RUNS: usize = 1_000;
-
-/// A change by this share is a regression, as in `benchdb regress --history`.
-const ALERT: f64 = 0.1;
 
 /// The metrics of a history: those that are judged where nobody asks for others.
 pub fn metrics_of_history() -> Vec<&'static Metric> {
@@ -38,6 +39,8 @@ pub struct HistoryFacts {
     pub verdicts: Vec<(i64, String, Verdict)>,
     /// How many other configurations of the selection have a history, too.
     pub others: usize,
+    /// How many have one that is not shown, because software pretends to be their device.
+    pub hidden: usize,
 }
 
 /// Where the runs stand on the horizontal axis.
@@ -77,30 +80,58 @@ impl<'h> Clock<'h> {
         }
     }
 
+    /// Where a run stands that is shown.
     fn of_run(&self, run: i64) -> Option<f64> {
-        self.series.runs.iter().position(|known| known.run_id == Some(run)).map(|index| self.at(index))
+        let index = self.series.runs.iter().position(|known| known.run_id == Some(run))?;
+        shown(self.series).contains(&index).then(|| self.at(index))
     }
 }
 
+/// The runs that are shown: the newest.
+fn shown(series: &Series) -> Range<usize> {
+    series.runs.len().saturating_sub(MOST_RUNS)..series.runs.len()
+}
+
+/// The runs of which nothing is shown, counted by how they ended.
+fn without_numbers(series: &Series, columns: &[usize]) -> Option<String> {
+    let silent = |index: &usize| columns.iter().all(|&column| series.value(*index, column).is_none());
+    let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for index in shown(series).filter(silent) {
+        *counts.entry(series.runs[index].status.label()).or_default() += 1;
+    }
+    let all: usize = counts.values().sum();
+    let ended: Vec<String> = counts.iter().map(|(status, count)| format!("{count} {status}")).collect();
+    let have = counted(all, "run has", "runs have");
+    (all > 0).then(|| format!("{have} no number here: {}.", ended.join(", ")))
+}
+
 /// The runs of a configuration in time, a panel a metric: points with their intervals, the levels between lasting changes,
-/// and what was concluded.
-pub fn history(facts: &HistoryFacts) -> Sheet {
+/// and what was concluded. A change by the share `alert` is a regression, as in `benchdb regress --history`.
+pub fn history(facts: &HistoryFacts, alert: f64) -> Sheet {
     let name = ChartName::History;
     let Some(series) = facts.set.series.first().filter(|series| series.runs.len() > 1) else {
-        return name
-            .nothing("no selected configuration has two valid runs or more; `benchdb run` again makes a history");
+        return name.nothing(match facts.hidden {
+            0 => "no selected configuration has two valid runs or more; `benchdb run` again makes a history".to_owned(),
+            hidden => format!(
+                "only software that pretends to be a device has two valid runs or more, in {}; `--include-software` shows \
+                 it",
+                counted(hidden, "configuration", "configurations")
+            ),
+        });
     };
     let named = names(&[&series.identity], &[]);
     let clock = Clock::of(series);
     let options = ChangePointOptions::default();
     let choices = MetricChoice::primary();
-    let Histories { judgements, changes } = histories(&facts.set, &choices, ALERT, &facts.restarts, &options);
+    let Histories { judgements, changes } = histories(&facts.set, &choices, alert, &facts.restarts, &options);
     let mut panels = Vec::new();
     let mut bars = false;
+    let mut columns = Vec::new();
     for judgement in choices.iter().filter_map(|choice| {
         judgements.iter().find(|judgement| choice.candidates.iter().any(|metric| metric.name == judgement.metric))
     }) {
         let Some(column) = facts.set.metric(&judgement.metric) else { continue };
+        columns.push(column);
         let metric = facts.set.metrics[column];
         let changes: Vec<&ChangePoint> = changes.iter().filter(|change| change.metric == metric.name).collect();
         let panel = Drawn { facts, series, clock: &clock, metric, column, changes };
@@ -115,11 +146,18 @@ pub fn history(facts: &HistoryFacts) -> Sheet {
     if series.runs.len() > MOST_RUNS {
         chart.notes.push(format!("Shown are the newest {MOST_RUNS} of {} runs.", series.runs.len()));
     }
+    chart.notes.extend(without_numbers(series, &columns));
     if facts.others > 0 {
         chart.notes.push(format!(
             "{} of the selection with two runs or more: this one has the most; `--model`, `--engine`, `--batch-sizes` and the \
              like choose others.",
             counted(facts.others, "other configuration", "other configurations")
+        ));
+    }
+    if facts.hidden > 0 {
+        let hidden = counted(facts.hidden, "history", "histories");
+        chart.notes.push(format!(
+            "Left out: {hidden} of software that pretends to be a device; `--include-software` takes them, too."
         ));
     }
     chart.notes.push(format!(
@@ -153,9 +191,8 @@ struct Drawn<'h> {
 impl Drawn<'_> {
     /// The runs that count, or those that do not.
     fn runs(&self, valid: bool) -> Vec<Point> {
-        let all = self.series.runs.len();
         let of_time = self.metric.name == "latency_p50_ms";
-        (all.saturating_sub(MOST_RUNS)..all)
+        shown(self.series)
             .filter(|&index| (self.series.runs[index].validity == Validity::Valid) == valid)
             .filter_map(|index| {
                 let run = &self.series.runs[index];
@@ -171,7 +208,7 @@ impl Drawn<'_> {
             .collect()
     }
 
-    /// The levels between steps; one level where there is none, nothing where it drifts.
+    /// The levels between the steps that are shown; nothing where there is no step.
     fn levels(&self, runs: &[Point]) -> Vec<Point> {
         let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Vec::new() };
         let mut steps: Vec<(f64, &ChangePoint)> = self

@@ -165,11 +165,23 @@ impl Record {
         notes
     }
 
-    /// Why a chart of something that was measured of no configuration has nothing to show.
-    fn why_nothing(&self, what: &str, used: impl Fn(&Facts) -> bool) -> String {
-        let software = !self.include_software && self.facts.iter().any(|fact| fact.software && used(fact));
+    /// Why a chart of something that was measured of no configuration has nothing to show; `way_out` follows where it is
+    /// for no other reason.
+    fn why_nothing(&self, what: &str, way_out: &str, used: impl Fn(&Facts) -> bool) -> String {
+        let hidden = !self.include_software && self.facts.iter().any(|fact| fact.software && used(fact));
+        self.why(hidden, what, &format!("no selected configuration has {what}{way_out}"))
+    }
+
+    /// Whether there is something to show once software that pretends to be a device is shown.
+    fn is_hidden(&self, any: impl Fn(&Self) -> bool) -> bool {
+        let hides = !self.include_software && self.facts.iter().any(|fact| fact.software);
+        hides && any(&Self { include_software: true, ..self.clone() })
+    }
+
+    /// Why there is nothing: `what` is hidden, no run counts, or otherwise this sentence.
+    fn why(&self, hidden: bool, what: &str, otherwise: &str) -> String {
         match (self.facts.is_empty(), self.not_valid) {
-            _ if software => {
+            _ if hidden => {
                 format!("only software that pretends to be a device has {what}; `--include-software` shows it")
             }
             (true, 0) => "no run is selected".to_owned(),
@@ -177,7 +189,7 @@ impl Record {
                 let are = counted(runs, "selected run is not", "selected runs are not");
                 format!("no valid run is selected: {are} valid (`validity` in the view `results` says why)")
             }
-            _ => format!("no selected configuration has {what}"),
+            _ => otherwise.to_owned(),
         }
     }
 
@@ -190,7 +202,7 @@ impl Record {
             ChartName::BatchScaling => scaling::shown(self),
             ChartName::TrainingInference => pairs::trained(self),
             ChartName::Precision => pairs::precise(self),
-            ChartName::Accuracy => accuracy::shown(self).0,
+            ChartName::Accuracy => accuracy::shown(self).into_iter().flat_map(|group| group.facts).collect(),
             ChartName::Explanations => explanations::shown(self).facts,
             _ => Vec::new(),
         };

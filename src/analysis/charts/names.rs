@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::{Map, Value};
 
-use crate::domain::text::printable;
+use crate::domain::text::{printable, shortened_apart};
 use crate::domain::{Identity, Part};
 
-/// The longest name that is written out.
+/// The longest name that is written out, and where two would be one by it.
 const LONGEST: usize = 64;
+const LONGEST_APART: usize = 128;
 
 /// What stays of the end of a longer one: versions of a thing often differ there.
 const TAIL: usize = 20;
@@ -81,10 +82,7 @@ pub(super) fn names(identities: &[&Identity], unsaid: &[Part]) -> Names {
         let model = identity.get(Part::Model);
         name.push_str(if model.is_empty() || unsaid.contains(&Part::Model) { "all" } else { model });
     }
-    Names {
-        names: names.into_iter().map(|name| shortened(&name)).collect(),
-        common: shortened_to(&common.join(", "), 160),
-    }
+    Names { names: shortened(&names), common: shortened_to(&common.join(", "), 160) }
 }
 
 /// The texts of a part, one a configuration.
@@ -105,9 +103,30 @@ fn columns(identities: &[&Identity], part: Part) -> Vec<Column> {
         identities.iter().map(|identity| serde_json::from_str(identity.get(part)).unwrap_or_default()).collect();
     let keys: BTreeSet<&String> = all.iter().flat_map(Map::keys).collect();
     let of = |one: &Map<String, Value>, key: &str| one.get(key).map_or_else(String::new, |value| setting(key, value));
-    let column =
-        |key: &String| Column { part, implied: key == DATA, texts: all.iter().map(|one| of(one, key)).collect() };
+    // Two models may have been tried on two sets: that follows from nothing.
+    let one_model = identities.windows(2).all(|pair| pair[0].get(Part::Model) == pair[1].get(Part::Model));
+    let column = |key: &String| Column {
+        part,
+        implied: key == DATA && one_model,
+        texts: all.iter().map(|one| of(one, key)).collect(),
+    };
     keys.into_iter().map(column).collect()
+}
+
+/// The test set of a configuration; nothing where none is named.
+pub(super) fn test_set(identity: &Identity) -> String {
+    let parameters: Map<String, Value> = serde_json::from_str(identity.get(Part::Parameters)).unwrap_or_default();
+    parameters.get(DATA).and_then(Value::as_str).map(clean).unwrap_or_default()
+}
+
+/// The same configuration without its test set, which is said elsewhere.
+pub(super) fn without_test_set(identity: &Identity) -> Identity {
+    let mut parameters: Map<String, Value> = serde_json::from_str(identity.get(Part::Parameters)).unwrap_or_default();
+    let mut rest = identity.clone();
+    if parameters.remove(DATA).is_some() {
+        rest.set(Part::Parameters, Value::Object(parameters).to_string());
+    }
+    rest
 }
 
 fn word(part: Part, text: &str) -> String {
@@ -159,9 +178,21 @@ fn clean(text: &str) -> String {
     printable(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A name that has room on a sheet: the middle of a long one is left out.
-pub(super) fn shortened(name: &str) -> String {
-    shortened_to(name, LONGEST)
+/// Names that have room on a sheet: the middle of a long one is left out. Different ones stay different: they are longer
+/// then, or get a number.
+pub(super) fn shortened(names: &[String]) -> Vec<String> {
+    let cut: Vec<String> = names.iter().map(|name| shortened_to(name, LONGEST)).collect();
+    let mut origins: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+    for (short, name) in cut.iter().zip(names) {
+        origins.entry(short).or_default().insert(name);
+    }
+    shortened_apart(names, |name, end| {
+        let short = shortened_to(name, LONGEST);
+        match origins.get(short.as_str()) {
+            Some(several) if several.len() > 1 => shortened_to(name, LONGEST_APART - end.chars().count()),
+            _ => short,
+        }
+    })
 }
 
 fn shortened_to(name: &str, longest: usize) -> String {
@@ -241,6 +272,37 @@ mod tests {
         assert_eq!(named(vec![Sample::new("m"), tried("narrow"), tried("wide")], &[]).names, ["m", "narrow", "wide"]);
         let found = named(vec![Sample::new("m"), Sample::new("m").with(Part::Parameters, r#"{"data":"t@1"}"#)], &[]);
         assert_eq!(found.names, ["m", "data=t@1"]);
+    }
+
+    #[test]
+    fn two_models_that_were_tried_on_two_sets_say_so() {
+        let on = |model: &str, set: &str| {
+            Sample::new(model).with(Part::Parameters, &format!(r#"{{"data":"{set}","steps":2}}"#))
+        };
+        let samples = vec![on("a", "easy@1"), on("b", "hard@2")];
+        assert_eq!(named(samples, &[]).names, ["a, data=easy@1", "b, data=hard@2"]);
+        let facts = facts_of(vec![on("a", "easy@1").latencies(&[1.0])], &Iterations::new());
+        assert_eq!(test_set(&facts[0].identity), "easy@1");
+        assert_eq!(without_test_set(&facts[0].identity).get(Part::Parameters), r#"{"steps":2}"#);
+    }
+
+    #[test]
+    fn long_names_that_differ_in_the_middle_stay_different() {
+        let name = |layout: &str, length: usize| {
+            format!("convnext_base, NVIDIA GeForce RTX 4090, {}{layout}, nchw, 3x224x224", "x".repeat(length))
+        };
+        let names = vec![name("batch 256, compiled", 20), name("batch 512, compiled", 20), "short".to_owned()];
+        assert_eq!(shortened(&names), names, "they are longer than others may be");
+        let names = vec![
+            name("batch 256, compiled", 90),
+            name("batch 512, compiled", 90),
+            "short".to_owned(),
+            name("batch 256, compiled", 90),
+        ];
+        let found = shortened(&names);
+        assert!(found[0].ends_with("3x224x224 (1)") && found[1].ends_with("3x224x224 (2)"), "{found:?}");
+        assert_eq!((&found[0], found[2].as_str()), (&found[3], "short"));
+        assert!(found.iter().all(|name| name.chars().count() <= LONGEST_APART));
     }
 
     #[test]

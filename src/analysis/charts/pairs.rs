@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use super::super::facts::Facts;
 use super::super::scaling::{TrainingInference, training_vs_inference};
 use super::names::names;
-use super::values::Bars;
+use super::values::{Bars, whose};
 use super::{ChartName, MOST, Record, note_of_limit, statement};
 use crate::domain::chart::{Axis, Content, Panel, RowSeries, RowShape, Rows, Sheet, Value};
-use crate::domain::metric::PEAK_MEMORY;
 use crate::domain::text::significant;
 use crate::domain::{Identity, Part};
 
@@ -33,35 +32,28 @@ pub(super) fn trained(record: &Record) -> Vec<&Facts> {
     pairs.iter().flat_map(|pair| [&record.facts[pair.inference], &record.facts[pair.training]]).collect()
 }
 
-/// The peak of memory, on the device where that is known.
-fn memory(fact: &Facts, bars: &mut Bars) -> Option<Value> {
-    PEAK_MEMORY.iter().find_map(|metric| bars.of(fact, metric))
-}
-
 /// Time and memory of a training step beside those of inference over the same batch.
 pub fn training_inference(record: &Record) -> Sheet {
     let name = ChartName::TrainingInference;
     let (pairs, of) = training_pairs(record);
     if pairs.is_empty() {
-        if record.shown().is_empty() {
-            return name.nothing(record.why_nothing("a latency", |fact| fact.latency_ms().is_some()));
-        }
-        return name.nothing(
-            "no model was measured both in training and in inference with the same device, engine, precision and batch size",
-        );
+        let why = "no model was measured both in training and in inference with the same device, engine, precision and \
+                   batch size";
+        let hidden = record.is_hidden(|all| !training_pairs(all).0.is_empty());
+        return name.nothing(record.why(hidden, "training beside inference", why));
     }
     let mut bars = Bars::default();
     // Of a training step, which says its optimizer.
     let steps: Vec<&Identity> = pairs.iter().map(|pair| &record.facts[pair.training].identity).collect();
     let named = names(&steps, &[Part::Mode]);
-    let mut panel = |title: &str, unit: &str, value: &dyn Fn(&Facts, &mut Bars) -> Option<Value>| {
-        let mut side = |name: &str, of: &dyn Fn(&TrainingInference) -> (usize, String)| RowSeries {
+    let mut panel = |title: &str, unit: &str, value: &dyn Fn(&Facts, &Facts, &mut Bars) -> Option<Value>| {
+        let mut side = |name: &str, of: &dyn Fn(&TrainingInference) -> (usize, usize, String)| RowSeries {
             name: name.to_owned(),
             values: pairs
                 .iter()
                 .map(|pair| {
-                    let (index, said) = of(pair);
-                    let mut value = value(&record.facts[index], &mut bars)?;
+                    let (index, other, said) = of(pair);
+                    let mut value = value(&record.facts[index], &record.facts[other], &mut bars)?;
                     value.detail = format!("{}{said}", value.detail);
                     Some(value)
                 })
@@ -73,8 +65,8 @@ pub fn training_inference(record: &Record) -> Sheet {
             ratio.map_or_else(String::new, |ratio| format!("; {} times the inference", significant(ratio)))
         };
         let series = vec![
-            side("inference", &|pair| (pair.inference, String::new())),
-            side("training", &|pair| (pair.training, ratio(pair))),
+            side("inference", &|pair| (pair.inference, pair.training, String::new())),
+            side("training", &|pair| (pair.training, pair.inference, ratio(pair))),
         ];
         Panel {
             title: title.to_owned(),
@@ -86,9 +78,14 @@ pub fn training_inference(record: &Record) -> Sheet {
             }),
         }
     };
-    let mut panels = vec![panel("time of a batch", "ms", &|fact, bars| bars.latency(fact))];
+    let mut panels = vec![panel("time of a batch", "ms", &|fact, _, bars| bars.latency(fact))];
     if pairs.iter().any(|pair| pair.memory_ratio.is_some()) {
-        panels.push(panel("peak memory", "MB", &memory));
+        // The same memory on both sides of a pair; a pair that has none is no pair here.
+        panels.push(panel("peak memory", "MB", &|fact, other, bars| {
+            let metric = fact.memory_of_both(other)?;
+            let value = bars.of(fact, metric)?;
+            Some(Value { detail: format!("{}; {}", whose(metric), value.detail), ..value })
+        }));
     }
     if let [only] = &mut panels[..] {
         only.title.clear();
@@ -140,13 +137,10 @@ pub fn precision(record: &Record) -> Sheet {
     let name = ChartName::Precision;
     let (works, of) = works(record);
     if works.is_empty() {
-        if record.shown().is_empty() {
-            return name.nothing(record.why_nothing("a latency", |fact| fact.latency_ms().is_some()));
-        }
-        return name.nothing(
-            "no model was measured in fp32 and in another precision with the same device, engine and batch size; \
-             `benchdb run --precision fp32,int8w` does",
-        );
+        let why = "no model was measured in fp32 and in another precision with the same device, engine and batch size; \
+                   `benchdb run --precision fp32,int8w` does";
+        let hidden = record.is_hidden(|all| !self::works(all).0.is_empty());
+        return name.nothing(record.why(hidden, "another precision beside fp32", why));
     }
     let mut bars = Bars::default();
     let named = names(&works.iter().map(|work| &work.identity).collect::<Vec<_>>(), &[]);
@@ -174,12 +168,13 @@ pub fn precision(record: &Record) -> Sheet {
     let panels: Vec<Panel> = [
         panel("speed: more is better", times("speed"), &speed),
         panel("peak memory: less is better", times("peak memory"), &|fp32, other, bars| {
-            let mut sides = Bars::default();
-            ratio(memory(other, &mut sides), memory(fp32, &mut sides), "MB", bars)
+            let metric = fp32.memory_of_both(other)?;
+            let (mut sides, unit) = (Bars::default(), format!("MB {}", whose(metric)));
+            ratio([sides.of(other, metric)?, sides.of(fp32, metric)?], &unit, &sides, bars)
         }),
         panel("energy of a sample: less is better", times("energy"), &|fp32, other, bars| {
             let (mut sides, metric) = (Bars::default(), "energy_per_sample_j");
-            ratio(sides.of(other, metric), sides.of(fp32, metric), "J", bars)
+            ratio([sides.of(other, metric)?, sides.of(fp32, metric)?], "J", &sides, bars)
         }),
         panel(
             "error of the outputs against fp32: less is better",
@@ -215,13 +210,16 @@ fn speed(fp32: &Facts, other: &Facts, bars: &mut Bars) -> Option<Value> {
     // The bars of the sides are not on the sheet, those of their ratio are.
     let mut sides = Bars::default();
     match (sides.latency(fp32), sides.latency(other)) {
-        (Some(before), Some(after)) => ratio(Some(before), Some(after), "ms in fp32", bars),
-        _ => ratio(sides.throughput(other), sides.throughput(fp32), "samples/s", bars),
+        (Some(before), Some(after)) => ratio([before, after], "ms in fp32", &sides, bars),
+        _ => {
+            let mut sides = Bars::default();
+            ratio([sides.throughput(other)?, sides.throughput(fp32)?], "samples/s", &sides, bars)
+        }
     }
 }
 
-fn ratio(value: Option<Value>, reference: Option<Value>, unit: &str, bars: &mut Bars) -> Option<Value> {
-    let (value, reference) = value.zip(reference)?;
+/// The first over the second of two values, which `sides` made.
+fn ratio([value, reference]: [Value; 2], unit: &str, sides: &Bars, bars: &mut Bars) -> Option<Value> {
     let detail = format!("{} {unit} to {}", significant(value.value), significant(reference.value));
-    bars.ratio(&value, &reference, detail)
+    bars.ratio(&value, &reference, sides, &detail)
 }

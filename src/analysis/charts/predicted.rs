@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::names::shortened;
-use super::{ChartName, MOST};
+use super::{ChartName, MOST, note_of_limit};
 use crate::domain::chart::{
     Axis, Content, Join, Mark, Panel, Place, Plane, PlaneSeries, Point, Scale, Sheet, Tone, Value,
 };
-use crate::domain::text::{printable, significant};
+use crate::domain::text::{counted, printable, significant};
 use crate::stats::median;
 
 /// Points on the sheet, at most.
@@ -57,11 +57,18 @@ pub fn predicted(tried: &[Tried], how: &str) -> Sheet {
         let y = Value { value: one.forecast, interval: one.ninety, detail };
         devices.entry(&one.device).or_default().push(Point { x: one.measured, y, label: String::new() });
     }
-    let series = devices
-        .into_iter()
-        .take(MOST)
-        .map(|(device, points)| PlaneSeries { name: shortened(&printable(device)), points, join: Join::Scatter })
-        .collect();
+    let mut devices: Vec<(&str, Vec<Point>)> = devices.into_iter().collect();
+    let of = devices.len();
+    if of > MOST {
+        // A stable sort: those with as many stay in the order of their names.
+        devices.sort_by_key(|(_, points)| std::cmp::Reverse(points.len()));
+        devices.truncate(MOST);
+        devices.sort_by_key(|(device, _)| *device);
+    }
+    let names = shortened(&devices.iter().map(|(device, _)| printable(device)).collect::<Vec<_>>());
+    let on_sheet: usize = devices.iter().map(|(_, points)| points.len()).sum();
+    let series = devices.into_iter().zip(names);
+    let series = series.map(|((_, points), name)| PlaneSeries { name, points, join: Join::Scatter }).collect();
     let plane = Plane {
         x: Axis::new("measured throughput", "samples/s").scaled(Scale::Log),
         y: Axis::new("forecast throughput", "samples/s").scaled(Scale::Log),
@@ -81,6 +88,12 @@ pub fn predicted(tried: &[Tried], how: &str) -> Sheet {
     }
     if all > shown.len() {
         chart.notes.push(format!("Shown are {} of them, evenly from the slowest to the fastest.", shown.len()));
+    }
+    if let Some(note) = note_of_limit(of.min(MOST), of, "with the most forecasts", "devices") {
+        chart.notes.push(format!(
+            "{note} {} of others are not on the sheet.",
+            counted(shown.len() - on_sheet, "forecast", "forecasts")
+        ));
     }
     chart.notes.push("Every point was hidden from the model that forecast it.".to_owned());
     Sheet::Chart(chart)
@@ -104,6 +117,22 @@ mod tests {
         assert_eq!((points.len(), points[0].x, points[399].x), (400, 1.0, 1000.0));
         assert!(chart.notes[0].contains("1000 forecasts is 10.00 %, and 100.0 %"), "{:?}", chart.notes);
         assert_eq!(plane.marks[0].place, Place::Diagonal);
+    }
+
+    #[test]
+    fn more_devices_than_have_room_are_counted() {
+        let on = |device: usize| Tried { device: format!("card {device:03}"), ..tried(1.0 + device as f64, 2.0) };
+        let all: Vec<Tried> = (0..70).map(on).chain([on(69), on(69)]).collect();
+        let Sheet::Chart(chart) = predicted(&all, "") else { panic!("a chart") };
+        let Content::Plane(plane) = &chart.panels[0].content else { panic!("a plane") };
+        let names: Vec<&str> = plane.series.iter().map(|series| series.name.as_str()).collect();
+        assert_eq!((names.len(), names[0], names[59]), (60, "card 000", "card 069"));
+        let said = |note: &String| note.contains("the 60 with the most forecasts of 70 devices");
+        assert!(
+            chart.notes.iter().any(|note| said(note) && note.contains("10 forecasts of others")),
+            "{:?}",
+            chart.notes
+        );
     }
 
     #[test]

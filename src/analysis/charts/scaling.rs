@@ -61,12 +61,9 @@ pub fn batch_scaling(record: &Record) -> Sheet {
     let name = ChartName::BatchScaling;
     let (lines, of) = lines(record);
     if lines.is_empty() {
-        if record.shown().is_empty() {
-            return name.nothing(record.why_nothing("a throughput", |fact| fact.throughput().is_some()));
-        }
-        return name.nothing(
-            "no selected configuration was measured at two batch sizes or more; `benchdb run --batch-sizes 1,4,16` does",
-        );
+        let why = "no selected configuration was measured at two batch sizes or more; `benchdb run --batch-sizes 1,4,16` does";
+        let hidden = record.is_hidden(|all| !self::lines(all).0.is_empty());
+        return name.nothing(record.why(hidden, "two batch sizes or more of one configuration", why));
     }
     let mut bars = Bars::default();
     let named = names(&lines.iter().map(|line| &line.identity).collect::<Vec<_>>(), &[]);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::compare::{CONTENDER, Compared, Reference, SAME_WORK, compare};
+use super::super::facts::Facts;
 use super::names::names;
 use super::{ChartName, MOST, Record, note_of_limit, statement};
 use crate::domain::chart::{Axis, Content, Matrix, Panel, Sheet, Value};
@@ -20,43 +21,41 @@ type Cells<'c> = BTreeMap<(Identity, Identity), &'c Compared>;
 /// work.
 pub fn speedup(record: &Record, reference: &Reference) -> Sheet {
     let name = ChartName::Speedup;
-    let same_batch = compare(&record.facts, reference, &SAME_WORK);
+    // What is hidden is no reference either.
+    let facts: Vec<Facts> = record.shown().into_iter().cloned().collect();
+    let same_batch = compare(&facts, reference, &SAME_WORK);
     // A processor beside another one says little where cards were asked about: the same batch size goes before the same
     // work only if something else than the reference did it.
-    let shown = |row: &&Compared| {
-        let fact = &record.facts[row.index];
-        row.speed_up.is_some() && (record.include_software || !fact.software)
-    };
-    let tells = |compared: &[Compared]| {
-        compared.iter().filter(shown).any(|row| !reference.matches(&record.facts[row.index].identity))
-    };
+    let known = |row: &&Compared| row.speed_up.is_some();
+    let tells =
+        |compared: &[Compared]| compared.iter().filter(known).any(|row| !reference.matches(&facts[row.index].identity));
     let any_batch: Vec<Part> = SAME_WORK.into_iter().filter(|part| *part != Part::BatchSize).collect();
     let (mut compared, mut work) = (same_batch, SAME_WORK.to_vec());
     if !tells(&compared) {
-        let by_rate = compare(&record.facts, reference, &any_batch);
+        let by_rate = compare(&facts, reference, &any_batch);
         if tells(&by_rate) {
             (compared, work) = (by_rate, any_batch);
         }
     }
     let mut cells: Cells<'_> = BTreeMap::new();
-    for row in compared.iter().filter(shown) {
-        let identity = &record.facts[row.index].identity;
-        let best = cells.entry((identity.only(&work), identity.only(&CONTENDER))).or_insert(row);
+    for row in compared.iter().filter(known) {
+        let identity = &facts[row.index].identity;
+        let best = cells.entry((of_work(identity, &work), identity.only(&CONTENDER))).or_insert(row);
         if best.speed_up < row.speed_up {
             *best = row;
         }
     }
     let others = cells.values().filter(|row| row.reference != Some(row.index)).count();
-    if others == 0 {
+    let (rows, row_count) = best_of(&cells, |(work, _)| work, MOST, true);
+    if others == 0 || rows.is_empty() {
         return name.nothing(nothing(record, reference));
     }
-    let (rows, row_count) = best_of(&cells, |(work, _)| work, MOST, true);
     let (columns, column_count) = best_of(&cells, |(_, contender)| contender, MOST_COLUMNS, false);
     let work_names = names(&rows, &[]);
     let contender_names = names(&columns, &[]);
     let value = |row: &Compared| {
         let is_reference = row.reference == Some(row.index);
-        let over = row.reference.map(|index| &record.facts[index].identity);
+        let over = row.reference.map(|index| &facts[index].identity);
         let over = over
             .map(|identity| [Part::Device, Part::Engine, Part::Precision].map(|part| identity.get(part)).join(", "));
         let detail =
@@ -104,23 +103,41 @@ pub fn speedup(record: &Record, reference: &Reference) -> Sheet {
         .iter()
         .filter(|((work, contender), _)| rows.contains(&work) && columns.contains(&contender))
         .flat_map(|(_, row)| [Some(row.index), row.reference].into_iter().flatten())
-        .map(|index| &record.facts[index])
+        .map(|index| &facts[index])
         .collect();
     chart.sql = statement(&["latency_p50_ms", "latency_mean_ms", "throughput_samples_per_second"], &behind);
     Sheet::Chart(chart)
 }
 
+/// The work of a row: an optimizer or a method of explanation makes another work of it.
+fn of_work(identity: &Identity, work: &[Part]) -> Identity {
+    let mut of_work = identity.only(work);
+    let kind = identity.work();
+    if !kind.is_empty() {
+        // Names say a method as it is.
+        of_work.set(Part::Parameters, serde_json::json!({ "method": kind }).to_string());
+    }
+    of_work
+}
+
 /// Why there is no speed-up.
 fn nothing(record: &Record, reference: &Reference) -> String {
     if record.shown().is_empty() {
-        return record.why_nothing("a latency", |fact| fact.cost().is_some());
+        return record.why_nothing("a latency", "", |fact| fact.cost().is_some());
     }
-    if !record.facts.iter().any(|fact| reference.matches(&fact.identity)) {
+    let matches = |fact: &&Facts| reference.matches(&fact.identity);
+    if record.shown().iter().any(matches) {
+        return format!("nothing else does the same work as what was measured with {reference}");
+    }
+    if record.facts.iter().any(|fact| matches(&fact)) {
         return format!(
-            "no configuration with {reference} is selected, which speed-ups would be relative to; `--relative-to` names another"
+            "what was measured with {reference}, which speed-ups would be relative to, is software that pretends to be a \
+             device; `--include-software` shows it, `--relative-to` names another"
         );
     }
-    format!("nothing else does the same work as what was measured with {reference}")
+    format!(
+        "no configuration with {reference} is selected, which speed-ups would be relative to; `--relative-to` names another"
+    )
 }
 
 /// The works or the contenders that are shown, and how many there are: those with the largest geometric mean of their

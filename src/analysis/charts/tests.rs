@@ -5,6 +5,8 @@ use super::*;
 use crate::domain::chart::{Content, Join, Matrix, Plane, RowShape, Rows, Scale, Value};
 use crate::domain::{RunGroup, RunStatus, Series, SeriesRun, SeriesSet, Validity, Verdict};
 
+mod honest;
+
 fn record(samples: Vec<Sample>) -> Record {
     Record { facts: facts_of(samples, &Iterations::new()), ..Record::default() }
 }
@@ -224,7 +226,7 @@ fn every_chart_says_why_it_has_nothing_to_show() {
     assert!(reason(speedup(&gpu, &reference)).contains("no configuration with platform cpu"));
     let cpu = record(vec![Sample::new("m").latencies(&[1.0])]);
     assert!(reason(speedup(&cpu, &reference)).contains("nothing else does the same work"));
-    assert!(reason(history(&HistoryFacts::default())).contains("two valid runs"));
+    assert!(reason(history(&HistoryFacts::default(), 0.1)).contains("two valid runs"));
 }
 
 #[test]
@@ -445,7 +447,7 @@ fn a_history_shows_its_steps_levels_and_verdicts() {
         (6, "memory_host_peak_mb".to_owned(), Verdict::Regressed),
     ];
     facts.others = 2;
-    let chart = chart(history(&facts));
+    let chart = chart(history(&facts, 0.1));
     let plane = plane(&chart, 0);
     assert_eq!(plane.x.scale, Scale::Time);
     let names: Vec<&str> = plane.series.iter().map(|series| series.name.as_str()).collect();
@@ -468,7 +470,7 @@ fn runs_without_a_date_stand_in_their_order() {
     for run in &mut facts.set.series[0].runs {
         run.started_at_ms = None;
     }
-    let chart = chart(history(&facts));
+    let chart = chart(history(&facts, 0.1));
     assert_eq!(plane(&chart, 0).series[0].points.iter().map(|point| point.x).collect::<Vec<_>>(), [1.0, 2.0]);
     assert!(chart.notes.iter().any(|note| note.contains("order")), "{:?}", chart.notes);
     assert!(chart.panels[0].title.contains("too few runs"), "{}", chart.panels[0].title);

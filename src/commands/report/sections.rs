@@ -299,6 +299,7 @@ pub(in crate::commands) fn charts(store: &Store, subject: &Subject<'_>) -> anyho
     let options = SheetOptions {
         relative_to: subject.reference.clone(),
         include_software: subject.include_software,
+        alert: subject.alert,
         ..SheetOptions::default()
     };
     let (shown, empty): (Vec<_>, Vec<_>) =

@@ -99,7 +99,13 @@ pub(super) fn one(pages: &Pages, wanted: &str) -> Made {
         let Some(first) = found.table.rows.first() else { return Err(not_there()) };
         let name = in_words(&found.table, first);
         let (report, changes) = judge_history(store, &selection, &MetricChoice::primary(), ALERT)?;
-        let options = SheetOptions { charts: vec![ChartName::History], ..SheetOptions::default() };
+        // It was asked for by its number, whatever its device is.
+        let options = SheetOptions {
+            charts: vec![ChartName::History],
+            include_software: true,
+            alert: ALERT,
+            ..SheetOptions::default()
+        };
         let mut parts = vec![LivePart::Note(name)];
         for (place, sheet) in sheets(store, &selection, &options)?.iter().enumerate() {
             let drawn = Drawn::new(sheet, &format!("chart-{place}")).map_err(anyhow::Error::from)?;

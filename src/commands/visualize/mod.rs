@@ -95,8 +95,12 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
             true
         }
     });
-    let options =
-        SheetOptions { charts: wanted, relative_to: args.relative_to.clone(), include_software: args.include_software };
+    let options = SheetOptions {
+        charts: wanted,
+        relative_to: args.relative_to.clone(),
+        include_software: args.include_software,
+        ..SheetOptions::default()
+    };
     let made = sheets(&store, &selection, &options)?;
     drop(store);
     let mut table = Table::new("Charts", &["chart", "file", "shows"]);
