@@ -197,6 +197,17 @@ fn software_that_pretends_is_left_out_unless_it_is_asked_for() {
     assert!(plain.contains("RTX Made") && plain.contains("software that pretends") && !plain.contains("llvmpipe"));
     draws(&sandbox, &["throughput", "--include-software"]);
     assert!(svg(&sandbox, "throughput").contains("llvmpipe"));
+    // Two runs of it are a history, which is hidden and not missing.
+    let again = Made::taking(1.1).device("vulkan", "llvmpipe").with("/configuration/device/software", true);
+    sandbox.take(&[again]);
+    let none = sandbox.benchdb().args(["visualize", "history"]).ends_with(3);
+    let said = stdout_of(&none).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        said.contains("only software that pretends to be a device") && said.contains("--include-software"),
+        "{said}"
+    );
+    draws(&sandbox, &["history", "--include-software"]);
+    assert!(svg(&sandbox, "history").contains("llvmpipe"));
 }
 
 #[test]

@@ -48,7 +48,8 @@ impl<'c> RowsPanel<'c> {
         let x = if numbers { x.with_room(60.0 / f64::from(free)) } else { x };
         let row_height = match shape {
             RowShape::Bars => BAR * rows.series.len().max(1) as u32 + 8,
-            RowShape::Stacked => BAR + 8,
+            // Error bars stand below the parts.
+            RowShape::Stacked => BAR + if has_intervals(rows) { 16 } else { 8 },
             RowShape::Dots => DOTS,
         };
         let frame = Frame {
@@ -71,7 +72,8 @@ impl<'c> RowsPanel<'c> {
                 let height = f64::from(self.row_height);
                 (4.0 + f64::from(BAR) * (series as f64 + 0.5)) / height
             }
-            RowShape::Stacked | RowShape::Dots => 0.5,
+            RowShape::Stacked => (4.0 + f64::from(BAR) / 2.0) / f64::from(self.row_height),
+            RowShape::Dots => 0.5,
         }
     }
 
@@ -80,6 +82,10 @@ impl<'c> RowsPanel<'c> {
         let parts = self.rows.series.iter().take(series).filter_map(|part| part.values.get(row)?.as_ref());
         parts.map(|part| part.value).sum()
     }
+}
+
+fn has_intervals(rows: &Rows) -> bool {
+    rows.series.iter().flat_map(|series| series.values.iter().flatten()).any(|value| value.interval.is_some())
 }
 
 fn extent(rows: &Rows) -> Option<Extent> {
