@@ -33,7 +33,8 @@ measure() {
     done
     (while :; do :; done) &
     local busy=$!
-    trap 'kill "$busy" 2>/dev/null || true' EXIT
+    # shellcheck disable=SC2064  # the number of now, not of then
+    trap "kill $busy 2>/dev/null || true" EXIT
     for _ in $(seq 8); do
         "$benchdb" run --model cifar_cnn --hardware cpu --engine burn-flex --batch-sizes 4 "${quick[@]}" --label nightly
     done
