@@ -92,18 +92,19 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// Whether a browser may keep it for an hour: it does not depend on the database.
     pub lasting: bool,
+    /// After how many seconds to ask again, where that helps.
+    pub come_back: Option<u32>,
 }
 
 impl Answer {
     /// A page.
     pub fn html(status: u16, page: String) -> Self {
-        Self { status, content_type: "text/html; charset=utf-8", body: page.into_bytes(), lasting: false }
+        Self { status, ..Self::file("text/html; charset=utf-8", page.into_bytes()) }
     }
 
-    /// A sentence.
-    pub fn text(status: u16, sentence: &str) -> Self {
-        let body = [sentence, "\n"].concat().into_bytes();
-        Self { status, content_type: "text/plain; charset=utf-8", body, lasting: false }
+    /// What is there, as a file of this type.
+    pub fn file(content_type: &'static str, body: Vec<u8>) -> Self {
+        Self { status: 200, content_type, body, lasting: false, come_back: None }
     }
 }
 
@@ -256,6 +257,9 @@ async fn ask(site: Arc<dyn Site>, asked: Asked) -> Response {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
             if answer.lasting {
                 headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
+            }
+            if let Some(seconds) = answer.come_back {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
             }
             response
         }
