@@ -65,7 +65,15 @@ impl Store {
     /// A file that is missing, damaged, truncated, of another program or of a newer schema is refused and left
     /// as it was.
     pub fn open(path: &Path, access: Access) -> Result<(Self, Opened), StoreError> {
-        let opened = match identify(path)? {
+        Self::open_within(path, access, BUSY_TIMEOUT)
+    }
+
+    /// As [`Store::open`], for whoever waits no longer than this for another process: now, and with every statement.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`StoreError::Locked`] when the time is over.
+    pub fn open_within(path: &Path, access: Access, patience: Duration) -> Result<(Self, Opened), StoreError> {
+        let opened = match identify(path, patience)? {
             Identity::Absent | Identity::Empty if access != Access::Create => {
                 return Err(StoreError::Missing { path: path.into() });
             }
@@ -77,12 +85,12 @@ impl Store {
             Identity::Ours { schema } if schema < SCHEMA_VERSION => migrate_existing(path, schema)?,
             Identity::Ours { .. } => Opened::Existing,
         };
-        let connection = connect(path, access)?;
+        let connection = connect(path, access, patience)?;
         Ok((Self { connection, path: path.to_path_buf() }, opened))
     }
 }
 
-fn identify(path: &Path) -> Result<Identity, StoreError> {
+fn identify(path: &Path, patience: Duration) -> Result<Identity, StoreError> {
     let unreadable = |source| StoreError::Read { path: path.into(), source };
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -106,7 +114,7 @@ fn identify(path: &Path) -> Result<Identity, StoreError> {
     if header[68..72] != APPLICATION_ID.to_be_bytes() {
         return Err(StoreError::Foreign { path: path.into() });
     }
-    let connection = connect_read_only(path)?;
+    let connection = connect_read_only(path, patience)?;
     let failed = |source| StoreError::sqlite(path, source);
     let schema: i64 = connection
         .query_row("SELECT ifnull(max(version), 0) FROM refinery_schema_history", [], |row| row.get(0))
@@ -189,7 +197,7 @@ fn migrate_existing(path: &Path, from: i64) -> Result<Opened, StoreError> {
     match migrate(&mut connection, path) {
         Ok(()) => Ok(Opened::Migrated { from }),
         // Another process may have been faster.
-        Err(error) => match identify(path)? {
+        Err(error) => match identify(path, BUSY_TIMEOUT)? {
             Identity::Ours { schema } if schema == SCHEMA_VERSION => Ok(Opened::Existing),
             _ => Err(error),
         },
@@ -238,10 +246,10 @@ fn take_other_forms(connection: &Connection, runner: &refinery::Runner) -> rusql
     Ok(())
 }
 
-fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
+fn connect(path: &Path, access: Access, patience: Duration) -> Result<Connection, StoreError> {
     let failed = |source| StoreError::sqlite(path, source);
     let connection = if access == Access::Read {
-        connect_read_only(path)?
+        connect_read_only(path, patience)?
     } else {
         let connection =
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
@@ -251,7 +259,7 @@ fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         connection
     };
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    connection.busy_timeout(patience).map_err(failed)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
     connection.pragma_update(None, "cache_size", -65_536).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
@@ -259,11 +267,11 @@ fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
 }
 
 /// Opens for reading; in a directory that cannot be written, where WAL has no place for its index, as immutable.
-fn connect_read_only(path: &Path) -> Result<Connection, StoreError> {
+fn connect_read_only(path: &Path, patience: Duration) -> Result<Connection, StoreError> {
     let failed = |source| StoreError::sqlite(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    connection.busy_timeout(patience).map_err(failed)?;
     let readable = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
     match readable {
         Ok(()) => Ok(connection),
@@ -291,6 +299,7 @@ fn immutable_uri(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::Stranger;
     use super::*;
 
     #[test]
@@ -384,6 +393,20 @@ mod tests {
         let validity: String = store.connection.query_row(validity, [], |row| row.get(0)).unwrap();
         assert_eq!(validity, "not_measured");
         assert_eq!(store.check().unwrap(), []);
+    }
+
+    #[test]
+    fn who_has_no_time_is_told_that_the_database_is_locked() {
+        let (_folder, path) = kept(&format!("schema-{SCHEMA_VERSION}"));
+        let other = Stranger::at(&path);
+        other.does("BEGIN EXCLUSIVE");
+        let error = Store::open_within(&path, Access::Read, Duration::ZERO).unwrap_err();
+        assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
+        other.does("ROLLBACK");
+        let (store, _) = Store::open_within(&path, Access::Read, Duration::ZERO).unwrap();
+        other.does("BEGIN EXCLUSIVE");
+        let error = store.data_version().unwrap_err();
+        assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
     }
 
     #[test]
