@@ -399,6 +399,13 @@ mod tests {
     }
 
     #[test]
+    fn who_shall_come_back_is_told_when() {
+        let answer = Answer { status: 503, come_back: Some(5), ..Answer::html(200, String::new()) };
+        assert_eq!(sent(answer).headers()[header::RETRY_AFTER], "5");
+        assert!(!sent(Answer::html(503, String::new())).headers().contains_key(header::RETRY_AFTER));
+    }
+
+    #[test]
     fn whoever_is_refused_keeps_no_connection() {
         for status in [400, 401, 403, 405, 413, 414, 421, 431] {
             let refusal = Refusal::new(StatusCode::from_u16(status).unwrap(), "No.");

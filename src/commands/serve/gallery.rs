@@ -21,6 +21,15 @@ pub(super) struct Picture {
     pub(super) drawn: Drawn,
 }
 
+/// Why there are no charts.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Something that passes by itself: the next one who looks tries again.
+    Passing,
+    /// Something that would be the same again, for this reason.
+    Lasting(String),
+}
+
 /// The charts of one selection.
 pub(super) type Pictures = Arc<Vec<Picture>>;
 
@@ -59,7 +68,7 @@ impl Gallery {
         key: &str,
         change: u64,
         patience: Duration,
-        make: impl FnOnce() -> Result<Vec<Picture>, String> + Send + 'static,
+        make: impl FnOnce() -> Result<Vec<Picture>, Failure> + Send + 'static,
     ) -> Look {
         let deadline = Instant::now() + patience;
         let mut make = Some(make);
@@ -97,23 +106,27 @@ impl Gallery {
         &self,
         key: String,
         change: u64,
-        make: impl FnOnce() -> Result<Vec<Picture>, String> + Send + 'static,
+        make: impl FnOnce() -> Result<Vec<Picture>, Failure> + Send + 'static,
     ) -> bool {
         let gallery = self.clone();
         let work = move || {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(make))
-                .unwrap_or_else(|panic| Err(panic_text(panic.as_ref())));
+                .unwrap_or_else(|panic| Err(Failure::Lasting(panic_text(panic.as_ref()))));
             gallery.put(&key, change, result.map(Arc::new));
         };
         std::thread::Builder::new().name("benchdb-charts".to_owned()).spawn(work).is_ok()
     }
 
-    fn put(&self, key: &str, change: u64, result: Result<Pictures, String>) {
+    fn put(&self, key: &str, change: u64, result: Result<Pictures, Failure>) {
         let (shelf, made) = &*self.shelf;
         let mut entries = shelf.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.iter_mut().find(|entry| entry.key == key) {
-            entry.made = Some((change, result));
             entry.is_making = false;
+            match result {
+                Ok(pictures) => entry.made = Some((change, Ok(pictures))),
+                Err(Failure::Lasting(reason)) => entry.made = Some((change, Err(reason))),
+                Err(Failure::Passing) => {}
+            }
         }
         made.notify_all();
     }
@@ -143,7 +156,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn nothing() -> Result<Vec<Picture>, String> {
+    fn nothing() -> Result<Vec<Picture>, Failure> {
         Ok(Vec::new())
     }
 
@@ -169,7 +182,7 @@ mod tests {
     }
 
     /// Charts that are being made until somebody says so.
-    fn slow() -> (Sender<()>, impl FnOnce() -> Result<Vec<Picture>, String> + Send + 'static) {
+    fn slow() -> (Sender<()>, impl FnOnce() -> Result<Vec<Picture>, Failure> + Send + 'static) {
         let (go, wait) = std::sync::mpsc::channel();
         let make = move || {
             let _ = wait.recv();
@@ -221,8 +234,22 @@ mod tests {
         let gallery = Gallery::default();
         let look = gallery.look("", 1, LONG, || panic!("no paper"));
         assert!(matches!(&look, Look::Failed(reason) if reason == "no paper"), "{look:?}");
-        let look = gallery.look("", 2, LONG, || Err("no ink".to_owned()));
+        let look = gallery.look("", 2, LONG, || Err(Failure::Lasting("no ink".to_owned())));
         assert!(matches!(&look, Look::Failed(reason) if reason == "no ink"), "{look:?}");
+    }
+
+    #[test]
+    fn what_passes_is_tried_again() {
+        let gallery = Gallery::default();
+        assert!(matches!(gallery.look("", 1, LONG, nothing), Look::Ready(_)));
+        let (tell, told) = std::sync::mpsc::channel();
+        let passing = move || {
+            tell.send(()).unwrap();
+            Err(Failure::Passing)
+        };
+        assert!(matches!(gallery.look("", 2, Duration::ZERO, passing), Look::Older(_)));
+        told.recv().unwrap();
+        assert!(matches!(gallery.look("", 2, LONG, nothing), Look::Ready(_)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum as _;
 
 use super::ask::{Pairs, Unclear, program};
-use super::gallery::{Gallery, Look, Picture};
+use super::gallery::{Failure, Gallery, Look, Picture};
 use super::pool::Pool;
 use super::{compare, configurations, overview, runs};
 use crate::analysis::charts::ChartName;
@@ -126,7 +126,10 @@ impl Pages {
         let (pool, selection) = (Arc::clone(&self.pool), selection.clone());
         Ok(self.gallery.look(key, change, patience, move || {
             let drawn = pool.with(|store| sheets(store, &selection, &SheetOptions::default()).map(pictures));
-            drawn.map_err(|error| sentence(&error))
+            drawn.map_err(|error| match error.downcast_ref() {
+                Some(StoreError::Locked { .. }) => Failure::Passing,
+                _ => Failure::Lasting(sentence(&error)),
+            })
         }))
     }
 
