@@ -88,6 +88,26 @@ impl Store {
         let connection = connect(path, access, patience)?;
         Ok((Self { connection, path: path.to_path_buf() }, opened))
     }
+
+    /// Opens for reading what this process has open already. [`Store::open`] looks at the file itself, and whoever closes a
+    /// file ends all locks that the process has on it (fcntl(2)): others would then take the write-ahead log away from
+    /// under the connections that there are, which would never see another change. Here SQLite alone touches it.
+    ///
+    /// # Errors
+    /// What is not ours, or has another schema, and what SQLite refuses.
+    pub fn open_again(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+        let connection = connect(path, Access::Read, patience)?;
+        let failed = |source| StoreError::sqlite(path, source);
+        let application: i32 =
+            connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
+        if application != APPLICATION_ID {
+            return Err(StoreError::Foreign { path: path.into() });
+        }
+        match schema_of(&connection, path)? {
+            SCHEMA_VERSION => Ok(Self { connection, path: path.to_path_buf() }),
+            found => Err(StoreError::OlderSchema { path: path.into(), found, known: SCHEMA_VERSION }),
+        }
+    }
 }
 
 fn identify(path: &Path, patience: Duration) -> Result<Identity, StoreError> {
@@ -115,14 +135,18 @@ fn identify(path: &Path, patience: Duration) -> Result<Identity, StoreError> {
         return Err(StoreError::Foreign { path: path.into() });
     }
     let connection = connect_read_only(path, patience)?;
-    let failed = |source| StoreError::sqlite(path, source);
+    Ok(Identity::Ours { schema: schema_of(&connection, path)? })
+}
+
+/// The schema of one of our databases, which is not newer than this program.
+fn schema_of(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let schema: i64 = connection
         .query_row("SELECT ifnull(max(version), 0) FROM refinery_schema_history", [], |row| row.get(0))
-        .map_err(failed)?;
+        .map_err(|source| StoreError::sqlite(path, source))?;
     if schema > SCHEMA_VERSION {
         return Err(StoreError::NewerSchema { path: path.into(), found: schema, known: SCHEMA_VERSION });
     }
-    Ok(Identity::Ours { schema })
+    Ok(schema)
 }
 
 /// The header states the size in pages (file format, section 1.3.7); it holds where the two counters agree and
@@ -407,6 +431,21 @@ mod tests {
         other.does("BEGIN EXCLUSIVE");
         let error = store.data_version().unwrap_err();
         assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn what_is_opened_again_is_looked_at_again() {
+        let (_folder, path) = kept(&format!("schema-{SCHEMA_VERSION}"));
+        let open = || Store::open_again(&path, Duration::ZERO);
+        assert_eq!(open().unwrap().summary().unwrap().runs, 8);
+        let other = Stranger::at(&path);
+        let newest = format!("UPDATE refinery_schema_history SET version = 99 WHERE version = {SCHEMA_VERSION}");
+        other.does(&newest);
+        assert!(matches!(open(), Err(StoreError::NewerSchema { found: 99, .. })));
+        other.does("DELETE FROM refinery_schema_history WHERE version = 99");
+        assert!(matches!(open(), Err(StoreError::OlderSchema { .. })));
+        other.does("PRAGMA application_id = 7");
+        assert!(matches!(open(), Err(StoreError::Foreign { .. })));
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) struct Pool {
     lock_time: Duration,
     idle: Mutex<Idle>,
     watch: Mutex<Watch>,
+    /// The file that was looked at and found to be a database of ours.
+    known: Mutex<Option<FileIdentity>>,
 }
 
 /// Connections that nobody uses. No statement runs while this is held.
@@ -54,7 +56,6 @@ struct Idle {
 /// does nothing else; whoever wants to know as well waits for it, and for it alone.
 #[derive(Debug, Default)]
 struct Watch {
-    file: Option<FileIdentity>,
     store: Option<Store>,
     seen: i64,
     changes: u64,
@@ -62,7 +63,7 @@ struct Watch {
 
 impl Pool {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, lock_time: LOCK_TIME, idle: Mutex::default(), watch: Mutex::default() }
+        Self { path, lock_time: LOCK_TIME, idle: Mutex::default(), watch: Mutex::default(), known: Mutex::default() }
     }
 
     /// The file.
@@ -70,24 +71,43 @@ impl Pool {
         &self.path
     }
 
-    fn open(&self) -> Result<Store, StoreError> {
-        Ok(Store::open_within(&self.path, Access::Read, self.lock_time)?.0)
+    /// Which file there is; lets go of everything that belongs to one that is not there any more.
+    fn follow(&self) -> Option<FileIdentity> {
+        let file = FileIdentity::of(&self.path);
+        let is_other = {
+            let mut idle = locked(&self.idle);
+            let is_other = file.is_none() || file != idle.file;
+            if is_other {
+                *idle = Idle { file, stores: Vec::new() };
+            }
+            is_other
+        };
+        if is_other {
+            locked(&self.watch).store = None;
+        }
+        file
+    }
+
+    /// A new connection. A file is looked at before there is any to it, and by one at a time; see [`Store::open_again`].
+    fn open(&self, file: Option<FileIdentity>) -> Result<Store, StoreError> {
+        let mut known = locked(&self.known);
+        if file.is_some() && *known == file {
+            drop(known);
+            return Store::open_again(&self.path, self.lock_time);
+        }
+        *known = None;
+        let store = Store::open_within(&self.path, Access::Read, self.lock_time)?.0;
+        *known = file;
+        Ok(store)
     }
 
     /// Gives `ask` a connection. One that has seen an error is not used again: the file may be damaged, or another one.
     pub(super) fn with<T, E: From<StoreError>>(&self, ask: impl FnOnce(&mut Store) -> Result<T, E>) -> Result<T, E> {
-        let file = FileIdentity::of(&self.path);
-        let kept = {
-            let mut idle = locked(&self.idle);
-            // Lets go of everything that belongs to a file that is not there any more.
-            if file.is_none() || file != idle.file {
-                *idle = Idle { file, stores: Vec::new() };
-            }
-            idle.stores.pop()
-        };
+        let file = self.follow();
+        let kept = locked(&self.idle).stores.pop();
         let mut store = match kept {
             Some(store) => store,
-            None => self.open()?,
+            None => self.open(file)?,
         };
         store.limit_time(PAGE_TIME)?;
         let answer = ask(&mut store)?;
@@ -103,20 +123,20 @@ impl Pool {
     /// # Errors
     /// What [`Store::open`] refuses.
     pub(super) fn changes(&self) -> Result<u64, StoreError> {
+        let file = self.follow();
         let mut watch = locked(&self.watch);
-        let file = FileIdentity::of(&self.path);
-        let kept = watch.store.take().filter(|_| file.is_some() && file == watch.file);
+        let kept = watch.store.take();
         // What happened before a connection was there it does not know.
         let is_new = kept.is_none();
         let store = match kept {
             Some(store) => store,
-            None => self.open()?,
+            None => self.open(file)?,
         };
         let version = store.data_version()?;
         if is_new || version != watch.seen {
             watch.changes += 1;
         }
-        (watch.file, watch.store, watch.seen) = (file, Some(store), version);
+        (watch.store, watch.seen) = (Some(store), version);
         Ok(watch.changes)
     }
 }
