@@ -213,7 +213,9 @@ fn a_port_that_is_taken_is_said_to_be() {
 fn the_token_opens_and_nothing_else_does() {
     let sandbox = filled();
     // What listens everywhere names an address that can be opened.
-    let served = sandbox.serve(&["--listen", "0.0.0.0", "--token", TOKEN]);
+    let mut command = sandbox.benchdb();
+    command.args(["serve", "--port", "0", "--listen", "0.0.0.0"]).env("BENCHDB_TOKEN", TOKEN);
+    let served = sandbox.served_by(&mut command);
     let port = served.address.port();
     let with = |line: &str| served.ask("GET", "/runs", &[line]);
     let refused = |reply: &Reply| {

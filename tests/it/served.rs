@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -99,6 +99,12 @@ impl Sandbox {
     pub fn serve(&self, arguments: &[&str]) -> Served {
         let mut command = self.benchdb();
         command.args(["serve", "--port", "0"]).args(arguments).env_remove("BENCHDB_TOKEN");
+        self.served_by(&mut command)
+    }
+
+    /// What a command of this sandbox serves.
+    #[track_caller]
+    pub fn served_by(&self, command: &mut Command) -> Served {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
