@@ -121,7 +121,7 @@ impl Table {
     }
 
     /// Puts other cells into a column.
-    pub fn map_column(&mut self, name: &str, cell: impl Fn(&Cell) -> Cell) {
+    pub fn map_column(&mut self, name: &str, mut cell: impl FnMut(&Cell) -> Cell) {
         let Some(index) = self.columns.iter().position(|column| column == name) else { return };
         self.rows.iter_mut().filter_map(|row| row.get_mut(index)).for_each(|old| *old = cell(old));
     }

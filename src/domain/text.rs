@@ -51,6 +51,15 @@ pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .replace('\n', " ")
 }
 
+/// A text as a POSIX shell takes it for one word.
+pub fn quoted(text: &str) -> String {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    ["'", &text.replace('\'', "'\\''"), "'"].concat()
+}
+
 /// The folder that a path lies in; the current one for a bare name.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
@@ -66,6 +75,19 @@ mod tests {
     #[test]
     fn escape_sequences_do_not_reach_the_terminal() {
         assert_eq!(printable("\u{1b}[31mred\u{7}"), " [31mred ");
+    }
+
+    #[test]
+    fn a_word_stays_one_in_a_shell() {
+        for (text, word) in [
+            ("results/a-1_b.json", "results/a-1_b.json"),
+            ("", "''"),
+            ("two words", "'two words'"),
+            ("it's $HOME", "'it'\\''s $HOME'"),
+            ("naïve", "'naïve'"),
+        ] {
+            assert_eq!(quoted(text), word);
+        }
     }
 
     #[test]

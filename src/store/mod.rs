@@ -20,7 +20,7 @@ pub mod pages;
 pub mod probes;
 pub mod query;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod series;
 pub mod status;
 

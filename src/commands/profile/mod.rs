@@ -9,6 +9,7 @@ mod tables;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(super) use self::tables::stored_operators;
 use super::options::duration;
 use super::{CommandError, Context, ExitStatus, OutputArgs};
 use crate::domain::{Mode, Platform, Precision, TrainingOptimizer};

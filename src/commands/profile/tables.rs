@@ -1,8 +1,12 @@
 //! A profile and a comparison as tables.
 
+use std::collections::BTreeSet;
+
 use crate::analysis::profile::{AGREEMENT, Agreement, Change, FEWEST_PAIRS, Peaks, Speed, is_between};
-use crate::domain::profile::{PartKind, Profile, ProfiledPart, is_below};
-use crate::domain::{Cell, RunRecord, Table};
+use crate::domain::profile::{PartKind, Profile, ProfiledPart, is_below, split_path};
+use crate::domain::run::OperatorTime;
+use crate::domain::text::counted;
+use crate::domain::{Cell, Measurement, RunRecord, Table};
 use crate::report::profile::OTHER;
 use crate::report::significant;
 
@@ -182,8 +186,40 @@ fn named(part: &ProfiledPart, all: &[ProfiledPart]) -> String {
 
 /// Every part by its own time, the longest first; with `top` the others are one row at the end.
 pub(super) fn operators(shown: &Shown<'_>, top: Option<usize>, people: bool) -> Table {
-    let Shown { profile, peaks, .. } = shown;
-    let (pairs, all) = (profile.pairs.len(), &profile.parts);
+    parts_by_time(&shown.profile.parts, shown.profile.pairs.len(), shown.peaks, top, people)
+}
+
+/// The operators of a run that is stored, for people: the `top` that took most themselves and the others in one row. What
+/// they multiplied and moved is not stored.
+pub(in super::super) fn stored_operators(measurement: &Measurement, top: usize) -> Table {
+    let split: Vec<_> = measurement.operator_times.iter().map(|time| (split_path(&time.path), time)).collect();
+    let modules: BTreeSet<(&str, &str)> = split
+        .iter()
+        .flat_map(|((phase, path), _)| path.match_indices('.').map(|(end, _)| (*phase, &path[..end])))
+        .collect();
+    let kind = |phase: &str, path: &str| match modules.contains(&(phase, path)) {
+        _ if path.is_empty() => PartKind::Phase,
+        true => PartKind::Module,
+        false => PartKind::Operator,
+    };
+    let part = |((phase, path), time): &((&str, &str), &OperatorTime)| ProfiledPart {
+        phase: (*phase).to_owned(),
+        path: (*path).to_owned(),
+        kind: kind(phase, path),
+        calls: time.calls,
+        total_nanoseconds: time.total_nanoseconds,
+        own_nanoseconds: time.own_nanoseconds,
+        multiply_adds: 0,
+        bytes: 0,
+    };
+    let parts: Vec<ProfiledPart> = split.iter().map(part).collect();
+    let iterations = usize::try_from(measurement.iterations).unwrap_or(usize::MAX);
+    let mut table = parts_by_time(&parts, iterations, Peaks::default(), Some(top), true);
+    table.drop_empty(&["phase", "GFLOP/s", "GB/s"]);
+    table
+}
+
+fn parts_by_time(all: &[ProfiledPart], pairs: usize, peaks: Peaks, top: Option<usize>, people: bool) -> Table {
     let sum: u64 = all.iter().map(|part| part.own_nanoseconds).sum();
     let share = |own: u64| if sum == 0 { 0.0 } else { own as f64 / sum as f64 };
     let columns = if people {
@@ -209,7 +245,7 @@ pub(super) fn operators(shown: &Shown<'_>, top: Option<usize>, people: bool) -> 
     let (shown, others) = parts.split_at(kept);
     let ratio = |share: Option<f64>| -> Cell { if people { share.map(percent).into() } else { share.into() } };
     for part in shown {
-        let speed = Speed::of(part, *peaks);
+        let speed = Speed::of(part, peaks);
         table.push([
             part.phase.clone().into(),
             named(part, all).into(),
@@ -229,7 +265,7 @@ pub(super) fn operators(shown: &Shown<'_>, top: Option<usize>, people: bool) -> 
         let count = others.iter().filter(|part| part.own_nanoseconds > 0).count();
         table.push([
             nothing(),
-            format!("{count} others").into(),
+            counted(count, "other", "others").into(),
             nothing(),
             nothing(),
             number(Some(each(rest, pairs)), people),
@@ -240,7 +276,7 @@ pub(super) fn operators(shown: &Shown<'_>, top: Option<usize>, people: bool) -> 
             nothing(),
         ]);
     }
-    if people && all.iter().all(|part| part.kind != PartKind::Operator || Speed::of(part, *peaks).bound.is_none()) {
+    if people && all.iter().all(|part| part.kind != PartKind::Operator || Speed::of(part, peaks).bound.is_none()) {
         table.drop_columns(&["bound", "of roof"]);
     }
     table
@@ -306,4 +342,40 @@ fn change_cells([before, after]: [Option<f64>; 2], people: bool) -> [Cell; 4] {
             share => share.into(),
         },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::RunStatus;
+
+    #[test]
+    fn what_is_stored_of_operators_is_shown_by_iteration() {
+        let time = |path: &str, calls, total, own| OperatorTime {
+            path: path.to_owned(),
+            calls,
+            total_nanoseconds: total,
+            own_nanoseconds: own,
+        };
+        let measurement = Measurement {
+            iterations: 20,
+            operator_times: vec![
+                time("forward", 20, 100_000_000, 10_000_000),
+                time("forward/block", 20, 90_000_000, 20_000_000),
+                time("forward/block.conv", 40, 70_000_000, 70_000_000),
+            ],
+            ..Measurement::without_numbers(RunStatus::Ok, String::new(), None)
+        };
+        let table = stored_operators(&measurement, 2);
+        assert_eq!(table.columns, ["phase", "operator", "calls", "total ms", "own ms", "share"]);
+        let text = |text: &str| Cell::from(text);
+        assert_eq!(
+            table.rows,
+            [
+                [text("forward"), text("block.conv"), 2_u32.into(), text("3.500"), text("3.500"), text("70.0 %")],
+                [text("forward"), text("block (other)"), 1_u32.into(), text("4.500"), text("1.000"), text("20.0 %")],
+                [Cell::Null, text("1 other"), Cell::Null, Cell::Null, text("0.5000"), text("10.0 %")],
+            ]
+        );
+    }
 }
