@@ -36,8 +36,11 @@ pub enum Question<'q> {
         /// Whether such software is ranked.
         include_software: bool,
     },
-    /// The configurations of each model, by throughput.
-    Recommendations,
+    /// The configurations of each model, by throughput; software that pretends to be a device only if it is asked for.
+    Recommendations {
+        /// Whether such software is recommended.
+        include_software: bool,
+    },
     /// The runs with the numbers that verdicts rest on.
     JudgedRuns,
     /// What explanations cost.
@@ -61,18 +64,25 @@ pub fn statement(question: Question<'_>, selections: &[&Selection]) -> String {
         }
         Question::Scaling => vec![facts, include_str!("sql/again/scaling.sql")],
         Question::Training => vec![facts, include_str!("sql/again/training.sql")],
-        Question::Rankings { include_software: true } => {
-            vec![facts, ", ranked AS (\n    SELECT * FROM facts\n)\n", include_str!("sql/again/rankings.sql")]
+        Question::Rankings { include_software } => {
+            vec![facts, ranked(include_software), include_str!("sql/again/rankings.sql")]
         }
-        Question::Rankings { include_software: false } => {
-            let ranked = ", ranked AS (\n    SELECT * FROM facts WHERE software = 0\n)\n";
-            vec![facts, ranked, include_str!("sql/again/rankings.sql")]
+        Question::Recommendations { include_software } => {
+            vec![facts, ranked(include_software), include_str!("sql/again/recommendations.sql")]
         }
-        Question::Recommendations => vec![facts, include_str!("sql/again/recommendations.sql")],
         Question::JudgedRuns => vec![include_str!("sql/again/judged_runs.sql")],
         Question::Explanations => vec![include_str!("sql/again/explanations.sql")],
     };
     [selected(selections), parts.concat()].concat()
+}
+
+/// What is ranked and recommended.
+fn ranked(include_software: bool) -> &'static str {
+    if include_software {
+        ", ranked AS (\n    SELECT * FROM facts\n)\n"
+    } else {
+        ", ranked AS (\n    SELECT * FROM facts WHERE software = 0\n)\n"
+    }
 }
 
 /// Which configurations may be the reference of a comparison.
@@ -376,7 +386,8 @@ mod tests {
             Question::Training,
             Question::Rankings { include_software: false },
             Question::Rankings { include_software: true },
-            Question::Recommendations,
+            Question::Recommendations { include_software: false },
+            Question::Recommendations { include_software: true },
             Question::JudgedRuns,
             Question::Explanations,
         ] {

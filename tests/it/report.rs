@@ -97,7 +97,8 @@ fn is_same(left: &Value, right: &Value) -> bool {
 #[test]
 fn every_statement_gives_its_rows_again() {
     let sandbox = filled();
-    for selection in [&[][..], &["--model", "resnet18"], &["--hardware", "cuda", "--batch-sizes", "1,4"]] {
+    let narrow = ["--hardware", "cuda", "--batch-sizes", "1,4"];
+    for selection in [&[][..], &["--model", "resnet18"], &narrow, &["--include-software"]] {
         let document = report(&sandbox, selection);
         let mut exact = 0;
         for (section, table) in tables(&document) {
@@ -176,15 +177,19 @@ fn the_numbers_of_a_comparison_are_given_again() {
 #[test]
 fn recommendations_and_verdicts_name_what_they_rest_on() {
     let sandbox = filled();
-    let document = report(&sandbox, &[]);
-    let recommendations = table(&document, "Recommendations");
-    let answered = again(&sandbox, &recommendations);
-    let shown = rows(&recommendations);
-    assert_eq!(shown.len(), answered.len());
-    for (shown, answered) in shown.iter().zip(&answered) {
-        assert_eq!((&shown["model"], &shown["place"]), (&answered["model"], &answered["place"]));
-        same(number(shown, "value"), number(answered, "samples_per_second"));
+    for (options, with_software) in [(&[][..], false), (&["--include-software"], true)] {
+        let recommendations = table(&report(&sandbox, options), "Recommendations");
+        let answered = again(&sandbox, &recommendations);
+        let shown = rows(&recommendations);
+        assert_eq!(shown.len(), answered.len(), "{options:?}");
+        for (shown, answered) in shown.iter().zip(&answered) {
+            assert_eq!((&shown["model"], &shown["place"]), (&answered["model"], &answered["place"]));
+            assert_eq!(shown["device"], answered["device"]);
+            same(number(shown, "value"), number(answered, "samples_per_second"));
+        }
+        assert_eq!(answered.iter().any(|row| row["device"] == "llvmpipe"), with_software, "{options:?}");
     }
+    let document = report(&sandbox, &[]);
     let verdicts = table(&document, "Verdicts");
     assert_eq!(verdicts["statement"]["gives"], "runs");
     let all = sandbox.count("SELECT count(*) FROM run");

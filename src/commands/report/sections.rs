@@ -258,8 +258,10 @@ pub(in crate::commands) fn recommendations(store: &Store, subject: &Subject<'_>)
         if subject.people && table.rows.is_empty() {
             continue;
         }
-        let question = if index == 0 { Question::Recommendations } else { Question::JudgedRuns };
-        let gives = if index == 0 { Gives::Numbers } else { Gives::Runs };
+        let (question, gives) = match index {
+            0 => (Question::Recommendations { include_software: subject.include_software }, Gives::Numbers),
+            _ => (Question::JudgedRuns, Gives::Runs),
+        };
         section.blocks.push(subject.computed(table, question, gives));
     }
     if section.blocks.is_empty() {
