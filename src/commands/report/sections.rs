@@ -77,7 +77,8 @@ pub(in crate::commands) fn document(
     let about = vec![
         format!("From the database `{file}`, at {}, by benchdb {}.", now_text(), env!("CARGO_PKG_VERSION")),
         if selected.is_empty() { "All its runs.".to_owned() } else { format!("Its runs with {selected}.") },
-        "Below each table stands the SQL that asks the database again: `benchdb query -` runs it.".to_owned(),
+        "Below each table and each chart stands the SQL that asks the database again: `benchdb query -` runs it."
+            .to_owned(),
     ];
     Ok(Some(Document { title: title.to_owned(), about, sections }))
 }

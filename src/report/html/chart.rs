@@ -7,7 +7,6 @@ use super::prose;
 use super::table::{rows, statement};
 use super::values::{PanelData, panel_data};
 use crate::domain::chart::{Chart, Sheet};
-use crate::domain::document::{Gives, Statement};
 use crate::domain::text::counted;
 use crate::report::charts::{ChartError, Drawing, draw};
 
@@ -64,9 +63,7 @@ fn figure(chart: &Chart, drawing: &Drawing, id: &str) -> Markup {
                     @for note in &panel.notes { p.note { (prose(note)) } }
                 }
             }
-            @if let Some(sql) = &chart.sql {
-                (statement(&Statement { sql: sql.clone(), gives: Gives::Numbers }, &chart.title))
-            }
+            @if let Some(asked) = &chart.statement { (statement(asked, &chart.title)) }
         }
     }
 }
