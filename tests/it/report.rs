@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::made::{FIVE, Made, all_taking, of_campaign, times};
 use crate::support::{Expect as _, Sandbox, json_of, number, said, same, stderr_of, stdout_of};
+use crate::visualize::CHARTS;
 
 /// What GitHub takes.
 const PULL_REQUEST: usize = 65_536;
@@ -256,6 +257,14 @@ fn charts_come_as_data_or_say_why_not() {
     assert!(missing.iter().any(|name| name.starts_with("telemetry")), "{missing:?}");
     let reasons = charts["charts_with_nothing_to_show"].as_array().unwrap();
     assert!(reasons.iter().all(|one| !one["reason"].as_str().unwrap().is_empty()));
+    // What is not even tried is named, with the command that draws it.
+    let notes = charts["notes"].to_string();
+    for chart in CHARTS {
+        let is_named = notes.contains(&format!("left out, because they take their time; `benchdb visualize {chart}`"));
+        let is_there = drawn.iter().chain(&missing).any(|name| name == chart);
+        assert!(is_there != is_named, "{chart}: {notes}");
+    }
+    assert!(notes.contains("visualize predicted"), "{notes}");
 }
 
 /// The values of a series of a panel, those that are there.

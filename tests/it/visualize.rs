@@ -4,7 +4,7 @@ use crate::made::{FIVE, Made, all_taking};
 use crate::support::{Expect as _, Sandbox, root, said, skip, stderr_of, stdout_of};
 
 /// The charts of the command, which are all that there are.
-const CHARTS: [&str; 15] = [
+pub const CHARTS: [&str; 15] = [
     "throughput",
     "latency",
     "memory",

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum as _;
+
 use super::notes::{about_environments, about_validity};
 use crate::analysis::MetricChoice;
+use crate::analysis::charts::ChartName;
 use crate::analysis::compare::Reference;
 use crate::commands::Context;
 use crate::commands::analyze::{Analysis, Section as Analysed, analyze};
@@ -293,7 +296,7 @@ pub(in crate::commands) fn explanations(store: &Store, subject: &Subject<'_>) ->
     Ok(Some(section))
 }
 
-/// All charts, those that have something to show first.
+/// The charts that take no time of their own, those that have something to show first; the others are named.
 ///
 /// # Errors
 /// A database that cannot be read.
@@ -307,6 +310,12 @@ pub(in crate::commands) fn charts(store: &Store, subject: &Subject<'_>) -> anyho
     let (shown, empty): (Vec<_>, Vec<_>) =
         sheets(store, subject.selection, &options)?.into_iter().partition(|sheet| sheet.chart().is_some());
     section.blocks.extend(shown.into_iter().chain(empty).map(Block::Sheet));
+    for chart in ChartName::value_variants().iter().filter(|chart| !options.charts.contains(chart)) {
+        let title = chart.title();
+        section.notes.push(format!(
+            "{title}: left out, because they take their time; `benchdb visualize {chart}` draws them of the same selection."
+        ));
+    }
     Ok(section)
 }
 
