@@ -313,7 +313,7 @@ pub(in crate::commands) fn charts(store: &Store, subject: &Subject<'_>) -> anyho
     for chart in ChartName::value_variants().iter().filter(|chart| !options.charts.contains(chart)) {
         let title = chart.title();
         section.notes.push(format!(
-            "{title}: left out, because they take their time; `benchdb visualize {chart}` draws them of the same selection."
+            "{title}: left out, because they take their time; `benchdb visualize {chart}` with the same selection draws them."
         ));
     }
     Ok(section)
