@@ -27,6 +27,21 @@ pub fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
+/// A text that begins with a capital letter, but for the name of a column, which stays as it is.
+pub fn capitalised(text: &str) -> String {
+    if text.split_whitespace().next().is_some_and(|first| first.contains('_')) {
+        return text.to_owned();
+    }
+    let mut characters = text.chars();
+    characters.next().into_iter().flat_map(char::to_uppercase).chain(characters).collect()
+}
+
+/// A note as a sentence of its own: with a capital letter and an end. Nothing is no sentence.
+pub fn sentence(note: &str) -> String {
+    let end = if note.is_empty() || note.ends_with(['.', '?', '!']) { "" } else { "." };
+    [&capitalised(note), end].concat()
+}
+
 /// A number with four significant digits, never in scientific notation where a person would not use it: `0.05123`,
 /// `12.35`, `1235`.
 pub fn significant(value: f64) -> String {
@@ -66,6 +81,19 @@ mod tests {
     #[test]
     fn escape_sequences_do_not_reach_the_terminal() {
         assert_eq!(printable("\u{1b}[31mred\u{7}"), " [31mred ");
+    }
+
+    #[test]
+    fn a_note_becomes_a_sentence() {
+        for (note, text) in [
+            ("two runs are pooled", "Two runs are pooled."),
+            ("\u{e9}t\u{e9}!", "\u{c9}t\u{e9}!"),
+            ("latency_p50_ms has no value", "latency_p50_ms has no value."),
+            ("`--limit 0` shows all.", "`--limit 0` shows all."),
+            ("", ""),
+        ] {
+            assert_eq!(sentence(note), text);
+        }
     }
 
     #[test]

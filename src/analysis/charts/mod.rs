@@ -31,7 +31,7 @@ pub use self::speedup::speedup;
 use super::facts::Facts;
 use crate::domain::chart::{Behind, Chart, Panel, Sheet};
 use crate::domain::label::display_as_label;
-use crate::domain::text::counted;
+use crate::domain::text::{counted, sentence};
 use crate::domain::{Identity, Part};
 
 /// The most rows, or series, of one sheet.
@@ -155,11 +155,7 @@ impl Record {
                 counted(self.not_valid, "run", "runs")
             ));
         }
-        if let Some(versions) = &self.versions {
-            let mut letters = versions.chars();
-            let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-            notes.push(first + letters.as_str() + ".");
-        }
+        notes.extend(self.versions.as_deref().map(sentence));
         notes
     }
 

@@ -16,7 +16,7 @@ use crate::commands::run::costs::cost_tables;
 use crate::commands::sheets::{SheetOptions, sheets};
 use crate::commands::verdicts::{Against, JudgeArgs, judge_runs};
 use crate::domain::document::{Block, Document, Gives, Section, Statement, TableBlock};
-use crate::domain::text::counted;
+use crate::domain::text::{counted, sentence};
 use crate::domain::verdict::VerdictReport;
 use crate::domain::{Cell, Mode, Table, Verdict};
 use crate::report::verdicts::{summary as verdict_notes, verdict_table};
@@ -322,12 +322,4 @@ pub(in crate::commands) fn charts(store: &Store, subject: &Subject<'_>) -> anyho
 /// A flag as people read it.
 fn yes_or_nothing(cell: &Cell) -> Cell {
     if *cell == Cell::Integer(1) { "yes".into() } else { Cell::Null }
-}
-
-/// A note as a sentence of its own.
-fn sentence(note: &str) -> String {
-    let mut characters = note.chars();
-    let first: String = characters.next().map_or_else(String::new, |first| first.to_uppercase().collect());
-    let end = if note.ends_with(['.', '?', '!']) { "" } else { "." };
-    [&first, characters.as_str(), end].concat()
 }
