@@ -4,9 +4,7 @@
 use crate::domain::chart::Sheet;
 use crate::domain::document::{Block, Document, Section, TableBlock};
 use crate::domain::text::{counted, printable};
-use crate::report::html::is_numeric;
-use crate::report::markdown::escaped;
-use crate::report::terminal::shown;
+use crate::report::markdown::{escaped, table_lines};
 
 /// What GitHub takes as the body of a pull request or a comment.
 pub const MOST_CHARACTERS: usize = 65_536;
@@ -133,13 +131,7 @@ fn write_table(block: &TableBlock, level: Level, lines: &mut Vec<String>) {
     if table.rows.is_empty() {
         lines.extend(["No rows.".to_owned(), String::new()]);
     } else {
-        let cells: Vec<Vec<String>> =
-            table.rows.iter().take(level.rows).map(|row| row.iter().map(shown).collect()).collect();
-        lines.push(row(table.columns.iter().map(|name| inline(name))));
-        lines
-            .push(row((0..table.columns.len())
-                .map(|column| if is_numeric(&cells, column) { "--:" } else { "---" }.to_owned())));
-        lines.extend(cells.iter().map(|cells| row(cells.iter().map(|text| inline(&short(text))))));
+        lines.extend(table_lines(table, level.rows, CELL));
         lines.push(String::new());
     }
     let missing = block.rows - table.rows.len().min(level.rows);
@@ -159,19 +151,6 @@ fn write_table(block: &TableBlock, level: Level, lines: &mut Vec<String>) {
             String::new(),
         ]);
     }
-}
-
-fn row(cells: impl Iterator<Item = String>) -> String {
-    let mut line = "|".to_owned();
-    for cell in cells {
-        line.push_str(&[" ", &cell, " |"].concat());
-    }
-    line
-}
-
-/// A cell that is not too long for a table.
-fn short(text: &str) -> String {
-    if length(text) <= CELL { text.to_owned() } else { text.chars().take(CELL - 1).chain(['…']).collect() }
 }
 
 /// A text from the record or a heading: nothing in it is Markdown.
@@ -247,12 +226,6 @@ mod tests {
         let text = markdown_text(&document(3000, 30), 1000);
         assert!(length(&text) <= 1000 && text.contains("sections left out: "), "{text}");
         assert!(length(&markdown_text(&document(3000, 30), 50)) <= 50);
-    }
-
-    #[test]
-    fn a_long_cell_loses_its_end() {
-        assert_eq!(length(&short(&"x".repeat(1000))), CELL);
-        assert_eq!(short("short"), "short");
     }
 
     #[test]
