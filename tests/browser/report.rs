@@ -120,6 +120,26 @@ fn tables_sort_by_click_and_by_keyboard() {
 }
 
 #[test]
+fn the_numbers_of_a_chart_sort_and_filter_too() {
+    let Some((_sandbox, mut browser)) = opened(&[]) else { return };
+    let chart = "figure.chart:has(.panel tbody tr:nth-child(8))";
+    browser.click(&format!("{chart} details.data > summary"));
+    let head = format!("{chart} .panel thead th:last-child");
+    browser.click(&format!("{head} button"));
+    assert_eq!(browser.text(&format!("document.querySelector('{head}').getAttribute('aria-sort')")), "ascending");
+    let shown = format!(
+        "Array.from(document.querySelector('{chart} .panel tbody').rows).filter((row) => !row.hidden)
+             .map((row) => row.lastElementChild.textContent)"
+    );
+    let values = numbers(&browser.texts(&shown));
+    assert!(values.len() >= 8 && values.is_sorted(), "{values:?}");
+    browser.focus(&format!("{chart} .panel input[type=search]"));
+    browser.type_text("resnet18");
+    assert!((1..values.len()).contains(&browser.texts(&shown).len()));
+    assert_eq!(browser.problems(), Vec::<String>::new());
+}
+
+#[test]
 fn tables_filter_and_say_how_many_are_left() {
     let Some((_sandbox, mut browser)) = opened(&[]) else { return };
     let all = browser.texts(&column("model")).len();

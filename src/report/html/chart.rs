@@ -58,9 +58,11 @@ fn figure(chart: &Chart, drawing: &Drawing, id: &str) -> Markup {
                 p id=(about_id) { (about(chart, drawing)) }
                 @for (index, panel) in data.iter().enumerate() {
                     @let panel_id = format!("{id}-data-{index}");
-                    h4 id=(panel_id) { @if panel.table.title.is_empty() { (chart.title) } @else { (panel.table.title) } }
-                    (rows(&panel.table, &panel_id, None))
-                    @for note in &panel.notes { p.note { (prose(note)) } }
+                    div.panel id=(format!("{panel_id}-rows")) {
+                        h4 id=(panel_id) { @if panel.table.title.is_empty() { (chart.title) } @else { (panel.table.title) } }
+                        (rows(&panel.table, &panel_id, None))
+                        @for note in &panel.notes { p.note { (prose(note)) } }
+                    }
                 }
             }
             @if let Some(asked) = &chart.statement { (statement(asked, &chart.title)) }

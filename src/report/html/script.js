@@ -234,6 +234,6 @@
         }
     };
 
-    document.querySelectorAll("section.table").forEach(enhanceTable);
+    document.querySelectorAll("section.table, details.data > .panel").forEach(enhanceTable);
     document.querySelectorAll("figure.chart").forEach(enhanceChart);
 })();
