@@ -7,7 +7,9 @@ pub fn spot(browser: &mut Browser, chart: &str, number: usize) -> (Place, String
     browser.place_of(&format!("{chart} svg"));
     let found = browser.value(&format!(
         "(() => {{ const figure = document.querySelector('{chart}');
-           const [x, y, , text] = JSON.parse(figure.dataset.spots)[{number}];
+           const [x, y, , ...said] = JSON.parse(figure.dataset.spots)[{number}];
+           const lines = JSON.parse(figure.dataset.lines);
+           const text = said.map((line) => lines[line]).join('\\n');
            const box = figure.querySelector('svg').getBoundingClientRect();
            const by = box.width / Number(figure.dataset.width);
            window.scrollBy(0, box.y + y * by - window.innerHeight / 2);

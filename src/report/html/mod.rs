@@ -4,6 +4,7 @@
 mod chart;
 mod document;
 mod live;
+mod svg;
 mod table;
 mod values;
 
