@@ -17,9 +17,14 @@ pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A text without control characters, which would talk to the terminal; line breaks stay.
+/// A text without control characters, which would talk to the terminal, and without those that turn the order of what
+/// follows them, beyond the text itself; line breaks stay.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() && character != '\n' { ' ' } else { character }).collect()
+    let is_unwelcome = |character: char| {
+        character.is_control() && character != '\n'
+            || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|character| if is_unwelcome(character) { ' ' } else { character }).collect()
 }
 
 /// A count with its word: `1 run`, `3 runs`.
@@ -81,6 +86,13 @@ mod tests {
     #[test]
     fn escape_sequences_do_not_reach_the_terminal() {
         assert_eq!(printable("\u{1b}[31mred\u{7}"), " [31mred ");
+    }
+
+    #[test]
+    fn no_text_turns_what_stands_behind_it() {
+        assert_eq!(printable("a\u{202e}b\u{2066}c\nd"), "a b c\nd");
+        // Words of scripts that run the other way stay, and so do their marks.
+        assert_eq!(printable("\u{5e9}\u{5dc}\u{200f}1"), "\u{5e9}\u{5dc}\u{200f}1");
     }
 
     #[test]

@@ -229,6 +229,34 @@ mod tests {
     }
 
     #[test]
+    fn a_hostile_name_stays_in_its_cell() {
+        let hostile = "<script>|`a`\r\n\n# b\n| --- |\n</details>\u{202e}```";
+        let mut table = Table::new(hostile, &["name", hostile]);
+        table.push(["first".into(), hostile.into()]);
+        let statement = Some(Statement { sql: ["SELECT '", hostile, "'"].concat(), gives: Gives::Rows });
+        let block = TableBlock { statement, notes: vec![hostile.to_owned()], ..TableBlock::whole(table) };
+        let section = Section {
+            notes: vec![["of `", hostile, "`"].concat()],
+            blocks: vec![Block::Table(block)],
+            ..Section::new("s", hostile)
+        };
+        let document = Document { title: hostile.to_owned(), about: vec![hostile.to_owned()], sections: vec![section] };
+        let text = markdown_text(&document, MOST_CHARACTERS);
+        // The statement is code in a fence that nothing in it ends; all else is escaped.
+        let (before, rest) = text.split_once("\n````sql\n").unwrap();
+        let (_, after) = rest.split_once("\n````\n").unwrap();
+        for outside in [before, after] {
+            assert!(!outside.contains("<script") && !outside.contains('\u{202e}'), "{outside}");
+        }
+        assert_eq!(after.trim(), "</details>");
+        let rows: Vec<&str> = before.lines().filter(|line| line.starts_with('|')).collect();
+        assert_eq!(rows.len(), 3, "head, alignment and the row: {before}");
+        let ends = |row: &str| row.replace("\\|", "").matches('|').count();
+        assert!(rows.iter().all(|row| ends(row) == 3), "{rows:?}");
+        assert_eq!(before.lines().filter(|line| line.starts_with('#')).count(), 2, "{before}");
+    }
+
+    #[test]
     fn code_in_a_sentence_stays_code() {
         assert_eq!(prose("use `a|b` | <c>"), "use `a|b` \\| &lt;c>");
         assert_eq!(prose("one ` alone"), "one \\` alone");
