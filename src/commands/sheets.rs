@@ -15,6 +15,7 @@ use crate::domain::text::{counted, one_line};
 use crate::domain::{Example, RunRecord, Series};
 use crate::predict::evaluate::{Protocol, try_protocol};
 use crate::predict::{DeviceTable, FitOptions, LEAST_ROWS};
+use crate::store::again::statement_of_chart;
 use crate::store::list::{Detail, Selection};
 use crate::store::series::Kept;
 use crate::store::{Store, StoreError};
@@ -75,6 +76,11 @@ pub(super) fn sheets(store: &Store, selection: &Selection, options: &SheetOption
             ChartName::Samples => of_run(store, selection, *chart, Kept::Samples, &mut runs)?,
             ChartName::Predicted => predicted(store, selection)?,
         });
+    }
+    for sheet in &mut sheets {
+        if let Sheet::Chart(chart) = sheet {
+            chart.statement = chart.behind.as_ref().map(|behind| statement_of_chart(behind, selection));
+        }
     }
     Ok(sheets)
 }

@@ -17,14 +17,34 @@ pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A text without control characters, which would talk to the terminal; line breaks stay.
+/// A text without control characters, which would talk to the terminal, and without those that turn the order of what
+/// follows them, beyond the text itself; line breaks stay.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() && character != '\n' { ' ' } else { character }).collect()
+    let is_unwelcome = |character: char| {
+        character.is_control() && character != '\n'
+            || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|character| if is_unwelcome(character) { ' ' } else { character }).collect()
 }
 
 /// A count with its word: `1 run`, `3 runs`.
 pub fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// A text that begins with a capital letter, but for the name of a column, which stays as it is.
+pub fn capitalised(text: &str) -> String {
+    if text.split_whitespace().next().is_some_and(|first| first.contains('_')) {
+        return text.to_owned();
+    }
+    let mut characters = text.chars();
+    characters.next().into_iter().flat_map(char::to_uppercase).chain(characters).collect()
+}
+
+/// A note as a sentence of its own: with a capital letter and an end. Nothing is no sentence.
+pub fn sentence(note: &str) -> String {
+    let end = if note.is_empty() || note.ends_with(['.', '?', '!']) { "" } else { "." };
+    [&capitalised(note), end].concat()
 }
 
 /// A number with four significant digits, never in scientific notation where a person would not use it: `0.05123`,
@@ -87,6 +107,26 @@ mod tests {
             ("naïve", "'naïve'"),
         ] {
             assert_eq!(quoted(text), word);
+        }
+    }
+
+    #[test]
+    fn no_text_turns_what_stands_behind_it() {
+        assert_eq!(printable("a\u{202e}b\u{2066}c\nd"), "a b c\nd");
+        // Words of scripts that run the other way stay, and so do their marks.
+        assert_eq!(printable("\u{5e9}\u{5dc}\u{200f}1"), "\u{5e9}\u{5dc}\u{200f}1");
+    }
+
+    #[test]
+    fn a_note_becomes_a_sentence() {
+        for (note, text) in [
+            ("two runs are pooled", "Two runs are pooled."),
+            ("\u{e9}t\u{e9}!", "\u{c9}t\u{e9}!"),
+            ("latency_p50_ms has no value", "latency_p50_ms has no value."),
+            ("`--limit 0` shows all.", "`--limit 0` shows all."),
+            ("", ""),
+        ] {
+            assert_eq!(sentence(note), text);
         }
     }
 

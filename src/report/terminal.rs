@@ -7,7 +7,8 @@ use comfy_table::{
     Attribute, CellAlignment, Color, ColumnConstraint, ContentArrangement, LineStyle, Table as Drawn, TableStyle, Width,
 };
 
-use super::best::{best_cells, number};
+use super::best::best_cells;
+use super::numeric::holds_numbers_alone;
 use super::{Render, significant};
 use crate::domain::text::printable;
 use crate::domain::{Cell, Table};
@@ -88,7 +89,7 @@ impl Terminal {
         let mut taken = 0;
         let is_key = |&&column: &&usize| {
             taken += least(&column);
-            column == 0 || (!is_numeric(table, column) && taken <= width / 2)
+            column == 0 || (!holds_numbers_alone(table, column) && taken <= width / 2)
         };
         let keys: Vec<usize> = all.iter().take_while(is_key).copied().collect();
         let room = width.saturating_sub(keys.iter().map(least).sum());
@@ -160,7 +161,7 @@ impl Terminal {
         }
         let widest = self.widest_word(table, columns);
         for (&index, column) in columns.iter().zip(drawn.column_iter_mut()) {
-            if is_numeric(table, index) {
+            if holds_numbers_alone(table, index) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
             if self.style.width.is_some() {
@@ -183,30 +184,8 @@ fn least_width(table: &Table, column: usize, widest: u16) -> u16 {
         if whole <= ONE_LINE { whole } else { words(&text) }
     });
     let longest = u16::try_from(cells.chain([name]).max().unwrap_or(0)).unwrap_or(widest).min(widest);
-    let marked = u16::from(is_numeric(table, column));
+    let marked = u16::from(holds_numbers_alone(table, column));
     longest.saturating_add(marked).saturating_add(NARROW_PADDING.0 + NARROW_PADDING.1)
-}
-
-/// Whether a column holds numbers, and numbers alone. A `~` may stand before them.
-pub(super) fn is_numeric(table: &Table, column: usize) -> bool {
-    let mut numbers = 0;
-    for row in &table.rows {
-        match row.get(column) {
-            Some(Cell::Null) | None => {}
-            Some(Cell::Text(text)) if text.is_empty() => {}
-            Some(cell) if is_number(cell) => numbers += 1,
-            Some(_) => return false,
-        }
-    }
-    numbers > 0
-}
-
-/// Whether a cell is one number, be it written for people.
-fn is_number(cell: &Cell) -> bool {
-    match cell {
-        Cell::Text(text) => !text.contains(char::is_whitespace) && number(cell).is_some(),
-        other => number(other).is_some(),
-    }
 }
 
 /// A cell as people read it; what was not measured is empty. Control characters do not reach the terminal.

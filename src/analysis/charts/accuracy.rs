@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::facts::Facts;
 use super::names::{names, shortened};
 use super::values::Bars;
-use super::{ChartName, MOST, Ranked, Record, identities, note_of_limit, ranked, statement};
+use super::{ChartName, MOST, Ranked, Record, identities, note_of_limit, ranked, rests_on};
 use crate::domain::Part;
 use crate::domain::chart::{Axis, Content, Join, Panel, Plane, PlaneSeries, Point, Scale, Sheet};
 
@@ -98,7 +98,7 @@ pub fn accuracy(record: &Record) -> Sheet {
         chart.notes.push(format!("{} is at least as good as all others in both.", named.names[front[0]]));
     }
     chart.notes.extend(record.left_out(|fact| fact.median("accuracy_top1").is_some()));
-    chart.sql = statement(&["accuracy_top1", "throughput_samples_per_second"], &facts);
+    chart.behind = rests_on(&["accuracy_top1", "throughput_samples_per_second"], &facts);
     Sheet::Chart(chart)
 }
 

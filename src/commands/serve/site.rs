@@ -83,10 +83,7 @@ impl From<anyhow::Error> for Problem {
 /// An error and its way out, for people.
 fn sentence(error: &anyhow::Error) -> String {
     let way_out = hint_of(error).map(|hint| format!(" ({hint})")).unwrap_or_default();
-    let text = one_line(error.as_ref());
-    let mut letters = text.chars();
-    let text: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
-    format!("{text}{way_out}.")
+    crate::domain::text::sentence(&[one_line(error.as_ref()), way_out].concat())
 }
 
 /// All pages over one database.
