@@ -63,7 +63,7 @@ impl Store {
             .connection
             .prepare_cached(concat!(
                 include_str!("sql/select_examples.sql"),
-                include_str!("sql/selection.sql"),
+                selection!(),
                 "ORDER BY configuration.id, environment.engine_version, run.id"
             ))
             .map_err(failed)?;
