@@ -1,14 +1,15 @@
 //! A profile and a comparison as tables.
 
-use crate::analysis::profile::{AGREEMENT, Agreement, Change, FEWEST_PAIRS, Peaks, Speed, is_between};
-use crate::domain::profile::{PartKind, Profile, ProfiledPart, is_below};
+use crate::analysis::profile::{AGREEMENT, Agreement, Change, FEWEST_PAIRS, Peaks, Speed};
+use crate::domain::profile::{PartKind, Profile, ProfiledPart, have_parts};
 use crate::domain::{Cell, RunRecord, Table};
 use crate::report::profile::OTHER;
 use crate::report::significant;
 
 /// A profile that is shown.
 pub(super) struct Shown<'p> {
-    pub run_id: i64,
+    /// `None` where the database did not take it.
+    pub run_id: Option<i64>,
     pub record: &'p RunRecord,
     pub profile: &'p Profile,
     pub peaks: Peaks,
@@ -33,9 +34,9 @@ pub(super) fn of(shown: &Shown<'_>, top: usize, people: bool) -> Vec<Table> {
     vec![summary(shown, people), operators(shown, Some(top).filter(|_| people), people)]
 }
 
-/// Whether the operators add up, in one sentence.
+/// Whether the operators add up to an iteration, in one sentence.
 pub(super) fn verdict(agreement: &Agreement) -> String {
-    let Agreement { plain_ms, sum_ms, difference, interval, .. } = *agreement;
+    let Agreement { plain_ms, sum_ms, difference, outside, interval, .. } = *agreement;
     let direction = if difference < 0.0 { "less" } else { "more" };
     let told = format!(
         "the operators add up to {} ms, {} {direction} than the {} ms of an iteration without their timing",
@@ -44,18 +45,21 @@ pub(super) fn verdict(agreement: &Agreement) -> String {
         significant(plain_ms)
     );
     if agreement.holds() {
-        return told;
+        return format!("{told}: they agree within {}", percent(AGREEMENT));
     }
     let cause = match interval {
+        _ if difference < 0.0 && outside > AGREEMENT => {
+            format!("{} of an iteration with their timing lies outside of them, in `{OTHER}`", percent(outside))
+        }
         None => {
             format!("fewer than {FEWEST_PAIRS} pairs do not tell what timing costs from what else this machine did")
         }
-        Some((low, high)) if low <= 1.0 && high >= 1.0 => {
+        Some((low, high)) if difference < 0.0 || (low <= 1.0 && high >= 1.0) => {
             format!("but pairs differ from {low:.2} to {high:.2} times, so something else disturbed them; repeat it")
         }
         Some(_) => "waiting for each operator costs that, so times are those of operators one by one".to_owned(),
     };
-    format!("{told}, beyond the limit of {}: {cause}", percent(AGREEMENT))
+    format!("{told}, which is beyond {}: {cause}", percent(AGREEMENT))
 }
 
 /// What was profiled, and what the profile cost.
@@ -85,10 +89,11 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
                 "operator_sum_p50_ms",
                 "difference",
                 "agrees",
+                "timed_iteration_p50_ms",
+                "outside_operators",
                 "overhead_ratio",
                 "overhead_ratio_low",
                 "overhead_ratio_high",
-                "outside_operators",
                 "waits_per_iteration",
                 "idle_wait_us",
                 "peak_gflop_per_second",
@@ -112,10 +117,11 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
             of(|agreement| agreement.sum_ms).into(),
             of(|agreement| agreement.difference).into(),
             agreement.map(|agreement| if agreement.holds() { "yes" } else { "no" }).into(),
+            of(|agreement| agreement.timed_ms).into(),
+            of(|agreement| agreement.outside).into(),
             of(|agreement| agreement.ratio).into(),
             interval.map(|(low, _)| low).into(),
             interval.map(|(_, high)| high).into(),
-            of(|agreement| agreement.outside).into(),
             profile.waits.into(),
             profile.idle_wait_nanoseconds.map(|nanoseconds| nanoseconds as f64 / 1e3).into(),
             peaks.gflop_per_second.into(),
@@ -134,11 +140,13 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
     );
     let mut table = Table::new(&title, &["what", "value"]);
     let mut say = |what: &str, value: String| table.push([what.into(), value.into()]);
-    say("run", run_id.to_string());
+    say("run", run_id.map_or_else(|| "not stored".to_owned(), |id| id.to_string()));
     if let Some(agreement) = agreement {
-        let Agreement { plain_ms, sum_ms, difference, ratio, outside, .. } = agreement;
+        let Agreement { plain_ms, sum_ms, difference, timed_ms, ratio, outside, .. } = agreement;
         say("an iteration without timing of operators, median", format!("{} ms", significant(plain_ms)));
         say("the sum of operators, median", format!("{} ms ({:+.1} %)", significant(sum_ms), 100.0 * difference));
+        say("an iteration with their timing, median", format!("{} ms", significant(timed_ms)));
+        say("of that, outside of operators", percent(outside));
         let pairs = profile.pairs.len();
         let cost = match interval {
             Some((low, high)) => {
@@ -147,7 +155,6 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
             None => format!("{ratio:.3} times as long ({pairs} of the {FEWEST_PAIRS} pairs that an interval needs)"),
         };
         say("with timing an iteration takes", cost);
-        say("of the sum, outside of operators", percent(outside));
     }
     if let Some(idle) = profile.idle_wait_nanoseconds {
         let idle = idle as f64 / 1e3;
@@ -170,13 +177,14 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
     table
 }
 
-/// The name of a part in a table: what lies beside the operators of a module is its `(other)`.
-fn named(part: &ProfiledPart, all: &[ProfiledPart]) -> String {
-    match (part.path.as_str(), is_between(part, all)) {
-        ("", true) => OTHER.to_owned(),
-        ("", false) => String::new(),
-        (path, true) => format!("{path} {OTHER}"),
-        (path, false) => path.to_owned(),
+/// The name of a part in a table: what lies between the parts of one that has some is its `(other)`, where that took any
+/// time.
+fn named(path: &str, has_parts: bool, took_any: bool) -> Cell {
+    match (path, has_parts) {
+        ("", true) => OTHER.into(),
+        ("", false) => "".into(),
+        (path, true) if took_any => format!("{path} {OTHER}").into(),
+        (path, _) => path.into(),
     }
 }
 
@@ -203,17 +211,19 @@ pub(super) fn operators(shown: &Shown<'_>, top: Option<usize>, people: bool) -> 
         ]
     };
     let mut table = Table::new(if people { "Operators, in one iteration" } else { "operators" }, &columns);
-    let mut parts: Vec<&ProfiledPart> = all.iter().collect();
-    parts.sort_by_key(|part| std::cmp::Reverse(part.own_nanoseconds));
+    let mut parts: Vec<(&ProfiledPart, bool)> =
+        all.iter().zip(have_parts(all.iter().map(ProfiledPart::place))).collect();
+    // What took no time itself, such as a list of blocks, by that of its parts.
+    parts.sort_by_key(|(part, _)| std::cmp::Reverse((part.own_nanoseconds, part.total_nanoseconds)));
     let kept = top.unwrap_or(parts.len()).min(parts.len());
     let (shown, others) = parts.split_at(kept);
     let ratio = |share: Option<f64>| -> Cell { if people { share.map(percent).into() } else { share.into() } };
-    for part in shown {
+    for (part, has_parts) in shown {
         let speed = Speed::of(part, *peaks);
         table.push([
             part.phase.clone().into(),
-            named(part, all).into(),
-            calls(part.calls as f64 / pairs.max(1) as f64),
+            named(&part.path, *has_parts, part.own_nanoseconds > 0),
+            calls(Some(part.calls as f64 / pairs.max(1) as f64)),
             number(Some(each(part.total_nanoseconds, pairs)), people),
             number(Some(each(part.own_nanoseconds, pairs)), people),
             ratio(Some(share(part.own_nanoseconds))),
@@ -223,10 +233,10 @@ pub(super) fn operators(shown: &Shown<'_>, top: Option<usize>, people: bool) -> 
             ratio(speed.share_of_roof),
         ]);
     }
-    let rest: u64 = others.iter().map(|part| part.own_nanoseconds).sum();
+    let rest: u64 = others.iter().map(|(part, _)| part.own_nanoseconds).sum();
     if people && rest > 0 {
         let nothing = || Cell::Null;
-        let count = others.iter().filter(|part| part.own_nanoseconds > 0).count();
+        let count = others.iter().filter(|(part, _)| part.own_nanoseconds > 0).count();
         table.push([
             nothing(),
             format!("{count} others").into(),
@@ -246,19 +256,12 @@ pub(super) fn operators(shown: &Shown<'_>, top: Option<usize>, people: bool) -> 
     table
 }
 
-/// Calls in one iteration, which are whole unless the work differs from one iteration to the next.
-fn calls(value: f64) -> Cell {
-    if value.fract() == 0.0 { Cell::Integer(value as i64) } else { value.into() }
-}
-
-/// The name of a part in a comparison, which knows paths alone.
-fn changed_name(change: &Change, all: &[Change]) -> Cell {
-    let has_parts = all.iter().any(|other| other.phase == change.phase && is_below(&other.path, &change.path));
-    match (change.path.as_str(), has_parts) {
-        ("", true) => OTHER.into(),
-        ("", false) => Cell::Null,
-        (path, true) => format!("{path} {OTHER}").into(),
-        (path, false) => path.into(),
+/// Calls in one iteration, which are whole unless the work differs from one iteration to the next. What nobody calls as a
+/// whole has none.
+fn calls(value: Option<f64>) -> Cell {
+    match value.filter(|value| *value > 0.0) {
+        Some(value) if value.fract() == 0.0 => Cell::Integer(value as i64),
+        value => value.into(),
     }
 }
 
@@ -272,20 +275,22 @@ pub(super) fn changes(all: &[Change], top: usize, people: bool) -> Table {
     let mut table = Table::new(if people { "Own time in one iteration" } else { "changes" }, &columns);
     let kept = if people { top.min(all.len()) } else { all.len() };
     let (shown, others) = all.split_at(kept);
-    for change in shown {
+    let have_parts = have_parts(all.iter().map(|change| (change.phase.as_str(), change.path.as_str())));
+    for (change, has_parts) in shown.iter().zip(have_parts) {
         let ms = |calls: Option<f64>, nanoseconds: f64| calls.map(|_| nanoseconds / 1e6);
         let what = [
             change.phase.clone().into(),
-            changed_name(change, all),
-            change.calls_before.map_or(Cell::Null, calls),
-            change.calls_after.map_or(Cell::Null, calls),
+            named(&change.path, has_parts, change.before + change.after > 0.0),
+            calls(change.calls_before),
+            calls(change.calls_after),
         ];
         let times = [ms(change.calls_before, change.before), ms(change.calls_after, change.after)];
         table.push(what.into_iter().chain(change_cells(times, people)));
     }
-    if !others.is_empty() {
+    let moved = others.iter().filter(|change| change.before + change.after > 0.0).count();
+    if moved > 0 {
         let sum = |of: fn(&Change) -> f64| Some(others.iter().map(of).sum::<f64>() / 1e6);
-        let what = [Cell::Null, format!("{} others", others.len()).into(), Cell::Null, Cell::Null];
+        let what = [Cell::Null, format!("{moved} others").into(), Cell::Null, Cell::Null];
         table.push(
             what.into_iter().chain(change_cells([sum(|change| change.before), sum(|change| change.after)], people)),
         );
