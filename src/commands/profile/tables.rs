@@ -312,3 +312,38 @@ fn change_cells([before, after]: [Option<f64>; 2], people: bool) -> [Cell; 4] {
         },
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(sum_ms: f64, outside: f64, interval: Option<(f64, f64)>) -> String {
+        let difference = sum_ms / 10.0 - 1.0;
+        verdict(&Agreement { plain_ms: 10.0, sum_ms, difference, timed_ms: 10.0, outside, ratio: 1.0, interval })
+    }
+
+    #[test]
+    fn the_verdict_says_by_how_much_and_whether_that_agrees() {
+        let near = told(10.4, 0.02, Some((1.0, 1.1)));
+        assert!(near.contains("4.0 % more than the 10.00 ms") && near.ends_with("they agree within 10.0 %"), "{near}");
+        let short = told(8.0, 0.2, Some((0.99, 1.01)));
+        assert!(short.contains("20.0 % less") && short.contains("beyond 10.0 %"), "{short}");
+        assert!(
+            short.ends_with("20.0 % of an iteration with their timing lies outside of them, in `(other)`"),
+            "{short}"
+        );
+        let long = told(20.0, 0.3, Some((2.5, 3.0)));
+        assert!(long.contains("100.0 % more") && long.contains("waiting for each operator costs that"), "{long}");
+        assert!(told(12.0, 0.0, Some((0.9, 1.4))).contains("something else disturbed them"));
+        assert!(told(12.0, 0.0, None).contains("fewer than 20 pairs"));
+    }
+
+    #[test]
+    fn what_lies_between_parts_is_other_only_where_there_is_any() {
+        assert_eq!(named("", true, true), Cell::from("(other)"));
+        assert_eq!(named("layer1.0", true, true), Cell::from("layer1.0 (other)"));
+        assert_eq!(named("layer1", true, false), Cell::from("layer1"));
+        assert_eq!(named("fc", false, true), Cell::from("fc"));
+        assert_eq!((calls(Some(2.0)), calls(Some(0.0)), calls(None)), (Cell::Integer(2), Cell::Null, Cell::Null));
+    }
+}
