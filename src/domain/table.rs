@@ -68,6 +68,8 @@ pub struct Table {
     pub columns: Vec<String>,
     /// The rows.
     pub rows: Vec<Vec<Cell>>,
+    /// Whether nobody knows if the rows can be compared: none of their values is then called the best of its column.
+    pub unrelated: bool,
 }
 
 impl Table {
@@ -77,6 +79,7 @@ impl Table {
             title: title.to_owned(),
             columns: columns.iter().map(|&name| name.to_owned()).collect(),
             rows: Vec::new(),
+            unrelated: false,
         }
     }
 

@@ -58,7 +58,8 @@ impl Render for Terminal {
             if !table.title.is_empty() {
                 writeln!(out, "{}", printable(&table.title))?;
             }
-            let best = best_cells(table);
+            // What goes into a file or a pipe is read by programs, too: numbers stay numbers.
+            let best = if self.style.width.is_some() { best_cells(table) } else { BTreeSet::new() };
             marked |= !best.is_empty();
             for (number, columns) in self.blocks(table).iter().enumerate() {
                 if number > 0 {
@@ -144,11 +145,11 @@ impl Terminal {
                 comfy_table::Cell::new(if self.style.width.is_some() { name.replace('_', " ") } else { name.clone() });
             if self.style.color { cell.add_attribute(Attribute::Bold) } else { cell }
         }));
-        let is_marked = |column: usize| best.iter().any(|(_, marked)| *marked == column);
+        let marked: BTreeSet<usize> = best.iter().map(|(_, column)| *column).collect();
         for (index, row) in table.rows.iter().enumerate() {
             drawn.add_row(columns.iter().map(|&column| {
                 let text = row.get(column).map(shown).unwrap_or_default();
-                match (best.contains(&(index, column)), is_marked(column)) {
+                match (best.contains(&(index, column)), marked.contains(&column)) {
                     (true, _) if self.style.color => {
                         comfy_table::Cell::new(format!("{text}{BEST}")).add_attribute(Attribute::Bold).fg(Color::Green)
                     }
@@ -244,14 +245,22 @@ mod tests {
     }
 
     #[test]
-    fn the_best_of_a_column_is_marked() {
+    fn the_best_of_a_column_is_marked_on_a_terminal() {
         let mut table = Table::new("", &["model", "latency_p50_ms"]);
         table.push(["a".into(), "12.50".into()]);
         table.push(["b".into(), "9.500".into()]);
-        let text = rendered(&table, None);
+        let text = rendered(&table, Some(80));
         // The digits stay below each other.
         let place = |number: &str| text.lines().find_map(|line| line.find(number)).unwrap();
         assert_eq!(place("9.500*"), place("12.50"), "{text}");
         assert!(text.ends_with("* the best of its column\n"), "{text}");
+        // A pipe gets the numbers and nothing else.
+        let piped = rendered(&table, None);
+        assert!(piped.contains("9.500") && piped.contains("12.50"), "{piped}");
+        assert!(!piped.contains(BEST) && !piped.contains('\u{a0}'), "{piped}");
+        // Rows that a query puts below each other may have nothing to do with each other.
+        table.unrelated = true;
+        let queried = rendered(&table, Some(80));
+        assert!(!queried.contains(BEST) && !queried.contains('\u{a0}'), "{queried}");
     }
 }

@@ -27,7 +27,7 @@ use crate::store::{Access, now_text};
 use explanation::ExplanationArgs;
 use external::ExternalArgs;
 use request::request;
-pub(super) use session::{RunTable, Session, artifact_of, stop_on_signals};
+pub(super) use session::{RunTable, Session, artifact_of, saved_elsewhere, stop_on_signals};
 pub(super) use tables::result_table;
 use tables::{describe, plan_tables};
 pub(super) use values::telemetry_interval;

@@ -1,6 +1,7 @@
 , inference AS (
     SELECT *, row_number() OVER (
-            PARTITION BY model, variant, platform, device, compute_units, engine, precision, batch_size, input_shape, threads
+            PARTITION BY model, variant, platform, device, compute_units, engine, precision, batch_size, input_shape, threads,
+                parameters ->> '$.profile'
             ORDER BY cost IS NULL, cost, configuration_id) AS place
     FROM facts WHERE mode = 'inference'
 )
@@ -13,5 +14,6 @@ FROM facts AS step
         AND pass.platform = step.platform AND pass.device = step.device AND pass.compute_units IS step.compute_units
         AND pass.engine = step.engine AND pass.precision = step.precision AND pass.batch_size = step.batch_size
         AND pass.input_shape = step.input_shape AND pass.threads = step.threads
+        AND (pass.parameters ->> '$.profile') IS (step.parameters ->> '$.profile')
 WHERE step.mode = 'training'
 ORDER BY step.configuration_id
