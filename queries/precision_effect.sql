@@ -1,5 +1,6 @@
 -- What does a lower precision bring, and what does it cost? Newest valid runs of each precision against fp32 of the
--- same work: model, variant, mode, parameters, batch size and shape on the same device, platform, engine and threads.
+-- same work: model, variant, mode, parameters, batch size and shape on the same device, platform, engine and threads;
+-- profiles are left out.
 WITH compared AS (
     SELECT model, variant, mode, parameters, batch_size, input_shape, device, platform, engine, threads, precision,
         latency_p50_ms, throughput_samples_per_second, model_size_mb, energy_per_sample_j, fidelity_relative_error,
@@ -12,6 +13,7 @@ WITH compared AS (
         first_value(model_size_mb) OVER reference AS reference_size,
         first_value(energy_per_sample_j) OVER reference AS reference_energy
     FROM latest_results
+    WHERE parameters ->> '$.profile' IS NULL
     WINDOW reference AS (
         PARTITION BY model, variant, mode, parameters, batch_size, input_shape, device, device_kind, platform, engine,
             threads

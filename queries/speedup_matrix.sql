@@ -1,5 +1,6 @@
 -- How much faster than the CPU is each device and engine? Newest valid runs against the fastest CPU configuration of
--- the same model, variant, mode, method, batch size and input shape, which is fp32 where there is one.
+-- the same model, variant, mode, method, batch size and input shape, which is fp32 where there is one; profiles are left
+-- out.
 WITH compared AS (
     SELECT model, variant, mode, method, batch_size, input_shape, device, platform, engine, precision, threads,
         throughput_samples_per_second, run_id,
@@ -9,7 +10,7 @@ WITH compared AS (
         first_value(precision) OVER reference AS cpu_precision,
         first_value(throughput_samples_per_second) OVER reference AS cpu_throughput
     FROM latest_results
-    WHERE software = 0 AND throughput_samples_per_second > 0
+    WHERE software = 0 AND throughput_samples_per_second > 0 AND parameters ->> '$.profile' IS NULL
     WINDOW reference AS (
         PARTITION BY model, variant, mode, method, batch_size, input_shape
         ORDER BY device_kind <> 'cpu', precision <> 'fp32', throughput_samples_per_second DESC, run_id)

@@ -295,6 +295,19 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_is_no_reference_for_a_plain_run() {
+        let profile =
+            || Sample::new("m").with(Part::Parameters, r#"{"profile":"operators"}"#).with(Part::Engine, "fastest");
+        let facts = facts_of(
+            vec![Sample::new("m").latencies(&[20.0]), profile().latencies(&[10.0]), gpu("m").latencies(&[2.0])],
+            &Iterations::new(),
+        );
+        let compared = compare(&facts, &Reference::default(), &SAME_WORK);
+        let reference = |index: usize| compared.iter().find(|row| row.index == index).unwrap().reference;
+        assert_eq!((reference(0), reference(1), reference(2)), (Some(0), Some(1), Some(0)));
+    }
+
+    #[test]
     fn without_fp32_another_precision_serves() {
         let facts = facts_of(
             vec![Sample::new("m").with(Part::Precision, "bf16").latencies(&[10.0]), gpu("m").latencies(&[2.0])],

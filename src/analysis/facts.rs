@@ -98,8 +98,6 @@ pub struct Facts {
     pub environments: BTreeSet<usize>,
     /// Valid runs.
     pub runs: usize,
-    /// The row ids of the valid runs.
-    pub run_ids: Vec<i64>,
     /// The timed iterations of the valid run that has the fewest; 0 where a source does not say.
     pub fewest_iterations: u64,
     /// The newest valid run.
@@ -216,7 +214,6 @@ pub fn facts_of(series: &Series) -> Option<Facts> {
         compute_units: series.compute_units,
         environments: valid().map(|run| run.environment).collect(),
         runs,
-        run_ids: valid().filter_map(|run| run.run_id).collect(),
         fewest_iterations: valid().map(|run| run.iterations).min().unwrap_or_default(),
         newest_run: valid().next_back().and_then(|run| run.run_id),
         spread: spread_of_runs(&sorted(&latencies.iter().map(|(_, value)| *value).collect::<Vec<_>>())),

@@ -62,12 +62,14 @@ pub fn judge(baseline: &SeriesSet, candidate: &SeriesSet, options: &JudgeOptions
         [baseline, candidate].iter().all(|set| set.series.iter().all(|series| series.identity.has(*part)))
     };
     let (matched_on, not_known): (Vec<Part>, Vec<Part>) = options.matched_on.iter().partition(|part| known(part));
-    let mut pairs: BTreeMap<Identity, Pair<'_>> = BTreeMap::new();
+    // A profile is judged beside profiles, whatever the parts are: a file may know no parameters.
+    let key = |series: &Series| (series.identity.only(&matched_on), series.identity.is_profile());
+    let mut pairs: BTreeMap<(Identity, bool), Pair<'_>> = BTreeMap::new();
     for series in &baseline.series {
-        pairs.entry(series.identity.only(&matched_on)).or_default().baseline.push(series);
+        pairs.entry(key(series)).or_default().baseline.push(series);
     }
     for series in &candidate.series {
-        pairs.entry(series.identity.only(&matched_on)).or_default().candidate.push(series);
+        pairs.entry(key(series)).or_default().candidate.push(series);
     }
     let mut comparison = Comparison {
         judgements: Vec::new(),
@@ -77,7 +79,7 @@ pub fn judge(baseline: &SeriesSet, candidate: &SeriesSet, options: &JudgeOptions
         tested: 0,
         by_threshold: 0,
     };
-    for (identity, pair) in &pairs {
+    for ((identity, _), pair) in &pairs {
         for part in pair.differing_parts() {
             *comparison.differing_parts.entry(part).or_default() += 1;
         }

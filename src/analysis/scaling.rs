@@ -76,13 +76,14 @@ pub struct TrainingInference {
 }
 
 /// Pairs every training configuration with the inference that differs from it in nothing but the mode and the
-/// parameters of training; the fastest where there are several.
+/// parameters of training; the fastest where there are several. Profiles are paired with profiles.
 pub fn training_vs_inference(facts: &[Facts]) -> Vec<TrainingInference> {
     let shared: Vec<Part> =
         Part::all().iter().copied().filter(|part| !matches!(part, Part::Mode | Part::Parameters)).collect();
-    let mut inferences: BTreeMap<Identity, usize> = BTreeMap::new();
+    let key = |fact: &Facts| (fact.identity.only(&shared), fact.identity.is_profile());
+    let mut inferences: BTreeMap<(Identity, bool), usize> = BTreeMap::new();
     for (index, fact) in facts.iter().enumerate().filter(|(_, fact)| fact.identity.get(Part::Mode) == "inference") {
-        let best = inferences.entry(fact.identity.only(&shared)).or_insert(index);
+        let best = inferences.entry(key(fact)).or_insert(index);
         if fact.cost() < facts[*best].cost() {
             *best = index;
         }
@@ -90,15 +91,15 @@ pub fn training_vs_inference(facts: &[Facts]) -> Vec<TrainingInference> {
     let training = facts.iter().enumerate().filter(|(_, fact)| fact.identity.get(Part::Mode) == "training");
     training
         .filter_map(|(training, step)| {
-            let identity = step.identity.only(&shared);
-            let inference = *inferences.get(&identity)?;
+            let key = key(step);
+            let inference = *inferences.get(&key)?;
             let pass = &facts[inference];
             Some(TrainingInference {
                 time_ratio: step.latency_ms().zip(pass.latency_ms()).map(|(step, pass)| step / pass),
                 memory_ratio: step
                     .memory_of_both(pass)
                     .and_then(|metric| Some(step.median(metric)? / pass.median(metric)?)),
-                identity,
+                identity: key.0,
                 inference,
                 training,
             })
@@ -243,6 +244,18 @@ mod tests {
         assert_eq!(ratio(&[(device, 900.0)], &[(host, 100.0)]), None);
         assert_eq!(ratio(&[(device, 900.0), (host, 200.0)], &[(host, 100.0)]), Some(2.0));
         assert_eq!(ratio(&[(device, 900.0), (host, 200.0)], &[(device, 300.0), (host, 1.0)]), Some(3.0));
+    }
+
+    #[test]
+    fn a_profile_is_no_partner_of_a_plain_step_and_has_a_ranking_of_its_own() {
+        let profile = || Sample::new("m").with(Part::Parameters, "{\"profile\":\"operators\"}");
+        let step = Sample::new("m").with(Part::Mode, "training").with(Part::Parameters, "{\"optimizer\":\"adam\"}");
+        let facts = facts_of(vec![profile().latencies(&[5.0]), step.latencies(&[35.0])], &Iterations::new());
+        assert!(training_vs_inference(&facts).is_empty());
+        let facts =
+            facts_of(vec![profile().latencies(&[5.0]), Sample::new("m").latencies(&[10.0])], &Iterations::new());
+        let first = |work: &str| rankings(&facts, 1, false).into_iter().find(|place| place.work == work).unwrap().index;
+        assert_eq!((first(""), first("profile=operators")), (1, 0));
     }
 
     #[test]

@@ -181,7 +181,7 @@ pub(super) fn recommended(
 }
 
 /// Every configuration that was tried, with its numbers or the reason why it has none; and that runs of several versions
-/// were pooled, where they were.
+/// were pooled, where they were. A profile is no way of running a model.
 fn candidates(
     store: &Store,
     selection: &Selection,
@@ -190,6 +190,7 @@ fn candidates(
     let (mut measured, mut candidates) = (Vec::new(), Vec::new());
     let environments = store.for_each_series(selection, &metrics_of_facts(), |series| {
         match facts_of(&series) {
+            _ if series.identity.is_profile() => {}
             Some(facts) => measured.push(facts),
             None => candidates.push(broken(&series)),
         }

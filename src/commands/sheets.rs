@@ -11,10 +11,12 @@ use crate::analysis::compare::Reference;
 use crate::analysis::facts::{Facts, add_samples, facts_of, metrics_of_facts, pooled_versions, tell_devices_apart};
 use crate::domain::chart::Sheet;
 use crate::domain::label::parse_label;
+use crate::domain::profile::PROFILE_PARAMETER;
 use crate::domain::text::{counted, one_line};
 use crate::domain::{Example, RunRecord, Series};
 use crate::predict::evaluate::{Protocol, try_protocol};
 use crate::predict::{DeviceTable, FitOptions, LEAST_ROWS};
+use crate::store::again::statement_of_chart;
 use crate::store::list::{Detail, Selection};
 use crate::store::series::Kept;
 use crate::store::{Store, StoreError};
@@ -78,6 +80,11 @@ pub(super) fn sheets(store: &Store, selection: &Selection, options: &SheetOption
             ChartName::Predicted => predicted(store, selection)?,
         });
     }
+    for sheet in &mut sheets {
+        if let Sheet::Chart(chart) = sheet {
+            chart.statement = chart.behind.as_ref().map(|behind| statement_of_chart(behind, selection));
+        }
+    }
     Ok(sheets)
 }
 
@@ -121,8 +128,11 @@ impl Read {
 fn read(store: &Store, selection: &Selection, options: &SheetOptions) -> anyhow::Result<Read> {
     let mut read = Read::default();
     let mut facts: Vec<Facts> = Vec::new();
+    // A profile stands beside others only for who asks for it.
+    let profiles = selection.parameters.contains_key(PROFILE_PARAMETER.0) || !selection.runs.is_empty();
     let environments = store.for_each_series(selection, &metrics_of_facts(), |series| {
-        facts.extend(read.take(&series, options.include_software));
+        let shown = profiles || !series.identity.is_profile();
+        facts.extend(read.take(&series, options.include_software).filter(|_| shown));
         Ok::<_, StoreError>(())
     })?;
     tell_devices_apart(&mut facts);

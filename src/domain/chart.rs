@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::document::Statement;
+
 /// One sheet: a title and one panel or several.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Chart {
@@ -17,8 +19,34 @@ pub struct Chart {
     pub columns: usize,
     /// What a reader has to know, a sentence each; below the panels.
     pub notes: Vec<String>,
-    /// The statement that gives its numbers again, where one does.
-    pub sql: Option<String>,
+    /// What it rests on, where the record keeps it.
+    #[serde(skip)]
+    pub behind: Option<Behind>,
+    /// How to ask the record again for what it rests on; written by whoever knows the record's language.
+    pub statement: Option<Statement>,
+}
+
+/// What a chart rests on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// The valid runs of configurations: a value is a median over the runs of one.
+    Configurations {
+        /// Their row ids.
+        ids: Vec<i64>,
+        /// The columns of the view `results` that it shows.
+        columns: Vec<&'static str>,
+    },
+    /// The runs of one configuration, each of them.
+    History {
+        /// Its row id.
+        configuration: i64,
+        /// The columns of the view `results` that it shows.
+        columns: Vec<&'static str>,
+    },
+    /// The iterations of the run with this row id.
+    Samples(i64),
+    /// What the sensors said during the run with this row id.
+    Telemetry(i64),
 }
 
 /// One pair of axes and what is drawn between them.

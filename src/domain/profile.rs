@@ -1,5 +1,7 @@
 //! Where the time of a network goes: its operators, one iteration in time, and what the processor did meanwhile.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::run::OperatorTime;
@@ -15,7 +17,9 @@ pub const PROFILE_PARAMETER: (&str, &str) = ("profile", "operators");
 pub struct Profile {
     /// Pairs of iterations: nanoseconds without and with the timing of operators, in the order in which they were taken.
     pub pairs: Vec<[u64; 2]>,
-    /// Phases and what runs in them, each before its parts; sums over all profiled iterations.
+    /// Nanoseconds of all operators in the timed iteration of each pair, without what lies between them.
+    pub operators: Vec<u64>,
+    /// Phases and what runs in them; sums over all profiled iterations.
     pub parts: Vec<ProfiledPart>,
     /// The last profiled iteration, in order of the beginnings.
     pub timeline: Vec<TimelineSpan>,
@@ -39,11 +43,11 @@ pub struct ProfiledPart {
     pub path: String,
     /// What it is.
     pub kind: PartKind,
-    /// How often it ran.
+    /// How often it ran; 0 for a module that nobody calls as a whole, such as a list of blocks.
     pub calls: u64,
     /// Nanoseconds with its parts: its own time and that of all paths below its own.
     pub total_nanoseconds: u64,
-    /// Nanoseconds without them. Of a module that is what no operator in it accounts for.
+    /// Nanoseconds without them. Of what has parts that is what none of them accounts for, see [`have_parts`].
     pub own_nanoseconds: u64,
     /// Multiply-adds; 0 for what multiplies nothing.
     pub multiply_adds: u64,
@@ -64,6 +68,11 @@ pub enum PartKind {
 }
 
 impl ProfiledPart {
+    /// Its phase and its path.
+    pub fn place(&self) -> (&str, &str) {
+        (&self.phase, &self.path)
+    }
+
     /// The part as it is stored.
     pub fn time(&self) -> OperatorTime {
         OperatorTime {
@@ -91,6 +100,23 @@ pub fn is_below(inner: &str, outer: &str) -> bool {
         return !inner.is_empty();
     }
     inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// Whether each of these - phase and path - has others below it. What it took itself is then what lies between those; what
+/// has none is of one piece: an operator, or a phase such as an optimizer's step.
+pub fn have_parts<'p>(parts: impl Iterator<Item = (&'p str, &'p str)> + Clone) -> Vec<bool> {
+    let mut outer = HashSet::new();
+    for (phase, path) in parts.clone() {
+        let mut inner = path;
+        while !inner.is_empty() {
+            inner = inner.rsplit_once('.').map_or("", |(outer, _)| outer);
+            if !outer.insert((phase, inner)) {
+                // What that lies in is known, too.
+                break;
+            }
+        }
+    }
+    parts.map(|part| outer.contains(&part)).collect()
 }
 
 /// One call of a part.
@@ -133,6 +159,22 @@ mod tests {
         for (phase, path) in [("forward", ""), ("backward", "layer1.0.conv1"), ("loss", "cross_entropy()")] {
             assert_eq!(split_path(&stored_path(phase, path)), (phase, path));
         }
+    }
+
+    #[test]
+    fn what_has_parts_is_known_by_its_phase_and_by_whole_names() {
+        let parts = [
+            ("forward", ""),
+            ("forward", "layer1"),
+            ("forward", "layer1.0.conv1"),
+            ("forward", "layer10.relu()"),
+            ("forward", "fc"),
+            ("backward", "fc.weight"),
+            ("backward", "fc"),
+            ("optimizer_step", ""),
+        ];
+        let found = have_parts(parts.into_iter());
+        assert_eq!(found, [true, true, false, false, false, false, true, false]);
     }
 
     #[test]

@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::configuration::Configuration;
 use super::environment::Environment;
 use super::hardware::DeviceKind;
 use super::label::{Labelled as _, display_as_label};
 use super::metric::Metric;
+use super::profile::PROFILE_PARAMETER;
 use super::run::{RunRecord, RunStatus, Validity};
 use super::table::Cell;
 
@@ -151,17 +152,30 @@ impl Identity {
         self.get(Part::BatchSize).parse().ok()
     }
 
-    /// The attribution method of an explanation, the optimizer of a training step, or an empty text: what makes two
-    /// works of one mode different ones.
+    /// The attribution method of an explanation, the optimizer of a training step, whether it is a profile, or an empty
+    /// text: what makes two works of one mode different ones.
     pub fn work(&self) -> String {
-        let Ok(serde_json::Value::Object(parameters)) = serde_json::from_str(self.get(Part::Parameters)) else {
-            return String::new();
-        };
-        let named = ["method", "optimizer", "generate"].into_iter().filter_map(|name| {
+        let parameters = self.parameters();
+        let named = ["method", "optimizer", "generate", PROFILE_PARAMETER.0].into_iter().filter_map(|name| {
             let value = parameters.get(name)?;
-            Some(value.as_str().map_or_else(|| [name, "=", &value.to_string()].concat(), str::to_owned))
+            Some(match value.as_str() {
+                // What it is a value of does not go without saying.
+                Some(text) if name == PROFILE_PARAMETER.0 => [name, "=", text].concat(),
+                Some(text) => text.to_owned(),
+                None => [name, "=", &value.to_string()].concat(),
+            })
         });
         named.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether it is a profile of operators, which is never compared with plain runs.
+    pub fn is_profile(&self) -> bool {
+        self.parameters().contains_key(PROFILE_PARAMETER.0)
+    }
+
+    /// All else that changes the work; nothing where that is not known.
+    fn parameters(&self) -> Map<String, Value> {
+        serde_json::from_str(self.get(Part::Parameters)).unwrap_or_default()
     }
 }
 
@@ -447,6 +461,21 @@ mod tests {
         assert_eq!(set.series[0].value(1, 1), Some(30.0));
         set.retain_runs(|_| false);
         assert!(set.series.is_empty());
+    }
+
+    #[test]
+    fn a_profile_is_another_work() {
+        let of = |parameters: &str| {
+            let mut identity = Identity::default();
+            identity.set(Part::Parameters, parameters.into());
+            (identity.work(), identity.is_profile())
+        };
+        assert_eq!(of(r#"{"profile":"operators"}"#), ("profile=operators".into(), true));
+        assert_eq!(of(r#"{"optimizer":"adam","profile":"operators"}"#), ("adam, profile=operators".into(), true));
+        assert_eq!(of(r#"{"generate":16,"optimizer":"adam"}"#), ("adam, generate=16".into(), false));
+        for nothing in ["{}", "", "no JSON"] {
+            assert_eq!(of(nothing), (String::new(), false));
+        }
     }
 
     #[test]

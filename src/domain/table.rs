@@ -68,6 +68,8 @@ pub struct Table {
     pub columns: Vec<String>,
     /// The rows.
     pub rows: Vec<Vec<Cell>>,
+    /// Whether nobody knows if the rows can be compared: none of their values is then called the best of its column.
+    pub unrelated: bool,
 }
 
 impl Table {
@@ -77,6 +79,7 @@ impl Table {
             title: title.to_owned(),
             columns: columns.iter().map(|&name| name.to_owned()).collect(),
             rows: Vec::new(),
+            unrelated: false,
         }
     }
 
@@ -121,7 +124,7 @@ impl Table {
     }
 
     /// Puts other cells into a column.
-    pub fn map_column(&mut self, name: &str, cell: impl Fn(&Cell) -> Cell) {
+    pub fn map_column(&mut self, name: &str, mut cell: impl FnMut(&Cell) -> Cell) {
         let Some(index) = self.columns.iter().position(|column| column == name) else { return };
         self.rows.iter_mut().filter_map(|row| row.get_mut(index)).for_each(|old| *old = cell(old));
     }

@@ -18,9 +18,14 @@ pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// A text without control characters, which would talk to the terminal; line breaks stay.
+/// A text without control characters, which would talk to the terminal, and without those that turn the order of what
+/// follows them, beyond the text itself; line breaks stay.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() && character != '\n' { ' ' } else { character }).collect()
+    let is_unwelcome = |character: char| {
+        character.is_control() && character != '\n'
+            || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|character| if is_unwelcome(character) { ' ' } else { character }).collect()
 }
 
 /// A count with its word: `1 run`, `3 runs`.
@@ -52,6 +57,21 @@ pub fn shortened_apart(texts: &[String], shorten: impl Fn(&str, &str) -> String)
     pairs.map(|(short, text)| numbered.entry(text).or_insert_with(|| one(short, text)).clone()).collect()
 }
 
+/// A text that begins with a capital letter, but for the name of a column, which stays as it is.
+pub fn capitalised(text: &str) -> String {
+    if text.split_whitespace().next().is_some_and(|first| first.contains('_')) {
+        return text.to_owned();
+    }
+    let mut characters = text.chars();
+    characters.next().into_iter().flat_map(char::to_uppercase).chain(characters).collect()
+}
+
+/// A note as a sentence of its own: with a capital letter and an end. Nothing is no sentence.
+pub fn sentence(note: &str) -> String {
+    let end = if note.is_empty() || note.ends_with(['.', '?', '!']) { "" } else { "." };
+    [&capitalised(note), end].concat()
+}
+
 /// A number with four significant digits, never in scientific notation where a person would not use it: `0.05123`,
 /// `12.35`, `1235`.
 pub fn significant(value: f64) -> String {
@@ -76,6 +96,15 @@ pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
         .replace('\n', " ")
 }
 
+/// A text as a POSIX shell takes it for one word.
+pub fn quoted(text: &str) -> String {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    ["'", &text.replace('\'', "'\\''"), "'"].concat()
+}
+
 /// The folder that a path lies in; the current one for a bare name.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
@@ -98,6 +127,39 @@ mod tests {
         let first = |text: &str, end: &str| text.chars().take(8 - end.len()).collect::<String>();
         let texts = ["resnet50-a", "vit", "resnet50-b", "resnet50-a", "resn (1)"].map(str::to_owned);
         assert_eq!(shortened_apart(&texts, first), ["resn (2)", "vit", "resn (3)", "resn (2)", "resn (1)"]);
+    }
+
+    #[test]
+    fn a_word_stays_one_in_a_shell() {
+        for (text, word) in [
+            ("results/a-1_b.json", "results/a-1_b.json"),
+            ("", "''"),
+            ("two words", "'two words'"),
+            ("it's $HOME", "'it'\\''s $HOME'"),
+            ("naïve", "'naïve'"),
+        ] {
+            assert_eq!(quoted(text), word);
+        }
+    }
+
+    #[test]
+    fn no_text_turns_what_stands_behind_it() {
+        assert_eq!(printable("a\u{202e}b\u{2066}c\nd"), "a b c\nd");
+        // Words of scripts that run the other way stay, and so do their marks.
+        assert_eq!(printable("\u{5e9}\u{5dc}\u{200f}1"), "\u{5e9}\u{5dc}\u{200f}1");
+    }
+
+    #[test]
+    fn a_note_becomes_a_sentence() {
+        for (note, text) in [
+            ("two runs are pooled", "Two runs are pooled."),
+            ("\u{e9}t\u{e9}!", "\u{c9}t\u{e9}!"),
+            ("latency_p50_ms has no value", "latency_p50_ms has no value."),
+            ("`--limit 0` shows all.", "`--limit 0` shows all."),
+            ("", ""),
+        ] {
+            assert_eq!(sentence(note), text);
+        }
     }
 
     #[test]

@@ -230,8 +230,8 @@ pub struct Profiled {
     pub workload: Box<dyn Workload>,
     /// The iterations without a time for each operator.
     pub end: SamplingEnd<EngineError>,
-    /// What building and loading the network took.
-    pub startup: Duration,
+    /// What building and loading the network took; `None` where the processor was sampled meanwhile.
+    pub startup: Option<Duration>,
     /// Parameters and buffers at their precision.
     pub model_size_bytes: Option<u64>,
     /// Everything else.

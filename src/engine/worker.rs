@@ -122,12 +122,13 @@ fn guarded<T>(ask: impl FnOnce() -> Result<T, EngineError>) -> Result<T, Words> 
 }
 
 fn measure(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Measurement {
-    let outcome = catch_unwind(AssertUnwindSafe(|| run(plan, reference, guard)));
-    let measured = match outcome {
-        Ok(measured) => measured,
-        Err(panic) => Err(EngineError::Device { message: panic_text(&*panic) }),
-    };
-    measured.unwrap_or_else(|error| failure(&error))
+    caught(|| run(plan, reference, guard)).unwrap_or_else(|error| failure(&error))
+}
+
+/// Does the work of a run; a driver that panics is an error of its device.
+fn caught<T>(work: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(EngineError::Device { message: panic_text(&*panic) }))
 }
 
 /// The record of a run that ended with an error before it had numbers.
@@ -169,28 +170,9 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Result<Mea
         let samples = end.iterations.len() as u64 * workload.samples_per_iteration();
         monitor.stop().finish(end.window, samples)
     };
-    let losses = workload.losses();
-    let finite = losses.is_none_or(|(first, last)| first.is_finite() && last.is_finite());
-    // In single precision it is the optimizer that went astray, and the times are those of any step.
-    if !finite && plan.configuration.precision != Precision::Fp32 {
-        return Err(EngineError::LossDiverged {
-            engine: engine.name(),
-            model: plan.configuration.model.clone(),
-            precision: plan.configuration.precision,
-        });
-    }
+    let losses = losses(engine, plan, &mut *workload)?;
     let mut measurement = describe(plan, &*workload, end);
-    if !finite {
-        measurement.hint =
-            Some("the loss is not a number any more: the times are real, what was learnt is not".to_owned());
-    }
-    let losses = losses.map(|(first, last)| [("first_loss", first), ("last_loss", last)]).into_iter().flatten();
-    measurement.extra_metrics.extend(losses.filter(|(_, loss)| loss.is_finite()).map(|(name, loss)| ExtraMetric {
-        name: name.to_owned(),
-        unit: String::new(),
-        better: Better::None,
-        value: f64::from(loss),
-    }));
+    add_losses(&mut measurement, losses);
     add_telemetry(&mut measurement, telemetry);
     let metrics = &mut measurement.metrics;
     metrics.set("startup_ms", startup.as_secs_f64() * 1e3);
@@ -206,12 +188,7 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Result<Mea
     }
     let reported_versions = own_report.and_then(|report| add_report(&mut measurement, report));
     // Memory was read; what is computed from here on counts no more.
-    if let (Some(real), asked) = (workload.result_precision(), plan.configuration.precision)
-        && real != asked
-    {
-        let model = plan.configuration.model.clone();
-        return Err(EngineError::OtherPrecision { engine: engine.name(), model, asked, real });
-    }
+    check_precision(engine, plan, &*workload)?;
     if measurement.status == RunStatus::Ok {
         workload.verify()?;
         let median = measurement.metrics.get("latency_p50_ms").map(|ms| Duration::from_secs_f64(ms / 1e3));
@@ -253,6 +230,61 @@ fn run(plan: &PlannedRun, reference: Option<&Path>, guard: &Guard) -> Result<Mea
     Ok(measurement)
 }
 
+/// The losses of the first and the last training step, where there were any.
+///
+/// # Errors
+/// A loss that is no number, unless in single precision: there it is the optimizer that went astray, and the times are
+/// those of any step.
+fn losses(
+    engine: &dyn Engine,
+    plan: &PlannedRun,
+    workload: &mut dyn Workload,
+) -> Result<Option<(f32, f32)>, EngineError> {
+    let losses = workload.losses();
+    if !are_finite(losses) && plan.configuration.precision != Precision::Fp32 {
+        return Err(EngineError::LossDiverged {
+            engine: engine.name(),
+            model: plan.configuration.model.clone(),
+            precision: plan.configuration.precision,
+        });
+    }
+    Ok(losses)
+}
+
+fn are_finite(losses: Option<(f32, f32)>) -> bool {
+    losses.is_none_or(|(first, last)| first.is_finite() && last.is_finite())
+}
+
+/// Adds the losses of a training, and says it where they are no numbers.
+fn add_losses(measurement: &mut Measurement, losses: Option<(f32, f32)>) {
+    if !are_finite(losses) {
+        measurement.hint =
+            Some("the loss is not a number any more: the times are real, what was learnt is not".to_owned());
+    }
+    let losses = losses.map(|(first, last)| [("first_loss", first), ("last_loss", last)]).into_iter().flatten();
+    measurement.extra_metrics.extend(losses.filter(|(_, loss)| loss.is_finite()).map(|(name, loss)| ExtraMetric {
+        name: name.to_owned(),
+        unit: String::new(),
+        better: Better::None,
+        value: f64::from(loss),
+    }));
+}
+
+/// Whether the work was done in the precision that was asked for.
+///
+/// # Errors
+/// It was not.
+fn check_precision(engine: &dyn Engine, plan: &PlannedRun, workload: &dyn Workload) -> Result<(), EngineError> {
+    let asked = plan.configuration.precision;
+    match workload.result_precision() {
+        Some(real) if real != asked => {
+            let model = plan.configuration.model.clone();
+            Err(EngineError::OtherPrecision { engine: engine.name(), model, asked, real })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Tells the parent how far sampling is.
 fn tell(progress: SamplingProgress) {
     // A parent that does not listen any more ends this process by other means.
@@ -263,39 +295,38 @@ fn tell(progress: SamplingProgress) {
     });
 }
 
-/// A run with a time for each operator. Memory is not measured: what the profile itself takes would count.
+/// A run with a time for each operator; without a profile where nothing was measured.
 fn profile(plan: &PlannedRun, wish: &ProfileWish, guard: &Guard) -> (Measurement, Option<Profile>) {
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let engine = executing_engine(plan, guard)?;
-        let profiled = engine.profile(plan, wish, &guard.stop, &mut tell)?;
-        let Profiled { mut workload, end, startup, model_size_bytes, profile } = profiled;
-        let mut measurement = describe(plan, &*workload, end);
-        if let (Some(real), asked) = (workload.result_precision(), plan.configuration.precision)
-            && real != asked
-        {
-            let model = plan.configuration.model.clone();
-            return Err(EngineError::OtherPrecision { engine: engine.name(), model, asked, real });
-        }
-        if measurement.status == RunStatus::Ok {
-            workload.verify()?;
-        }
-        measurement.metrics.set("startup_ms", startup.as_secs_f64() * 1e3);
-        measurement.metrics.set_optional("model_size_mb", model_size_bytes.map(|bytes| bytes as f64 / MB));
-        measurement.operator_times = profile.parts.iter().map(ProfiledPart::time).collect();
-        let profiled: Vec<u64> = profile.pairs.iter().map(|[_, profiled]| *profiled).collect();
-        if !profiled.is_empty() {
-            measurement.samples.push(SampleSeries { phase: "profiled_iteration".to_owned(), nanoseconds: profiled });
-        }
-        let versions = engine.versions();
-        measurement.engine_version = Some(versions.engine);
-        measurement.framework_version = Some(versions.framework);
-        Ok((measurement, Some(profile)))
-    }));
-    let measured = match outcome {
-        Ok(measured) => measured,
-        Err(panic) => Err(EngineError::Device { message: panic_text(&*panic) }),
-    };
-    measured.unwrap_or_else(|error| (failure(&error), None))
+    match caught(|| profiled(plan, wish, guard)) {
+        Ok((measurement, profile)) => (measurement, Some(profile)),
+        Err(error) => (failure(&error), None),
+    }
+}
+
+/// What [`run`] is for plain runs. Memory is not measured: what the profile itself takes would count.
+fn profiled(plan: &PlannedRun, wish: &ProfileWish, guard: &Guard) -> Result<(Measurement, Profile), EngineError> {
+    let engine = executing_engine(plan, guard)?;
+    let profiled = engine.profile(plan, wish, &guard.stop, &mut tell)?;
+    let Profiled { mut workload, end, startup, model_size_bytes, profile } = profiled;
+    let losses = losses(engine, plan, &mut *workload)?;
+    let mut measurement = describe(plan, &*workload, end);
+    add_losses(&mut measurement, losses);
+    check_precision(engine, plan, &*workload)?;
+    if measurement.status == RunStatus::Ok {
+        workload.verify()?;
+    }
+    let metrics = &mut measurement.metrics;
+    metrics.set_optional("startup_ms", startup.map(|time| time.as_secs_f64() * 1e3));
+    metrics.set_optional("model_size_mb", model_size_bytes.map(|bytes| bytes as f64 / MB));
+    measurement.operator_times = profile.parts.iter().map(ProfiledPart::time).collect();
+    let timed: Vec<u64> = profile.pairs.iter().map(|[_, timed]| *timed).collect();
+    if !timed.is_empty() {
+        measurement.samples.push(SampleSeries { phase: "profiled_iteration".to_owned(), nanoseconds: timed });
+    }
+    let versions = engine.versions();
+    measurement.engine_version = Some(versions.engine);
+    measurement.framework_version = Some(versions.framework);
+    Ok((measurement, profile))
 }
 
 /// Adds what another process knows of itself; answers its versions.

@@ -38,9 +38,13 @@ pub(super) fn number(cell: &Cell) -> Option<f64> {
     .filter(|number| number.is_finite())
 }
 
-/// The places (row, column) of the best values. A column in which nothing differs has none.
+/// The places (row, column) of the best values. A column in which nothing differs has none, and neither has a table whose
+/// rows nobody knows to be comparable.
 pub(super) fn best_cells(table: &Table) -> BTreeSet<(usize, usize)> {
     let mut found = BTreeSet::new();
+    if table.unrelated {
+        return found;
+    }
     for (column, name) in table.columns.iter().enumerate() {
         let sign = match direction(name) {
             Better::Lower => 1.0,
@@ -70,6 +74,8 @@ mod tests {
         table.push(["b".into(), 1.0.into(), "9.5".into(), 9_u32.into(), 7_u32.into()]);
         table.push(["c".into(), Cell::Null, "not known".into(), 1_u32.into(), 7_u32.into()]);
         assert_eq!(best_cells(&table), BTreeSet::from([(1, 1), (0, 2)]));
+        table.unrelated = true;
+        assert!(best_cells(&table).is_empty());
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use super::Render;
 use super::best::best_cells;
-use super::terminal::{is_numeric, shown};
+use super::numeric::holds_mostly_numbers;
+use super::terminal::shown;
 use crate::domain::Table;
 use crate::domain::text::printable;
 
@@ -19,33 +20,43 @@ impl Render for Markdown {
             if !table.title.is_empty() {
                 writeln!(out, "**{}**\n", escaped(&printable(&table.title)))?;
             }
-            write_row(out, table.columns.iter().map(|name| escaped(name)))?;
-            write_row(
-                out,
-                (0..table.columns.len()).map(|column| if is_numeric(table, column) { "--:" } else { "---" }.to_owned()),
-            )?;
-            let best = best_cells(table);
-            for (number, row) in table.rows.iter().enumerate() {
-                let cells = row.iter().enumerate().map(|(column, cell)| (best.contains(&(number, column)), cell));
-                write_row(
-                    out,
-                    cells.map(|(best, cell)| {
-                        let text = escaped(&shown(cell));
-                        if best { format!("**{text}**") } else { text }
-                    }),
-                )?;
+            for line in table_lines(table, usize::MAX, usize::MAX) {
+                writeln!(out, "{line}")?;
             }
         }
         Ok(())
     }
 }
 
-fn write_row(out: &mut dyn Write, cells: impl Iterator<Item = String>) -> std::io::Result<()> {
-    write!(out, "|")?;
+/// A table in lines: its head and at most so many of its rows. Of a cell with more than so many characters the end goes;
+/// the best of a column is bold.
+pub(super) fn table_lines(table: &Table, rows: usize, characters: usize) -> Vec<String> {
+    let alignment = |column| if holds_mostly_numbers(table, column) { "--:" } else { "---" };
+    let best = best_cells(table);
+    let mut lines = vec![
+        line(table.columns.iter().map(|name| escaped(&printable(name)))),
+        line((0..table.columns.len()).map(|column| alignment(column).to_owned())),
+    ];
+    lines.extend(table.rows.iter().take(rows).enumerate().map(|(number, row)| {
+        line(row.iter().enumerate().map(|(column, cell)| {
+            let text = escaped(&short(shown(cell), characters));
+            if best.contains(&(number, column)) { format!("**{text}**") } else { text }
+        }))
+    }));
+    lines
+}
+
+fn line(cells: impl Iterator<Item = String>) -> String {
+    let mut line = "|".to_owned();
     for cell in cells {
-        write!(out, " {cell} |")?;
+        line.push_str(&[" ", &cell, " |"].concat());
     }
-    writeln!(out)
+    line
+}
+
+/// A text that is not too long for a table.
+fn short(text: String, characters: usize) -> String {
+    if text.chars().count() <= characters { text } else { text.chars().take(characters - 1).chain(['…']).collect() }
 }
 
 /// A text in which nothing is Markdown: no cell ends, no code, no HTML, no emphasis, no link, no strike.
@@ -81,5 +92,17 @@ mod tests {
         assert_eq!(escaped("`x` *y* [z](q) ~1 &lt;"), "\\`x\\` \\*y\\* \\[z\\](q) \\~1 &amp;lt;");
         assert_eq!(escaped("latency_p50_ms _a_ __"), "latency_p50_ms \\_a\\_ \\_\\_");
         assert_eq!(shown(&Cell::Null), "");
+    }
+
+    #[test]
+    fn lines_are_aligned_and_cut_and_the_best_is_bold() {
+        let mut table = Table::new("", &["model", "ms", "speed-up"]);
+        table.push(["x".repeat(1000).into(), 2.0.into(), "1.500 x".into()]);
+        table.push(["a|b".into(), 1.0.into(), "3.000 x".into()]);
+        let long = format!("| {}… | 2.000 | 1.500 x |", "x".repeat(9));
+        let best = "| a\\|b | **1.000** | **3.000 x** |".to_owned();
+        let head = ["| model | ms | speed-up |".to_owned(), "| --- | --: | --: |".to_owned()];
+        assert_eq!(table_lines(&table, 1, 10), [&head[..], &[long.clone()]].concat());
+        assert_eq!(table_lines(&table, usize::MAX, 10), [&head[..], &[long, best]].concat());
     }
 }

@@ -8,6 +8,7 @@ pub mod html;
 mod json;
 mod markdown;
 mod numbers;
+mod numeric;
 pub mod profile;
 mod sparkline;
 mod terminal;

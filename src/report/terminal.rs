@@ -7,7 +7,8 @@ use comfy_table::{
     Attribute, CellAlignment, Color, ColumnConstraint, ContentArrangement, LineStyle, Table as Drawn, TableStyle, Width,
 };
 
-use super::best::{best_cells, number};
+use super::best::best_cells;
+use super::numeric::holds_numbers_alone;
 use super::{Render, significant};
 use crate::domain::text::printable;
 use crate::domain::{Cell, Table};
@@ -57,7 +58,8 @@ impl Render for Terminal {
             if !table.title.is_empty() {
                 writeln!(out, "{}", printable(&table.title))?;
             }
-            let best = best_cells(table);
+            // What goes into a file or a pipe is read by programs, too: numbers stay numbers.
+            let best = if self.style.width.is_some() { best_cells(table) } else { BTreeSet::new() };
             marked |= !best.is_empty();
             for (number, columns) in self.blocks(table).iter().enumerate() {
                 if number > 0 {
@@ -88,7 +90,7 @@ impl Terminal {
         let mut taken = 0;
         let is_key = |&&column: &&usize| {
             taken += least(&column);
-            column == 0 || (!is_numeric(table, column) && taken <= width / 2)
+            column == 0 || (!holds_numbers_alone(table, column) && taken <= width / 2)
         };
         let keys: Vec<usize> = all.iter().take_while(is_key).copied().collect();
         let room = width.saturating_sub(keys.iter().map(least).sum());
@@ -143,11 +145,11 @@ impl Terminal {
                 comfy_table::Cell::new(if self.style.width.is_some() { name.replace('_', " ") } else { name.clone() });
             if self.style.color { cell.add_attribute(Attribute::Bold) } else { cell }
         }));
-        let is_marked = |column: usize| best.iter().any(|(_, marked)| *marked == column);
+        let marked: BTreeSet<usize> = best.iter().map(|(_, column)| *column).collect();
         for (index, row) in table.rows.iter().enumerate() {
             drawn.add_row(columns.iter().map(|&column| {
                 let text = row.get(column).map(shown).unwrap_or_default();
-                match (best.contains(&(index, column)), is_marked(column)) {
+                match (best.contains(&(index, column)), marked.contains(&column)) {
                     (true, _) if self.style.color => {
                         comfy_table::Cell::new(format!("{text}{BEST}")).add_attribute(Attribute::Bold).fg(Color::Green)
                     }
@@ -160,7 +162,7 @@ impl Terminal {
         }
         let widest = self.widest_word(table, columns);
         for (&index, column) in columns.iter().zip(drawn.column_iter_mut()) {
-            if is_numeric(table, index) {
+            if holds_numbers_alone(table, index) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
             if self.style.width.is_some() {
@@ -183,30 +185,8 @@ fn least_width(table: &Table, column: usize, widest: u16) -> u16 {
         if whole <= ONE_LINE { whole } else { words(&text) }
     });
     let longest = u16::try_from(cells.chain([name]).max().unwrap_or(0)).unwrap_or(widest).min(widest);
-    let marked = u16::from(is_numeric(table, column));
+    let marked = u16::from(holds_numbers_alone(table, column));
     longest.saturating_add(marked).saturating_add(NARROW_PADDING.0 + NARROW_PADDING.1)
-}
-
-/// Whether a column holds numbers, and numbers alone. A `~` may stand before them.
-pub(super) fn is_numeric(table: &Table, column: usize) -> bool {
-    let mut numbers = 0;
-    for row in &table.rows {
-        match row.get(column) {
-            Some(Cell::Null) | None => {}
-            Some(Cell::Text(text)) if text.is_empty() => {}
-            Some(cell) if is_number(cell) => numbers += 1,
-            Some(_) => return false,
-        }
-    }
-    numbers > 0
-}
-
-/// Whether a cell is one number, be it written for people.
-fn is_number(cell: &Cell) -> bool {
-    match cell {
-        Cell::Text(text) => !text.contains(char::is_whitespace) && number(cell).is_some(),
-        other => number(other).is_some(),
-    }
 }
 
 /// A cell as people read it; what was not measured is empty. Control characters do not reach the terminal.
@@ -265,14 +245,22 @@ mod tests {
     }
 
     #[test]
-    fn the_best_of_a_column_is_marked() {
+    fn the_best_of_a_column_is_marked_on_a_terminal() {
         let mut table = Table::new("", &["model", "latency_p50_ms"]);
         table.push(["a".into(), "12.50".into()]);
         table.push(["b".into(), "9.500".into()]);
-        let text = rendered(&table, None);
+        let text = rendered(&table, Some(80));
         // The digits stay below each other.
         let place = |number: &str| text.lines().find_map(|line| line.find(number)).unwrap();
         assert_eq!(place("9.500*"), place("12.50"), "{text}");
         assert!(text.ends_with("* the best of its column\n"), "{text}");
+        // A pipe gets the numbers and nothing else.
+        let piped = rendered(&table, None);
+        assert!(piped.contains("9.500") && piped.contains("12.50"), "{piped}");
+        assert!(!piped.contains(BEST) && !piped.contains('\u{a0}'), "{piped}");
+        // Rows that a query puts below each other may have nothing to do with each other.
+        table.unrelated = true;
+        let queried = rendered(&table, Some(80));
+        assert!(!queried.contains(BEST) && !queried.contains('\u{a0}'), "{queried}");
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl Listener for Gate {
                 Ok((stream, address)) => {
                     // Answers are small and whole.
                     let _ = stream.set_nodelay(true);
-                    let peer = Peer { address, until: Arc::new(Mutex::new(Instant::now() + self.patience)) };
+                    let peer = Peer::new(address, self.patience);
                     return (Line::new(stream, peer.clone(), Arc::clone(&self.open)), peer);
                 }
                 // The client has gone, or the process has no descriptors left: neither ends the server.
@@ -57,8 +57,7 @@ impl Listener for Gate {
     }
 
     fn local_addr(&self) -> io::Result<Peer> {
-        let address = self.listener.local_addr()?;
-        Ok(Peer { address, until: Arc::new(Mutex::new(Instant::now())) })
+        Ok(Peer::new(self.listener.local_addr()?, self.patience))
     }
 }
 
@@ -66,17 +65,51 @@ impl Listener for Gate {
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     address: SocketAddr,
-    until: Arc<Mutex<Instant>>,
+    patience: Duration,
+    time: Arc<Mutex<Time>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Time {
+    until: Instant,
+    /// Whether an answer is on its way; once it has been taken, the next request is waited for.
+    is_sending: bool,
 }
 
 impl Peer {
-    /// Gives the connection this much time from now on.
-    pub(super) fn extend(&self, time: Duration) {
-        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + time;
+    /// Somebody whose request has to be there after `patience`.
+    fn new(address: SocketAddr, patience: Duration) -> Self {
+        let time = Time { until: Instant::now() + patience, is_sending: false };
+        Self { address, patience, time: Arc::new(Mutex::new(time)) }
+    }
+
+    /// A request is there; its answer may take this long to be made.
+    pub(super) fn answer_within(&self, time: Duration) {
+        self.set(time, false);
+    }
+
+    /// The answer is there; it may take this long to be fetched.
+    pub(super) fn fetch_within(&self, time: Duration) {
+        self.set(time, true);
+    }
+
+    /// All that there was to send has been taken.
+    fn fetched(&self) {
+        if self.time().is_sending {
+            self.set(self.patience, false);
+        }
+    }
+
+    fn set(&self, time: Duration, is_sending: bool) {
+        *self.time() = Time { until: Instant::now() + time, is_sending };
+    }
+
+    fn time(&self) -> MutexGuard<'_, Time> {
+        self.time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn until(&self) -> Instant {
-        *self.until.lock().unwrap_or_else(PoisonError::into_inner)
+        self.time().until
     }
 }
 
@@ -146,7 +179,11 @@ impl AsyncWrite for Line {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.in_time(context)?;
-        Pin::new(&mut self.stream).poll_flush(context)
+        std::task::ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        // Flushed is what was written whole. The alarm has to know the new time.
+        self.peer.fetched();
+        self.in_time(context)?;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -164,5 +201,29 @@ impl AsyncWrite for Line {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_has_the_same_time() {
+        let patience = Duration::from_secs(1);
+        let long = Duration::from_secs(3600);
+        let peer = Peer::new(([127, 0, 0, 1], 8080).into(), patience);
+        let is_waited_for = |peer: &Peer| peer.until() <= Instant::now() + patience;
+        for _ in 0..2 {
+            assert!(is_waited_for(&peer));
+            peer.answer_within(long);
+            // What is flushed before there is an answer is none.
+            peer.fetched();
+            assert!(!is_waited_for(&peer));
+            peer.fetch_within(long);
+            assert!(!is_waited_for(&peer));
+            peer.fetched();
+        }
+        assert!(is_waited_for(&peer));
     }
 }

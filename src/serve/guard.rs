@@ -2,7 +2,7 @@
 //! wanted. A page of somebody else's, open in the same browser, can send requests here; its name (DNS rebinding) or what
 //! the browser says of it tells it apart.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use axum::extract::{Query, Request};
@@ -107,11 +107,12 @@ impl Guard {
         if host_and_port(&host).is_some_and(|(name, port)| self.goes_by(&name, port)) {
             return Ok(());
         }
+        let others = if self.address.ip().is_unspecified() { " or any address of this machine" } else { "" };
         Err(Refusal::new(
             StatusCode::MISDIRECTED_REQUEST,
             format!(
-                "This server does not go by the name it was asked by; open http://{}/, or start it with `--allow-host NAME`.",
-                self.address
+                "This server does not go by the name it was asked by; open http://{}/{others}, or start it with `--allow-host NAME`.",
+                own_address(self.address)
             ),
         ))
     }
@@ -177,9 +178,19 @@ fn unauthorized(sentence: &str) -> Refusal {
     Refusal::new(StatusCode::UNAUTHORIZED, sentence).with(header::WWW_AUTHENTICATE, "Bearer")
 }
 
+/// An address that answers on this machine: nobody can open 0.0.0.0 or [::], which mean all of them.
+pub(super) fn own_address(listened: SocketAddr) -> SocketAddr {
+    let ip = match listened.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listened.port())
+}
+
 fn is_local(address: IpAddr) -> bool {
     // Our pages are asked for by 127.0.0.1 and [::1]; which of them is listened on is no matter.
-    address == IpAddr::from([127, 0, 0, 1]) || address == IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1_u16])
+    address == Ipv4Addr::LOCALHOST || address == Ipv6Addr::LOCALHOST
 }
 
 /// Name in small letters, and port. `None` for what has a user, no name, or a port that is none.
@@ -213,9 +224,7 @@ fn is_small(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
 fn has_no_body(headers: &HeaderMap) -> Result<(), Refusal> {
     let length = headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
     if length || headers.contains_key(header::TRANSFER_ENCODING) {
-        // What would follow is not read.
-        let refusal = Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "A request that only reads has no content.");
-        return Err(refusal.with(header::CONNECTION, "close"));
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "A request that only reads has no content."));
     }
     Ok(())
 }
@@ -305,6 +314,22 @@ mod tests {
         assert_eq!(status(&everywhere, "192.0.2.9:8080"), 200);
         assert_eq!(status(&everywhere, "evil.example:8080"), 421);
         assert_eq!(status(&super::tests::guard("127.0.0.1:80", &[]), "localhost"), 200);
+    }
+
+    #[test]
+    fn the_address_that_a_refusal_names_is_answered() {
+        for listened in ["127.0.0.1:8080", "[::1]:8080", "192.0.2.7:8080", "0.0.0.0:8080", "[::]:8080"] {
+            let guard = guard(listened, &[]);
+            let request = Request::builder().uri("/").header("host", "evil.example:8080").body(Body::empty()).unwrap();
+            let refusal = guard.admit(&request).unwrap_err().sentence;
+            let named = refusal.split("http://").nth(1).and_then(|rest| rest.split('/').next()).unwrap();
+            assert_eq!(status(&guard, named), 200, "{listened}: {refusal}");
+            assert_eq!(
+                refusal.contains("any address of this machine"),
+                guard.address.ip().is_unspecified(),
+                "{refusal}"
+            );
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use thiserror::Error;
+use tokio::sync::Semaphore;
 
 use self::gate::{Gate, Peer};
 use self::guard::{Guard, Refusal};
@@ -26,10 +27,10 @@ pub use token::{SHORTEST_TOKEN, Token};
 /// Questions that are answered at the same time; others wait.
 const WORKERS: usize = 4;
 
-/// How long an answer may take to be made and sent.
+/// How long an answer may take to be made.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 
-/// How long an answer may take to be fetched, and the next request to be sent.
+/// How long an answer may take to be fetched.
 const FETCH_TIME: Duration = Duration::from_secs(30);
 
 /// How long requests that are being answered may go on after a signal.
@@ -92,18 +93,19 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// Whether a browser may keep it for an hour: it does not depend on the database.
     pub lasting: bool,
+    /// After how many seconds to ask again, where that helps.
+    pub come_back: Option<u32>,
 }
 
 impl Answer {
     /// A page.
     pub fn html(status: u16, page: String) -> Self {
-        Self { status, content_type: "text/html; charset=utf-8", body: page.into_bytes(), lasting: false }
+        Self { status, ..Self::file("text/html; charset=utf-8", page.into_bytes()) }
     }
 
-    /// A sentence.
-    pub fn text(status: u16, sentence: &str) -> Self {
-        let body = [sentence, "\n"].concat().into_bytes();
-        Self { status, content_type: "text/plain; charset=utf-8", body, lasting: false }
+    /// What is there, as a file of this type.
+    pub fn file(content_type: &'static str, body: Vec<u8>) -> Self {
+        Self { status: 200, content_type, body, lasting: false, come_back: None }
     }
 }
 
@@ -142,7 +144,13 @@ pub struct Server {
 struct Shared {
     guard: Guard,
     policy: &'static str,
-    patience: Duration,
+    desk: Desk,
+}
+
+/// Where questions are answered, a few at a time.
+#[derive(Clone)]
+struct Desk {
+    free: Arc<Semaphore>,
     site: Arc<dyn Site>,
 }
 
@@ -160,9 +168,10 @@ impl Server {
         Ok(Self { listener, address, settings })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// An address under which it answers on this machine: where it listens, or that of this machine alone where it listens
+    /// on all of them.
+    pub fn own_address(&self) -> SocketAddr {
+        guard::own_address(self.address)
     }
 
     /// Answers until SIGINT or SIGTERM; then what has begun is finished, for a few seconds.
@@ -182,8 +191,7 @@ impl Server {
         let shared = Arc::new(Shared {
             guard: Guard::new(self.address, self.settings.token, self.settings.names),
             policy: self.settings.policy,
-            patience,
-            site,
+            desk: Desk::new(site),
         });
         let (listener, served) = (self.listener, shared);
         let ended = runtime.block_on(async move {
@@ -227,13 +235,12 @@ fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send + 'static> {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, ConnectInfo(peer): ConnectInfo<Peer>, request: Request) -> Response {
-    peer.extend(ANSWER_TIME);
+    peer.answer_within(ANSWER_TIME);
     let mut response = match admitted(&shared.guard, &request) {
-        Ok(asked) => ask(Arc::clone(&shared.site), asked).await,
+        Ok(asked) => shared.desk.ask(asked).await,
         Err(refusal) => refused(&refusal),
     };
-    // What is left of the answer has to be fetched, and the next request to be sent, in this time.
-    peer.extend(shared.patience.max(FETCH_TIME));
+    peer.fetch_within(FETCH_TIME);
     dress(&mut response, shared.policy);
     response
 }
@@ -247,20 +254,39 @@ fn admitted(guard: &Guard, request: &Request) -> Result<Asked, Refusal> {
     Ok(Asked { path: request.uri().path().to_owned(), query })
 }
 
-async fn ask(site: Arc<dyn Site>, asked: Asked) -> Response {
-    match tokio::task::spawn_blocking(move || site.answer(&asked)).await {
-        Ok(answer) => {
-            let mut response = Response::new(Body::from(answer.body));
-            *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
-            if answer.lasting {
-                headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
-            }
-            response
-        }
-        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made; the server's output says why."),
+impl Desk {
+    fn new(site: Arc<dyn Site>) -> Self {
+        Self { free: Arc::new(Semaphore::new(WORKERS)), site }
     }
+
+    /// Waits for its turn in a future, not in a queue of work: a client that goes takes its question along.
+    async fn ask(&self, asked: Asked) -> Response {
+        let broken =
+            || plain(StatusCode::INTERNAL_SERVER_ERROR, "The page could not be made; the server's output says why.");
+        let Ok(turn) = Arc::clone(&self.free).acquire_owned().await else { return broken() };
+        let site = Arc::clone(&self.site);
+        let work = move || {
+            let answer = site.answer(&asked);
+            drop(turn);
+            answer
+        };
+        tokio::task::spawn_blocking(work).await.map_or_else(|_| broken(), sent)
+    }
+}
+
+/// An answer with its headers.
+fn sent(answer: Answer) -> Response {
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    if answer.lasting {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600"));
+    }
+    if let Some(seconds) = answer.come_back {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
 }
 
 fn plain(status: StatusCode, sentence: &str) -> Response {
@@ -274,6 +300,10 @@ fn refused(refusal: &Refusal) -> Response {
     let mut response = plain(refusal.status, &refusal.sentence);
     for (name, value) in &refusal.headers {
         response.headers_mut().append(name, value.clone());
+    }
+    // Whoever is refused holds no connection; who is led on has shown the token.
+    if !refusal.status.is_redirection() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
@@ -299,4 +329,88 @@ fn dress(response: &mut Response, policy: &'static str) {
 /// The methods that are answered.
 fn is_reading(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Condvar, Mutex};
+
+    use super::*;
+
+    /// Answers nothing before it is opened, and remembers what it was asked.
+    #[derive(Default)]
+    struct Closed {
+        asked: Mutex<Vec<String>>,
+        open: Mutex<bool>,
+        opened: Condvar,
+    }
+
+    impl Site for Closed {
+        fn answer(&self, asked: &Asked) -> Answer {
+            self.asked.lock().unwrap().push(asked.path.clone());
+            let _open = self.opened.wait_while(self.open.lock().unwrap(), |open| !*open).unwrap();
+            Answer::html(200, String::new())
+        }
+    }
+
+    #[test]
+    fn who_goes_before_its_turn_costs_nothing() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().max_blocking_threads(WORKERS).enable_all().build();
+        let site = Arc::new(Closed::default());
+        let desk = Desk::new(Arc::clone(&site) as Arc<dyn Site>);
+        let asked = |path: &str| Asked { path: path.to_owned(), ..Asked::default() };
+        runtime.unwrap().block_on(async {
+            let ask = |path: &str| {
+                let (desk, asked) = (desk.clone(), asked(path));
+                tokio::spawn(async move { desk.ask(asked).await.status() })
+            };
+            let busy: Vec<_> = (0..WORKERS).map(|_| ask("/busy")).collect();
+            while site.asked.lock().unwrap().len() < WORKERS {
+                tokio::task::yield_now().await;
+            }
+            // It is looked at once, and then dropped as the question of a client that has gone.
+            let gone = tokio::time::timeout(Duration::ZERO, desk.ask(asked("/gone"))).await;
+            assert!(gone.is_err());
+            let last = ask("/last");
+            *site.open.lock().unwrap() = true;
+            site.opened.notify_all();
+            for answered in busy.into_iter().chain([last]) {
+                assert_eq!(answered.await.unwrap(), StatusCode::OK);
+            }
+        });
+        let asked = site.asked.lock().unwrap();
+        assert!(asked.len() == WORKERS + 1 && !asked.contains(&"/gone".to_owned()), "{asked:?}");
+    }
+
+    #[test]
+    fn a_panic_costs_one_answer_and_no_turn() {
+        struct Breaking;
+        impl Site for Breaking {
+            fn answer(&self, _: &Asked) -> Answer {
+                panic!("no page");
+            }
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let desk = Desk::new(Arc::new(Breaking));
+        for _ in 0..=WORKERS {
+            let status = runtime.block_on(desk.ask(Asked::default())).status();
+            assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+        }
+    }
+
+    #[test]
+    fn who_shall_come_back_is_told_when() {
+        let answer = Answer { status: 503, come_back: Some(5), ..Answer::html(200, String::new()) };
+        assert_eq!(sent(answer).headers()[header::RETRY_AFTER], "5");
+        assert!(!sent(Answer::html(503, String::new())).headers().contains_key(header::RETRY_AFTER));
+    }
+
+    #[test]
+    fn whoever_is_refused_keeps_no_connection() {
+        for status in [400, 401, 403, 405, 413, 414, 421, 431] {
+            let refusal = Refusal::new(StatusCode::from_u16(status).unwrap(), "No.");
+            assert_eq!(refused(&refusal).headers()[header::CONNECTION], "close", "{status}");
+        }
+        assert!(!refused(&Refusal::new(StatusCode::SEE_OTHER, "")).headers().contains_key(header::CONNECTION));
+    }
 }

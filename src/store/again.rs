@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::list::Selection;
 use crate::domain::Part;
+use crate::domain::chart::Behind;
+use crate::domain::document::{Gives, Statement};
 use crate::domain::label::label;
 
 /// What a statement asks of the selected runs.
@@ -36,12 +38,19 @@ pub enum Question<'q> {
         /// Whether such software is ranked.
         include_software: bool,
     },
-    /// The configurations of each model, by throughput.
-    Recommendations,
+    /// The configurations of each model, by throughput; software that pretends to be a device only if it is asked for.
+    Recommendations {
+        /// Whether such software is recommended.
+        include_software: bool,
+    },
     /// The runs with the numbers that verdicts rest on.
     JudgedRuns,
     /// What explanations cost.
     Explanations,
+    /// The runs that count, with these columns of `results`: what the charts of configurations rest on.
+    Charted(&'q [&'static str]),
+    /// All runs in time, with these columns of `results`.
+    History(&'q [&'static str]),
 }
 
 /// The statement that answers a question about the runs that any of the selections means.
@@ -61,18 +70,55 @@ pub fn statement(question: Question<'_>, selections: &[&Selection]) -> String {
         }
         Question::Scaling => vec![facts, include_str!("sql/again/scaling.sql")],
         Question::Training => vec![facts, include_str!("sql/again/training.sql")],
-        Question::Rankings { include_software: true } => {
-            vec![facts, ", ranked AS (\n    SELECT * FROM facts\n)\n", include_str!("sql/again/rankings.sql")]
+        Question::Rankings { include_software } => {
+            vec![facts, ranked(include_software), include_str!("sql/again/rankings.sql")]
         }
-        Question::Rankings { include_software: false } => {
-            let ranked = ", ranked AS (\n    SELECT * FROM facts WHERE software = 0\n)\n";
-            vec![facts, ranked, include_str!("sql/again/rankings.sql")]
+        Question::Recommendations { include_software } => {
+            vec![facts, ranked(include_software), include_str!("sql/again/recommendations.sql")]
         }
-        Question::Recommendations => vec![facts, include_str!("sql/again/recommendations.sql")],
         Question::JudgedRuns => vec![include_str!("sql/again/judged_runs.sql")],
         Question::Explanations => vec![include_str!("sql/again/explanations.sql")],
+        Question::Charted(columns) => {
+            return [selected(selections), with_columns(include_str!("sql/again/charted.sql"), columns)].concat();
+        }
+        Question::History(columns) => {
+            return [selected(selections), with_columns(include_str!("sql/again/history.sql"), columns)].concat();
+        }
     };
     [selected(selections), parts.concat()].concat()
+}
+
+/// How to ask the record again for what a chart rests on; the chart was made of these runs.
+pub fn statement_of_chart(behind: &Behind, selection: &Selection) -> Statement {
+    let of = |configurations: &[i64]| Selection { configurations: configurations.to_vec(), ..selection.clone() };
+    let (sql, gives) = match behind {
+        Behind::Configurations { ids, columns } => (statement(Question::Charted(columns), &[&of(ids)]), Gives::Runs),
+        Behind::History { configuration, columns } => {
+            (statement(Question::History(columns), &[&of(&[*configuration])]), Gives::Numbers)
+        }
+        Behind::Samples(run) => (of_run(include_str!("sql/again/samples.sql"), *run), Gives::Numbers),
+        Behind::Telemetry(run) => (of_run(include_str!("sql/again/telemetry.sql"), *run), Gives::Numbers),
+    };
+    Statement { sql, gives }
+}
+
+/// A statement with the columns that it is asked for.
+fn with_columns(sql: &str, columns: &[&str]) -> String {
+    sql.replace(":columns", &columns.join(", "))
+}
+
+/// A statement about one run.
+fn of_run(sql: &str, run: i64) -> String {
+    sql.replace(":run", &run.to_string())
+}
+
+/// What is ranked and recommended.
+fn ranked(include_software: bool) -> &'static str {
+    if include_software {
+        ", ranked AS (\n    SELECT * FROM facts\n)\n"
+    } else {
+        ", ranked AS (\n    SELECT * FROM facts WHERE software = 0\n)\n"
+    }
 }
 
 /// Which configurations may be the reference of a comparison.
@@ -258,7 +304,7 @@ mod tests {
     use super::super::samples::{broken, new_store, of_model, on_gpu, run, with};
     use super::super::{Store, StoreError};
     use super::*;
-    use crate::domain::{Cell, Mode, Platform, Precision, RunStatus};
+    use crate::domain::{Cell, Mode, Platform, Precision, RunStatus, SampleSeries, TelemetrySeries};
 
     fn filled() -> (tempfile::TempDir, Store) {
         let (folder, mut store) = new_store();
@@ -376,15 +422,50 @@ mod tests {
             Question::Training,
             Question::Rankings { include_software: false },
             Question::Rankings { include_software: true },
-            Question::Recommendations,
+            Question::Recommendations { include_software: false },
+            Question::Recommendations { include_software: true },
             Question::JudgedRuns,
             Question::Explanations,
+            Question::Charted(&["latency_p50_ms", "iterations"]),
+            Question::History(&["memory_host_peak_mb"]),
         ] {
             for selection in [&Selection::default(), &narrow] {
                 if let Err(error) = ask(&mut store, question, &[selection]) {
                     panic!("{question:?}: {error}\n{}", statement(question, &[selection]));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn charts_are_asked_again_about_their_configurations_and_runs() {
+        let (_folder, mut store) = filled();
+        let mut watched = run(9);
+        watched.measurement.samples =
+            vec![SampleSeries { phase: "iteration".into(), nanoseconds: vec![2_000_000, 3_000_000] }];
+        watched.measurement.telemetry = vec![TelemetrySeries {
+            sensor: "power".into(),
+            unit: "W".into(),
+            offsets_ms: vec![0.0, 10.0, 20.0],
+            values: vec![30.0, 31.0, 32.0],
+        }];
+        store.insert_run(&watched).unwrap();
+        let all = Selection::default();
+        let watched = 5;
+        let columns = || vec!["latency_p50_ms", "throughput_samples_per_second"];
+        let first = Selection { runs: vec!["1".into()], ..Selection::default() };
+        for (behind, selection, rows, gives) in [
+            (Behind::Configurations { ids: vec![1, 2], columns: columns() }, &all, 3, Gives::Runs),
+            (Behind::Configurations { ids: vec![1, 2], columns: columns() }, &first, 1, Gives::Runs),
+            (Behind::History { configuration: 1, columns: columns() }, &all, 2, Gives::Numbers),
+            (Behind::Samples(watched), &all, 2, Gives::Numbers),
+            (Behind::Telemetry(watched), &all, 3, Gives::Numbers),
+            (Behind::Telemetry(1), &all, 0, Gives::Numbers),
+        ] {
+            let asked = statement_of_chart(&behind, selection);
+            let limits = QueryLimits { time: Duration::from_secs(20), rows: None };
+            let found = store.query(&asked.sql, &[], limits).unwrap_or_else(|error| panic!("{error}\n{}", asked.sql));
+            assert_eq!((found.table.rows.len(), asked.gives), (rows, gives), "{behind:?}\n{}", asked.sql);
         }
     }
 

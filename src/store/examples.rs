@@ -63,7 +63,7 @@ impl Store {
             .connection
             .prepare_cached(concat!(
                 include_str!("sql/select_examples.sql"),
-                include_str!("sql/selection.sql"),
+                selection!(),
                 "ORDER BY configuration.id, environment.engine_version, run.id"
             ))
             .map_err(failed)?;
@@ -149,6 +149,8 @@ mod tests {
         let rated = |id, rate| with(run(id), &[("throughput_samples_per_second", rate)]);
         let mut newer = rated(4, 900.0);
         newer.environment.engine_version = Some("9".into());
+        let mut profile = rated(7, 5000.0);
+        profile.configuration.parameters.insert("profile".into(), "operators".into());
         newer.measurement.extra_metrics.push(ExtraMetric {
             name: "multiply_adds_per_sample".into(),
             unit: "1".into(),
@@ -162,6 +164,7 @@ mod tests {
             newer,
             broken(rated(5, 1.0), RunStatus::Failed),
             of_model(rated(6, 7.0), "gpt2"),
+            profile,
         ];
         store.insert_runs(runs.iter()).unwrap();
         let examples = store.list_examples(&Selection::default()).unwrap();

@@ -119,11 +119,7 @@ impl Store {
         let mut children = Children::prepare(self)?;
         let mut statement = self
             .connection
-            .prepare_cached(concat!(
-                include_str!("sql/select_runs.sql"),
-                include_str!("sql/selection.sql"),
-                "ORDER BY run.id"
-            ))
+            .prepare_cached(concat!(include_str!("sql/select_runs.sql"), selection!(), "ORDER BY run.id"))
             .map_err(|source| self.fail(source))?;
         let columns = Columns::of(&statement);
         let parameters = SelectionParameters::new(selection);
@@ -446,7 +442,7 @@ fn json_labels<T: ValueEnum>(list: &[T]) -> Option<String> {
     json_list(&list.iter().map(label).collect::<Vec<_>>())
 }
 
-/// A selection as the parameters of `selection.sql`.
+/// A selection as the parameters of `selection!`.
 pub(super) struct SelectionParameters(Vec<(&'static str, Box<dyn ToSql>)>);
 
 impl SelectionParameters {

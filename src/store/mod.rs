@@ -3,6 +3,19 @@
 //! A [`Store`] is one open database file. It is created, checked and migrated in `open.rs`, filled in [`insert`]
 //! and [`campaigns`], read in [`list`], [`status`] and [`query`], and looked after in [`maintain`].
 
+/// The conditions of a selection: the end of a statement that joins run, configuration, model, device, environment and
+/// campaign.
+macro_rules! selection {
+    () => {
+        concat!(
+            include_str!("sql/selection.sql"),
+            include_str!("sql/selected_runs.sql"),
+            include_str!("sql/selected_configurations.sql"),
+            include_str!("sql/selected_environments.sql")
+        )
+    };
+}
+
 pub mod again;
 mod bulk;
 pub mod campaigns;
@@ -20,7 +33,7 @@ pub mod pages;
 pub mod probes;
 pub mod query;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod series;
 pub mod status;
 

@@ -177,6 +177,28 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_stands_in_no_answer_that_compares() {
+        let (_folder, mut store) = new_store();
+        let mut profile = throughput(run(2), 500.0);
+        profile.configuration.parameters.insert("profile".into(), "operators".into());
+        let runs = [throughput(run(1), 100.0), profile, throughput(on_gpu(run(3)), 1000.0)];
+        store.insert_runs(runs.iter()).unwrap();
+        assert_eq!(
+            answer(&mut store, "speedup_matrix", &["engine", "speedup", "run_id"]),
+            ["burn-cuda 10 3", "burn-flex 1 1"]
+        );
+        assert_eq!(answer(&mut store, "leaderboard", &["place", "run_id"]), ["1 3", "2 1"]);
+        assert_eq!(answer(&mut store, "history", &["run_id"]), ["3", "1"]);
+        assert_eq!(answer(&mut store, "coverage", &["platform", "runs"]), ["cpu 1", "cuda 1"]);
+        assert_eq!(answer(&mut store, "batch_scaling", &["engine"]), ["burn-cuda", "burn-flex"]);
+        // What was done is told, with what it is.
+        assert_eq!(
+            answer(&mut store, "newest", &["run_id", "parameters"]),
+            ["3 {}", r#"2 {"profile":"operators"}"#, "1 {}"]
+        );
+    }
+
+    #[test]
     fn a_precision_is_compared_with_fp32_of_the_same_work() {
         let (_folder, mut store) = new_store();
         let base = [("latency_p50_ms", 10.0), ("memory_device_peak_mb", 400.0), ("model_size_mb", 100.0)];

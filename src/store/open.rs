@@ -65,7 +65,15 @@ impl Store {
     /// A file that is missing, damaged, truncated, of another program or of a newer schema is refused and left
     /// as it was.
     pub fn open(path: &Path, access: Access) -> Result<(Self, Opened), StoreError> {
-        let opened = match identify(path)? {
+        Self::open_within(path, access, BUSY_TIMEOUT)
+    }
+
+    /// As [`Store::open`], for whoever waits no longer than this for another process: now, and with every statement.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`StoreError::Locked`] when the time is over.
+    pub fn open_within(path: &Path, access: Access, patience: Duration) -> Result<(Self, Opened), StoreError> {
+        let opened = match identify(path, patience)? {
             Identity::Absent | Identity::Empty if access != Access::Create => {
                 return Err(StoreError::Missing { path: path.into() });
             }
@@ -77,12 +85,32 @@ impl Store {
             Identity::Ours { schema } if schema < SCHEMA_VERSION => migrate_existing(path, schema)?,
             Identity::Ours { .. } => Opened::Existing,
         };
-        let connection = connect(path, access)?;
+        let connection = connect(path, access, patience)?;
         Ok((Self { connection, path: path.to_path_buf() }, opened))
+    }
+
+    /// Opens for reading what this process has open already. [`Store::open`] looks at the file itself, and whoever closes a
+    /// file ends all locks that the process has on it (fcntl(2)): others would then take the write-ahead log away from
+    /// under the connections that there are, which would never see another change. Here SQLite alone touches it.
+    ///
+    /// # Errors
+    /// What is not ours, or has another schema, and what SQLite refuses.
+    pub fn open_again(path: &Path, patience: Duration) -> Result<Self, StoreError> {
+        let connection = connect(path, Access::Read, patience)?;
+        let failed = |source| StoreError::sqlite(path, source);
+        let application: i32 =
+            connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(failed)?;
+        if application != APPLICATION_ID {
+            return Err(StoreError::Foreign { path: path.into() });
+        }
+        match schema_of(&connection, path)? {
+            SCHEMA_VERSION => Ok(Self { connection, path: path.to_path_buf() }),
+            found => Err(StoreError::OlderSchema { path: path.into(), found, known: SCHEMA_VERSION }),
+        }
     }
 }
 
-fn identify(path: &Path) -> Result<Identity, StoreError> {
+fn identify(path: &Path, patience: Duration) -> Result<Identity, StoreError> {
     let unreadable = |source| StoreError::Read { path: path.into(), source };
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -106,15 +134,19 @@ fn identify(path: &Path) -> Result<Identity, StoreError> {
     if header[68..72] != APPLICATION_ID.to_be_bytes() {
         return Err(StoreError::Foreign { path: path.into() });
     }
-    let connection = connect_read_only(path)?;
-    let failed = |source| StoreError::sqlite(path, source);
+    let connection = connect_read_only(path, patience)?;
+    Ok(Identity::Ours { schema: schema_of(&connection, path)? })
+}
+
+/// The schema of one of our databases, which is not newer than this program.
+fn schema_of(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let schema: i64 = connection
         .query_row("SELECT ifnull(max(version), 0) FROM refinery_schema_history", [], |row| row.get(0))
-        .map_err(failed)?;
+        .map_err(|source| StoreError::sqlite(path, source))?;
     if schema > SCHEMA_VERSION {
         return Err(StoreError::NewerSchema { path: path.into(), found: schema, known: SCHEMA_VERSION });
     }
-    Ok(Identity::Ours { schema })
+    Ok(schema)
 }
 
 /// The header states the size in pages (file format, section 1.3.7); it holds where the two counters agree and
@@ -189,7 +221,7 @@ fn migrate_existing(path: &Path, from: i64) -> Result<Opened, StoreError> {
     match migrate(&mut connection, path) {
         Ok(()) => Ok(Opened::Migrated { from }),
         // Another process may have been faster.
-        Err(error) => match identify(path)? {
+        Err(error) => match identify(path, BUSY_TIMEOUT)? {
             Identity::Ours { schema } if schema == SCHEMA_VERSION => Ok(Opened::Existing),
             _ => Err(error),
         },
@@ -238,10 +270,10 @@ fn take_other_forms(connection: &Connection, runner: &refinery::Runner) -> rusql
     Ok(())
 }
 
-fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
+fn connect(path: &Path, access: Access, patience: Duration) -> Result<Connection, StoreError> {
     let failed = |source| StoreError::sqlite(path, source);
     let connection = if access == Access::Read {
-        connect_read_only(path)?
+        connect_read_only(path, patience)?
     } else {
         let connection =
             Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
@@ -251,7 +283,7 @@ fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         connection
     };
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    connection.busy_timeout(patience).map_err(failed)?;
     connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
     connection.pragma_update(None, "cache_size", -65_536).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(64);
@@ -259,11 +291,11 @@ fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
 }
 
 /// Opens for reading; in a directory that cannot be written, where WAL has no place for its index, as immutable.
-fn connect_read_only(path: &Path) -> Result<Connection, StoreError> {
+fn connect_read_only(path: &Path, patience: Duration) -> Result<Connection, StoreError> {
     let failed = |source| StoreError::sqlite(path, source);
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    connection.busy_timeout(patience).map_err(failed)?;
     let readable = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
     match readable {
         Ok(()) => Ok(connection),
@@ -291,6 +323,7 @@ fn immutable_uri(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::samples::Stranger;
     use super::*;
 
     #[test]
@@ -384,6 +417,35 @@ mod tests {
         let validity: String = store.connection.query_row(validity, [], |row| row.get(0)).unwrap();
         assert_eq!(validity, "not_measured");
         assert_eq!(store.check().unwrap(), []);
+    }
+
+    #[test]
+    fn who_has_no_time_is_told_that_the_database_is_locked() {
+        let (_folder, path) = kept(&format!("schema-{SCHEMA_VERSION}"));
+        let other = Stranger::at(&path);
+        other.does("BEGIN EXCLUSIVE");
+        let error = Store::open_within(&path, Access::Read, Duration::ZERO).unwrap_err();
+        assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
+        other.does("ROLLBACK");
+        let (store, _) = Store::open_within(&path, Access::Read, Duration::ZERO).unwrap();
+        other.does("BEGIN EXCLUSIVE");
+        let error = store.data_version().unwrap_err();
+        assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn what_is_opened_again_is_looked_at_again() {
+        let (_folder, path) = kept(&format!("schema-{SCHEMA_VERSION}"));
+        let open = || Store::open_again(&path, Duration::ZERO);
+        assert_eq!(open().unwrap().summary().unwrap().runs, 8);
+        let other = Stranger::at(&path);
+        let newest = format!("UPDATE refinery_schema_history SET version = 99 WHERE version = {SCHEMA_VERSION}");
+        other.does(&newest);
+        assert!(matches!(open(), Err(StoreError::NewerSchema { found: 99, .. })));
+        other.does("DELETE FROM refinery_schema_history WHERE version = 99");
+        assert!(matches!(open(), Err(StoreError::OlderSchema { .. })));
+        other.does("PRAGMA application_id = 7");
+        assert!(matches!(open(), Err(StoreError::Foreign { .. })));
     }
 
     #[test]

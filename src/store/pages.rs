@@ -83,6 +83,7 @@ macro_rules! page_of_runs {
         concat!(
             include_str!(concat!("sql/runs_of_", $from, ".sql")),
             include_str!("sql/page_of_runs.sql"),
+            include_str!("sql/selected_runs.sql"),
             "ORDER BY run.id ",
             $order,
             " LIMIT :rows"
@@ -234,11 +235,17 @@ impl Store {
             narrowed.ids = Some(self.ids(include_str!("sql/narrow_ids.sql"), selection, &[])?);
         }
         if selection.of_series() != Selection::default() {
-            let (ids, runs) = self.counted_ids(include_str!("sql/narrow_configurations.sql"), selection)?;
+            let (ids, runs) = self.counted_ids(
+                concat!(include_str!("sql/narrow_configurations.sql"), include_str!("sql/selected_configurations.sql")),
+                selection,
+            )?;
             (narrowed.configurations, narrowed.of_configurations) = (Some(ids), runs);
         }
         if selection.host.is_some() || selection.git_commit.is_some() || selection.framework.is_some() {
-            let (ids, runs) = self.counted_ids(include_str!("sql/narrow_environments.sql"), selection)?;
+            let (ids, runs) = self.counted_ids(
+                concat!(include_str!("sql/narrow_environments.sql"), include_str!("sql/selected_environments.sql")),
+                selection,
+            )?;
             (narrowed.environments, narrowed.of_environments) = (Some(ids), runs);
         }
         if selection.campaign.is_some() || selection.label.is_some() {

@@ -102,6 +102,8 @@ impl Store {
                 title: String::new(),
                 columns: statement.column_names().map(str::to_owned).collect(),
                 rows: Vec::new(),
+                // Whoever asks may put anything below each other.
+                unrelated: true,
             },
             cut_by_rows: false,
             cut_by_time: false,

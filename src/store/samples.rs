@@ -18,6 +18,22 @@ pub(super) fn open(path: &Path) -> Store {
     Store::open(path, Access::Create).unwrap().0
 }
 
+/// Another program at the same database, which it uses without a write-ahead log: while it writes, nobody reads.
+pub(crate) struct Stranger(rusqlite::Connection);
+
+impl Stranger {
+    /// At a database that nobody has open.
+    pub(crate) fn at(path: &Path) -> Self {
+        let connection = rusqlite::Connection::open(path).unwrap();
+        connection.pragma_update(None, "journal_mode", "DELETE").unwrap();
+        Self(connection)
+    }
+
+    pub(crate) fn does(&self, sql: &str) {
+        self.0.execute_batch(sql).unwrap();
+    }
+}
+
 /// The same run of another model.
 pub(super) fn of_model(mut run: RunRecord, model: &str) -> RunRecord {
     model.clone_into(&mut run.model.name);

@@ -46,7 +46,7 @@ impl Store {
             None => concat!(
                 include_str!("sql/select_series.sql"),
                 include_str!("sql/series_of_selection.sql"),
-                include_str!("sql/selection.sql"),
+                selection!(),
                 "ORDER BY configuration.id, run.started_at, run.id"
             ),
         };
@@ -123,7 +123,7 @@ impl Store {
         self.connection
             .prepare_cached(concat!(
                 include_str!("sql/select_newest.sql"),
-                include_str!("sql/selection.sql"),
+                selection!(),
                 "ORDER BY run.id DESC LIMIT 1"
             ))
             .and_then(|mut statement| {
@@ -151,13 +151,13 @@ impl Store {
         let sql = match kept {
             Kept::Samples => concat!(
                 include_str!("sql/select_newest.sql"),
-                include_str!("sql/selection.sql"),
+                selection!(),
                 "AND EXISTS (SELECT 1 FROM sample_series WHERE run_id = run.id AND phase = 'iteration')
                  ORDER BY run.id DESC LIMIT 1"
             ),
             Kept::Telemetry => concat!(
                 include_str!("sql/select_newest.sql"),
-                include_str!("sql/selection.sql"),
+                selection!(),
                 "AND EXISTS (SELECT 1 FROM telemetry_series WHERE run_id = run.id) ORDER BY run.id DESC LIMIT 1"
             ),
         };

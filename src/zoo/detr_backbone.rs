@@ -63,7 +63,7 @@ impl FrozenConvBn {
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let x = self.convolution.run(x);
-        let shape = || Shape { depth: 0, weights: 4 * self.normalization.weight.value().dims()[0] };
+        let shape = || Shape { weights: 4 * self.normalization.weight.value().dims()[0], ..Shape::default() };
         observe::operator(observe::layer(&self.normalization), shape, x, |x| self.normalization.forward(x))
     }
 }

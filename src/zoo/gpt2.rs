@@ -152,7 +152,7 @@ impl Conv1D {
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         observe::operator(
             Operator::Layer(self.weight.id),
-            || product(self.weight.dims(), true),
+            || product(self.weight.dims(), true).of_weight(&self.weight.val()),
             x,
             |x| linear(x, self.weight.val(), Some(self.bias.val())),
         )

@@ -26,7 +26,7 @@ impl Layer<3> for Conv1d {
             Some(hooks) => hooks.borrow_mut().weighted(Weighted::Conv1d(self), x.unsqueeze_dim(3)).squeeze_dim(3),
             None => observe::operator(
                 Operator::Layer(self.weight.id),
-                || convolution(self.weight.dims(), self.bias.is_some()),
+                || convolution(&self.weight.val(), self.bias.is_some()),
                 x,
                 |x| self.forward(x),
             ),
@@ -40,7 +40,7 @@ impl Layer<4> for Conv2d {
             Some(hooks) => hooks.borrow_mut().weighted(Weighted::Conv2d(self), x),
             None => observe::operator(
                 Operator::Layer(self.weight.id),
-                || convolution(self.weight.dims(), self.bias.is_some()),
+                || convolution(&self.weight.val(), self.bias.is_some()),
                 x,
                 |x| self.forward(x),
             ),
@@ -49,9 +49,10 @@ impl Layer<4> for Conv2d {
 }
 
 /// Of weights `[channels_out, channels_in / groups, kernel ...]`.
-fn convolution<const D: usize>(weight: [usize; D], has_bias: bool) -> Shape {
-    let depth: usize = weight[1..].iter().product();
-    Shape { depth, weights: weight[0] * (depth + usize::from(has_bias)) }
+fn convolution<const D: usize>(weight: &Tensor<D>, has_bias: bool) -> Shape {
+    let dims = weight.dims();
+    let depth: usize = dims[1..].iter().product();
+    Shape { depth, weights: dims[0] * (depth + usize::from(has_bias)), integer_bytes: 0 }.of_weight(weight)
 }
 
 impl Layer<2> for Linear {
@@ -70,14 +71,14 @@ impl Layer<2> for Linear {
 
 impl<const D: usize> Plain<D> for Linear {
     fn call(&self, x: Tensor<D>) -> Tensor<D> {
-        let shape = || product(self.weight.dims(), self.bias.is_some());
+        let shape = || product(self.weight.dims(), self.bias.is_some()).of_weight(&self.weight.val());
         observe::operator(Operator::Layer(self.weight.id), shape, x, |x| self.forward(x))
     }
 }
 
 /// Of weights `[in, out]`.
 pub(super) fn product([features_in, features_out]: [usize; 2], has_bias: bool) -> Shape {
-    Shape { depth: features_in, weights: features_out * (features_in + usize::from(has_bias)) }
+    Shape { depth: features_in, weights: features_out * (features_in + usize::from(has_bias)), integer_bytes: 0 }
 }
 
 impl Layer<4> for MaxPool2d {
@@ -93,7 +94,7 @@ impl Layer<4> for BatchNorm {
     fn run(&self, x: Tensor<4>) -> Tensor<4> {
         if !hooks::is_watched() {
             // Scale, shift and the two statistics.
-            let shape = || Shape { depth: 0, weights: 4 * self.gamma.dims()[0] };
+            let shape = || Shape { weights: 4 * self.gamma.dims()[0], ..Shape::default() };
             return observe::operator(Operator::Layer(self.gamma.id), shape, x, |x| self.forward(x));
         }
         // On a tensor with gradients Burn's own would take, and move, the statistics of the batch.
@@ -106,14 +107,14 @@ impl Layer<4> for BatchNorm {
 
 impl<const D: usize> Plain<D> for LayerNorm {
     fn call(&self, x: Tensor<D>) -> Tensor<D> {
-        let shape = || Shape { depth: 0, weights: 2 * self.gamma.dims()[0] };
+        let shape = || Shape { weights: 2 * self.gamma.dims()[0], ..Shape::default() };
         observe::operator(Operator::Layer(self.gamma.id), shape, x, |x| self.forward(x))
     }
 }
 
 impl<const D: usize> Plain<D> for RmsNorm {
     fn call(&self, x: Tensor<D>) -> Tensor<D> {
-        let shape = || Shape { depth: 0, weights: self.gamma.dims()[0] };
+        let shape = || Shape { weights: self.gamma.dims()[0], ..Shape::default() };
         observe::operator(Operator::Layer(self.gamma.id), shape, x, |x| self.forward(x))
     }
 }
@@ -154,7 +155,7 @@ pub(super) fn attend(call: AttentionCall) -> Tensor<4> {
             let [_, _, keys, _] = key.dims();
             let weights = bias.as_ref().map_or(0, |bias| bias.shape().num_elements());
             // Each value that is written takes all keys, and each of its scores the width of a head.
-            let work = move |sizes| Shape { depth: 2 * keys, weights }.work(sizes);
+            let work = move |sizes| Shape { depth: 2 * keys, weights, integer_bytes: 0 }.work(sizes);
             observe::operator_of(Operator::Function("attention"), work, [query, key, value], |[query, key, value]| {
                 AttentionCall { kind, query, key, value, bias, scale, causal }.forward()
             })

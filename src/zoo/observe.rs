@@ -12,7 +12,8 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Bool, Device, Int, Tensor};
+use burn::store::bridge;
+use burn::tensor::{Bool, DType, Device, Int, Tensor};
 
 pub use super::boundary::Side;
 use super::boundary::{Ladder, boundary};
@@ -78,12 +79,14 @@ pub struct Work {
 }
 
 /// What is known of an operator before it runs.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Shape {
     /// Multiply-adds for each element that it writes.
     pub depth: usize,
     /// Elements that it reads beside its inputs: its weights.
     pub weights: usize,
+    /// Bytes of weights that are kept as integers and are none of those elements.
+    pub integer_bytes: usize,
 }
 
 /// What is known once it ran.
@@ -100,6 +103,16 @@ pub(super) struct Sizes {
 }
 
 impl Shape {
+    /// The same with this weight, one of its weights, as it is kept.
+    pub fn of_weight<const D: usize>(self, weight: &Tensor<D>) -> Self {
+        let (dtype, shape) = (weight.dtype(), weight.shape());
+        if !matches!(dtype, DType::QFloat(_)) {
+            return self;
+        }
+        let elements = shape.num_elements();
+        Self { weights: self.weights.saturating_sub(elements), integer_bytes: bridge::data_len(dtype, &shape), ..self }
+    }
+
     /// The work of an operator whose gradients are as large as what they belong to.
     pub fn work(self, sizes: Sizes) -> Work {
         let Sizes { inputs, outputs, element, is_tracked } = sizes;
@@ -109,9 +122,10 @@ impl Shape {
             if is_tracked { outputs + 2 * inputs + 2 * self.weights } else { outputs + inputs + self.weights };
         Work {
             multiply_adds,
-            bytes: ((inputs + self.weights + outputs) * element) as u64,
+            bytes: ((inputs + self.weights + outputs) * element + self.integer_bytes) as u64,
             backward_multiply_adds: gradients * multiply_adds,
-            backward_bytes: (backward * element) as u64,
+            // Nothing learns integers: they have no gradient.
+            backward_bytes: (backward * element + self.integer_bytes) as u64,
         }
     }
 }
@@ -275,6 +289,8 @@ pub(super) fn operator_of<const N: usize, const D: usize, const E: usize>(
 mod tests {
     use std::sync::Mutex;
 
+    use burn::tensor::quantization::{QuantValue, ScaleDtype};
+
     use super::*;
     use crate::domain::{HostData, TrainingOptimizer};
     use crate::zoo::{Batch, Targets, WeightSource, find, host_inputs, host_targets};
@@ -423,7 +439,7 @@ mod tests {
     // A product of [4, 3] and [3, 5] with a bias: 20 elements of 3 multiply-adds; 12 + 15 + 5 + 20 elements.
     #[test]
     fn the_work_of_a_product_is_counted_by_hand() {
-        let shape = Shape { depth: 3, weights: 15 + 5 };
+        let shape = Shape { depth: 3, weights: 15 + 5, integer_bytes: 0 };
         let sizes = Sizes { inputs: 12, outputs: 20, element: 4, is_tracked: true };
         let work = shape.work(sizes);
         assert_eq!((work.multiply_adds, work.bytes), (60, 4 * 52));
@@ -431,5 +447,21 @@ mod tests {
         assert_eq!((work.backward_multiply_adds, work.backward_bytes), (120, 4 * 84));
         let first = shape.work(Sizes { is_tracked: false, ..sizes });
         assert_eq!((first.backward_multiply_adds, first.backward_bytes), (60, 4 * 52));
+    }
+
+    #[test]
+    fn weights_that_are_kept_as_integers_are_a_byte_each() {
+        let device = Device::flex();
+        let scheme = device.settings().quantization.scheme.with_value(QuantValue::Q8S).per_tensor(ScaleDtype::F32);
+        let weight = Tensor::<2>::ones([64, 32], &device);
+        let shape = Shape { depth: 64, weights: 64 * 32 + 32, integer_bytes: 0 };
+        assert_eq!(shape.of_weight(&weight), shape);
+        let kept = shape.of_weight(&weight.quantize_dynamic(&scheme));
+        // The bias stays as it is; there are a few bytes of scale.
+        assert_eq!((kept.depth, kept.weights), (64, 32));
+        assert!((64 * 32..64 * 32 + 16).contains(&kept.integer_bytes), "{kept:?}");
+        let sizes = Sizes { inputs: 64, outputs: 32, element: 4, is_tracked: false };
+        assert_eq!(kept.work(sizes).bytes, 4 * (64 + 32 + 32) + kept.integer_bytes as u64);
+        assert_eq!(kept.work(sizes).multiply_adds, 64 * 32);
     }
 }

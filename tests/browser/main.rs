@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, reason = "tests may panic and speak")]
 
+mod charts;
 mod chromium;
 #[allow(dead_code, reason = "the other tests use the rest")]
 #[path = "../it/made.rs"]

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use serde_json::json;
+
+use crate::charts::{chart_with_legend, spot};
 use crate::chromium::{Browser, Place};
-use crate::made::{FIVE, Made, all_taking, of_campaign, times};
+use crate::made::{Made, of_campaign, times};
 use crate::support::{Expect as _, Sandbox};
 
 /// A name that would be a script, if anybody let it.
@@ -119,6 +122,26 @@ fn tables_sort_by_click_and_by_keyboard() {
 }
 
 #[test]
+fn the_numbers_of_a_chart_sort_and_filter_too() {
+    let Some((_sandbox, mut browser)) = opened(&[]) else { return };
+    let chart = "figure.chart:has(.panel tbody tr:nth-child(8))";
+    browser.click(&format!("{chart} details.data > summary"));
+    let head = format!("{chart} .panel thead th:last-child");
+    browser.click(&format!("{head} button"));
+    assert_eq!(browser.text(&format!("document.querySelector('{head}').getAttribute('aria-sort')")), "ascending");
+    let shown = format!(
+        "Array.from(document.querySelector('{chart} .panel tbody').rows).filter((row) => !row.hidden)
+             .map((row) => row.lastElementChild.textContent)"
+    );
+    let values = numbers(&browser.texts(&shown));
+    assert!(values.len() >= 8 && values.is_sorted(), "{values:?}");
+    browser.focus(&format!("{chart} .panel input[type=search]"));
+    browser.type_text("resnet18");
+    assert!((1..values.len()).contains(&browser.texts(&shown).len()));
+    assert_eq!(browser.problems(), Vec::<String>::new());
+}
+
+#[test]
 fn tables_filter_and_say_how_many_are_left() {
     let Some((_sandbox, mut browser)) = opened(&[]) else { return };
     let all = browser.texts(&column("model")).len();
@@ -132,29 +155,6 @@ fn tables_filter_and_say_how_many_are_left() {
     assert_eq!(live, "polite");
     browser.type_text(" nothing has this");
     assert!(browser.texts(&column("model")).is_empty());
-}
-
-/// Where a spot of a chart is in the window.
-fn spot(browser: &mut Browser, chart: &str, number: usize) -> (Place, String) {
-    browser.place_of(&format!("{chart} svg"));
-    let found = browser.value(&format!(
-        "(() => {{ const figure = document.querySelector('{chart}');
-           const [x, y, , text] = JSON.parse(figure.dataset.spots)[{number}];
-           const box = figure.querySelector('svg').getBoundingClientRect();
-           const by = box.width / Number(figure.dataset.width);
-           window.scrollBy(0, box.y + y * by - window.innerHeight / 2);
-           const moved = figure.querySelector('svg').getBoundingClientRect();
-           return [moved.x + x * by, moved.y + y * by, text]; }})()"
-    ));
-    let place = Place { x: found[0].as_f64().unwrap(), y: found[1].as_f64().unwrap() };
-    (place, found[2].as_str().unwrap().to_owned())
-}
-
-/// The first chart that has a legend.
-fn chart_with_legend(browser: &mut Browser) -> String {
-    let id = browser.text("document.querySelector('figure.chart:has(g.key)')?.id ?? ''");
-    assert!(!id.is_empty(), "no chart has a legend");
-    format!("#{id}")
 }
 
 #[test]
@@ -307,29 +307,97 @@ fn it_reads_in_light_and_dark_on_paper_and_on_a_telephone() {
     }
 }
 
+/// A run with everything that a run can have: all metrics, or with what a watched one keeps, too.
+fn full(milliseconds: f64, is_watched: bool) -> Made {
+    let mut run = Made::taking(milliseconds);
+    for (metric, value) in [
+        ("latency_mean_ms", milliseconds * 1.01),
+        ("latency_p95_ms", milliseconds * 1.1),
+        ("latency_p99_ms", milliseconds * 1.3),
+        ("memory_host_peak_mb", 200.0 + milliseconds.sqrt()),
+        ("memory_device_peak_mb", 900.0 + milliseconds.ln()),
+        ("energy_per_sample_j", milliseconds * 0.123),
+        ("power_mean_w", 123.4),
+        ("startup_ms", 321.5),
+        ("compile_ms", 44.4),
+        ("first_inference_ms", milliseconds * 7.7),
+        ("accuracy_top1", 0.9 - 0.4 / (1.0 + milliseconds)),
+        ("success_rate", 1.0),
+        ("fidelity_relative_error", 1e-4 * milliseconds),
+    ] {
+        run = run.metric(metric, value);
+    }
+    if !is_watched {
+        return run;
+    }
+    let nanoseconds: Vec<u64> =
+        (0..400_u64).map(|place| (milliseconds * 1e6) as u64 + 10_000 * (place * 7919 % 37)).collect();
+    let sensor = |sensor: &str, unit: &str, height: u32| {
+        let offsets: Vec<u32> = (0..300).map(|place| 10 * place).collect();
+        let values: Vec<u32> = (0..300).map(|place| height + place * 31 % 17).collect();
+        json!({ "sensor": sensor, "unit": unit, "offsets_ms": offsets, "values": values })
+    };
+    run.with("/samples", json!([{ "phase": "iteration", "nanoseconds": nanoseconds }])).with(
+        "/telemetry",
+        json!([sensor("power", "W", 100), sensor("temperature", "C", 50), sensor("gpu_utilization", "%", 80)]),
+    )
+}
+
+/// 1,000 runs that fill every section and every chart: 20 models with long names on two devices, in three precisions at
+/// two batch sizes and in training, three times each, and eight methods that explain five of them, twice each.
+fn everything() -> Vec<Made> {
+    let devices = [("cuda", "NVIDIA GeForce RTX 4090", 1.0), ("cpu", "AMD Ryzen Threadripper PRO 5995WX", 8.0)];
+    let name = |model: u32| format!("a_model_with_a_name_of_its_own_{model:02}");
+    let mut runs = Vec::new();
+    for (model, (platform, device, slow), repetition) in (0..20)
+        .flat_map(|model| devices.map(|device| (model, device)))
+        .flat_map(|(model, device)| (0..3).map(move |repetition| (model, device, repetition)))
+    {
+        let watched = repetition == 2;
+        let time = (1.0 + 0.01 * f64::from(repetition)) * slow * (2.0 + f64::from(model));
+        let of = |run: Made| run.model(&name(model)).device(platform, device);
+        for (precision, share) in [("fp32", 1.0), ("fp16", 0.6), ("int8", 0.4)] {
+            for batch in [1_u32, 8] {
+                let run = full(time * share * f64::from(batch).powf(0.7), watched);
+                runs.push(of(run).batch(batch).with("/configuration/precision", precision));
+            }
+        }
+        let step = of(full(12.0 * time, watched)).batch(8).with("/configuration/mode", "training");
+        runs.push(step.with("/configuration/parameters", json!({ "optimizer": "adam" })));
+        if model >= 5 || watched {
+            continue;
+        }
+        let methods = [
+            "saliency",
+            "occlusion",
+            "grad_cam",
+            "integrated_gradients",
+            "smooth_grad",
+            "guided_backprop",
+            "lime",
+            "kernel_shap",
+        ];
+        for (place, method) in methods.into_iter().enumerate() {
+            let run = of(full(time * (1.0 + place as f64), false)).with("/configuration/mode", "explanation");
+            runs.push(run.with("/configuration/parameters", json!({ "method": method, "steps": 50 })));
+        }
+    }
+    runs
+}
+
 #[test]
 fn a_thousand_runs_fit_in_two_megabytes() {
     let sandbox = Sandbox::new();
-    let mut runs = Vec::new();
-    for model in 0..50 {
-        for batch in [1_u32, 8] {
-            for (device, platform) in [("RTX Made", "cuda"), ("Some CPU", "cpu")] {
-                let slow = if platform == "cpu" { 8.0 } else { 1.0 };
-                let time = slow * (2.0 + f64::from(model)) * f64::from(batch);
-                runs.extend(all_taking(&times(&FIVE, time / 10.0)).into_iter().map(|run| {
-                    run.model(&format!("model_{model:02}"))
-                        .device(platform, device)
-                        .batch(batch)
-                        .metric("memory_host_peak_mb", 200.0 + f64::from(model))
-                }));
-            }
-        }
-    }
+    let runs = everything();
     assert_eq!(runs.len(), 1000);
     sandbox.take(&of_campaign(runs, 1, "many"));
     let page = report(&sandbox, &[]);
     let size = std::fs::metadata(&page).unwrap().len();
     assert!(size < 2_000_000, "{size} bytes");
+    // Nothing is small because it is not there.
+    let text = std::fs::read_to_string(&page).unwrap();
+    assert_eq!(text.matches("<figure").count(), 14, "every chart but the forecasts");
+    assert!(!text.contains("No chart of "));
     let Some(mut browser) = Browser::start() else { return };
     browser.open_file(&page);
     assert_eq!(browser.problems(), Vec::<String>::new());

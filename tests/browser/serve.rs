@@ -1,5 +1,6 @@
 //! The live pages of `benchdb serve`, as their readers use them.
 
+use crate::charts::{chart_with_legend, spot};
 use crate::chromium::Browser;
 use crate::made::{FIVE, Made, all_taking, of_campaign, times};
 use crate::served::Served;
@@ -13,8 +14,9 @@ fn served() -> (Sandbox, Served) {
     let sandbox = Sandbox::new();
     sandbox.take(&of_campaign(all_taking(&[FIVE, FIVE].concat()), 1, "before"));
     sandbox.take(&of_campaign(all_taking(&times(&[FIVE, FIVE].concat(), 1.5)), 2, "after"));
-    let others = (0..60).map(|number| Made::taking(3.0 + f64::from(number % 7) / 10.0).model("bert-base-uncased"));
-    sandbox.take(&others.collect::<Vec<_>>());
+    // With two percentiles the latencies have a legend.
+    let other = |number: u32| Made::taking(3.0 + f64::from(number % 7) / 10.0).metric("latency_p95_ms", 4.0);
+    sandbox.take(&(0..60).map(|number| other(number).model("bert-base-uncased")).collect::<Vec<_>>());
     let hostile = |time: &f64| Made::taking(*time).model(HOSTILE).device("cpu", HOSTILE);
     sandbox.take(&FIVE.iter().map(hostile).collect::<Vec<_>>());
     let served = sandbox.serve(&[]);
@@ -153,10 +155,18 @@ fn charts_of_a_live_page_answer_the_pointer() {
     browser.open(&address(&served, "/charts"));
     let charts = browser.value("document.querySelectorAll('figure.chart svg').length");
     assert!(charts.as_u64().unwrap() >= 3, "{charts}");
-    let button = "#chart-throughput g.key[role=button]";
-    if browser.value(&format!("document.querySelector('{button}') !== null")) == true {
-        browser.click(button);
-        assert_eq!(browser.text(&format!("document.querySelector('{button}').getAttribute('aria-pressed')")), "false");
+    let chart = chart_with_legend(&mut browser);
+    let tip = format!("document.querySelector('{chart} .tip')");
+    assert_eq!(browser.value(&format!("{tip}.hidden")), true);
+    let (place, text) = spot(&mut browser, &chart, 0);
+    browser.point_at(place);
+    assert_eq!(browser.value(&format!("{tip}.hidden")), false, "nothing is said at {place:?}");
+    assert_eq!(browser.text(&format!("{tip}.textContent")), text);
+    let button = format!("{chart} g.key[role=button]");
+    let pressed = format!("document.querySelector('{button}').getAttribute('aria-pressed')");
+    for expected in ["false", "true"] {
+        browser.click(&button);
+        assert_eq!(browser.text(&pressed), expected);
     }
     assert_eq!(browser.problems(), Vec::<String>::new());
 }

@@ -43,6 +43,7 @@ mod report;
 mod run;
 mod search;
 mod serve;
+mod serve_access;
 mod telemetry;
 mod timm;
 mod variants;

@@ -2,9 +2,10 @@
 
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{Expect as _, Sandbox, number, same, skip, stderr_of, stdout_of};
+use crate::made::Made;
+use crate::support::{Expect as _, Sandbox, number, rows, same, skip, stderr_of, stdout_of};
 
 /// A short profile of the smallest network; peaks are not measured, the processor is not sampled.
 fn profile(sandbox: &Sandbox, arguments: &[&str]) -> Command {
@@ -42,6 +43,11 @@ fn the_operators_of_a_forward_pass_add_up_and_are_stored() {
     assert_eq!(relu["calls"], 7);
     let whole = operators.iter().find(|row| row["operator"] == "(other)").unwrap();
     same(number(whole, "total_ms"), sum("own_ms"));
+    // Of two pairs the median is the mean, as that of the rows is; what lies between operators is not theirs.
+    let of_operators = operators.iter().filter(|row| row["operator"] != "(other)").map(|row| number(row, "own_ms"));
+    same(number(summary, "operator_sum_p50_ms"), of_operators.sum());
+    same(number(summary, "timed_iteration_p50_ms"), sum("own_ms"));
+    same(number(summary, "outside_operators"), number(whole, "share"));
     // Both kinds of iterations were measured, and their ratio is what is said of them.
     assert_eq!(summary["pairs"], 2);
     let difference = number(summary, "operator_sum_p50_ms") / number(summary, "latency_p50_ms") - 1.0;
@@ -107,6 +113,52 @@ fn a_profile_is_no_plain_run() {
 }
 
 #[test]
+fn a_profile_is_compared_with_no_plain_run() {
+    let sandbox = Sandbox::new();
+    let on_processor = |milliseconds| Made::taking(milliseconds).device("cpu", "Xeon Made");
+    let profile = on_processor(5.0).with("/configuration/parameters", json!({ "profile": "operators" }));
+    sandbox.take(&[on_processor(10.0), profile, Made::taking(2.0)]);
+
+    let compared = table(&sandbox.benchdb().args(["analyze", "--format", "json"]).json(), "comparison");
+    let speed_up = |platform: &str, parameters: &str| {
+        let row = compared.iter().find(|row| row["platform"] == platform && row["parameters"] == parameters);
+        number(row.unwrap_or_else(|| panic!("{platform} {parameters}: {compared:?}")), "speed_up")
+    };
+    // The profile is faster than the plain run, and a reference for itself alone.
+    same(speed_up("cuda", "{}"), 5.0);
+    same(speed_up("cpu", "{}"), 1.0);
+    same(speed_up("cpu", r#"{"profile":"operators"}"#), 1.0);
+
+    let recommended = table(&sandbox.benchdb().args(["recommend", "--format", "json"]).json(), "recommendations");
+    assert_eq!(recommended.len(), 2, "{recommended:?}");
+    assert!(recommended.iter().all(|row| row["parameters"] == "{}"), "{recommended:?}");
+
+    let matrix = sandbox.benchdb().args(["query", "--name", "speedup_matrix", "--format", "json"]).json();
+    let speed_ups: Vec<f64> = rows(&matrix).iter().map(|row| number(row, "speedup")).collect();
+    assert_eq!(speed_ups, [5.0, 1.0], "{matrix}");
+}
+
+#[test]
+fn a_profile_that_the_database_refuses_is_shown_and_kept_beside_it() {
+    let sandbox = Sandbox::new();
+    sandbox.benchdb().arg("init-db").succeeds();
+    let connection = sandbox.connection();
+    connection
+        .execute_batch("CREATE TRIGGER full BEFORE INSERT ON run BEGIN SELECT RAISE(ABORT, 'no more runs'); END")
+        .unwrap();
+    let output = profile(&sandbox, &["--output", "out"]).ends_with(2);
+    assert!(stdout_of(&output).contains("not stored") && stdout_of(&output).contains("conv6"), "{output:?}");
+    assert!(sandbox.read("out/operators.svg").contains("conv6"));
+    let told = stderr_of(&output);
+    assert!(told.contains("could not be stored") && told.contains("hint: once the cause is gone: `benchdb import"));
+    let unsaved = sandbox.listing().into_iter().find(|name| name.starts_with("benchdb-unsaved-")).unwrap();
+    connection.execute_batch("DROP TRIGGER full").unwrap();
+    sandbox.benchdb().args(["import", &unsaved]).succeeds();
+    assert!(sandbox.count("SELECT count(*) FROM operator_time") > 0);
+    assert_eq!(sandbox.value("SELECT status FROM results"), "ok");
+}
+
+#[test]
 fn other_programs_find_what_they_read() {
     let sandbox = Sandbox::new();
     profile(&sandbox, &["--output", "out/here"]).succeeds();
@@ -156,6 +208,13 @@ fn the_processor_is_seen_at_work() {
     let svg = sandbox.read("out/samples.svg");
     for frame in ["iterations", "startup", "burn_flex"] {
         assert!(svg.contains(frame), "{frame}");
+    }
+    // Whoever is looked at while loading takes longer for it.
+    let of = |metric: &str, run: u32| sandbox.value(&format!("SELECT {metric} FROM results WHERE run_id = {run}"));
+    profile(&sandbox, &[]).succeeds();
+    for metric in ["startup_ms", "first_inference_ms"] {
+        assert!(of(metric, 1).is_null(), "{metric}");
+        assert!(of(metric, 2).as_f64().is_some_and(|ms| ms > 0.0), "{metric}");
     }
 }
 

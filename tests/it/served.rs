@@ -4,14 +4,19 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 
-use crate::support::{PATIENCE, Sandbox};
+use tempfile::TempDir;
 
-/// A server that runs; it ends when it is dropped.
+use crate::made::{FIVE, Made, all_taking, of_campaign, times};
+use crate::support::{PATIENCE, Sandbox, wait_for};
+
+/// A server that runs; it ends when it is dropped. Its folder stays until then, whatever becomes of the sandbox.
 pub struct Served {
     pub child: Child,
     pub address: SocketAddr,
     _stdout: BufReader<ChildStdout>,
+    _folder: Arc<TempDir>,
 }
 
 /// What came back.
@@ -55,28 +60,62 @@ pub fn unescaped(text: &str) -> String {
     text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
 }
 
+/// A database with two campaigns, another engine, another device, and a run that broke.
+pub fn filled() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.take(&of_campaign(all_taking(&FIVE), 1, "before"));
+    sandbox.take(&of_campaign(all_taking(&times(&FIVE, 1.5)), 2, "after"));
+    let slower = |time: &f64| Made::taking(*time).with("/configuration/engine", "onnxruntime-cuda");
+    sandbox.take(&times(&FIVE, 2.0).iter().map(slower).collect::<Vec<_>>());
+    let processor = |time: &f64| Made::taking(*time).device("cpu", "CPU Made");
+    sandbox.take(&times(&FIVE, 20.0).iter().map(processor).collect::<Vec<_>>());
+    sandbox.take(&[Made::taking(10.0).model("vit_b_16").failed()]);
+    sandbox
+}
+
+/// Every kind of page over that database.
+pub fn pages(sandbox: &Sandbox) -> Vec<String> {
+    let run = sandbox.count("SELECT min(id) FROM run");
+    let configuration = sandbox.count("SELECT configuration_id FROM run ORDER BY id LIMIT 1");
+    vec![
+        "/".to_owned(),
+        "/runs".to_owned(),
+        "/runs?model=resnet18&hardware=cuda&rows=3".to_owned(),
+        format!("/runs/{run}"),
+        "/configurations".to_owned(),
+        "/configurations?q=resnet18+cuda".to_owned(),
+        format!("/configurations/{configuration}"),
+        "/charts".to_owned(),
+        "/charts?model=resnet18".to_owned(),
+        "/compare".to_owned(),
+        "/compare?a.label=before&b.label=after".to_owned(),
+        "/compare?a.engine=pytorch&b.engine=onnxruntime-cuda&model=resnet18".to_owned(),
+    ]
+}
+
 impl Sandbox {
     /// A server over this sandbox's database, on a port that was free.
     #[track_caller]
     pub fn serve(&self, arguments: &[&str]) -> Served {
         let mut command = self.benchdb();
-        command.args(["serve", "--port", "0"]).args(arguments);
-        Served::start(&mut command)
+        command.args(["serve", "--port", "0"]).args(arguments).env_remove("BENCHDB_TOKEN");
+        self.served_by(&mut command)
     }
-}
 
-impl Served {
+    /// What a command of this sandbox serves.
     #[track_caller]
-    pub fn start(command: &mut Command) -> Self {
+    pub fn served_by(&self, command: &mut Command) -> Served {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("http://").and_then(|rest| rest.strip_suffix('/'));
         let address = address.unwrap_or_else(|| panic!("no address: `{line}`")).parse().unwrap();
-        Self { child, address, _stdout: stdout }
+        Served { child, address, _stdout: stdout, _folder: self.keep() }
     }
+}
 
+impl Served {
     pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -111,6 +150,12 @@ impl Served {
         let reply = self.get(target);
         assert_eq!(reply.status, 200, "{target}: {}", reply.text());
         reply
+    }
+
+    /// What is said of a chart once nobody says any more when to come back for it.
+    #[track_caller]
+    pub fn chart(&self, target: &str) -> Reply {
+        wait_for("a chart", || Some(self.get(target)).filter(|reply| reply.header("retry-after").is_none()))
     }
 }
 

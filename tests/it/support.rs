@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -21,14 +22,19 @@ pub fn root() -> &'static Path {
 
 /// An empty folder in which the program runs, with a database of its own; it goes when the test ends.
 pub struct Sandbox {
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 impl Sandbox {
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("benchdb-it-").tempdir().unwrap();
         std::fs::create_dir(folder.path().join("tmp")).unwrap();
-        Self { folder }
+        Self { folder: Arc::new(folder) }
+    }
+
+    /// Keeps the folder for as long as this lives: a program that goes on may outlive the sandbox.
+    pub fn keep(&self) -> Arc<tempfile::TempDir> {
+        Arc::clone(&self.folder)
     }
 
     /// A folder with one valid inference run of the scripted engine.

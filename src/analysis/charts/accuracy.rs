@@ -6,7 +6,7 @@ use super::super::facts::Facts;
 use super::names::{names, shortened, test_set, without_test_set};
 use super::rows::{Group, Wanted, share_rows};
 use super::values::Bars;
-use super::{ChartName, Record, by_mode, note_of_limit, statement};
+use super::{ChartName, Record, by_mode, note_of_limit, rests_on};
 use crate::domain::chart::{Axis, Content, Join, Panel, Plane, PlaneSeries, Point, Scale, Sheet, Value};
 use crate::domain::{Identity, Part};
 
@@ -99,7 +99,7 @@ pub fn accuracy(record: &Record) -> Sheet {
     let mut chart = name.chart(&[&named.common, "up and to the right is better", &bars.text()], panels);
     chart.notes = notes;
     chart.notes.extend(record.left_out(|fact| by_accuracy(fact).is_some()));
-    chart.sql = statement(&["accuracy_top1", "throughput_samples_per_second"], &facts);
+    chart.behind = rests_on(&["accuracy_top1", "throughput_samples_per_second"], &facts);
     Sheet::Chart(chart)
 }
 

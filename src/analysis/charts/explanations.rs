@@ -3,7 +3,7 @@
 use super::super::facts::Facts;
 use super::names::names;
 use super::values::{Bars, whose};
-use super::{ChartName, MOST, Ranked, Record, identities, note_of_limit, ranked, statement};
+use super::{ChartName, MOST, Ranked, Record, identities, note_of_limit, ranked, rests_on};
 use crate::domain::Part;
 use crate::domain::chart::{
     Axis, Content, Join, Panel, Plane, PlaneSeries, Point, RowSeries, RowShape, Rows, Scale, Sheet, Value,
@@ -92,7 +92,7 @@ pub fn explanations(record: &Record) -> Sheet {
         "power_mean_w",
         "success_rate",
     ];
-    chart.sql = statement(&columns, &facts);
+    chart.behind = rests_on(&columns, &facts);
     Sheet::Chart(chart)
 }
 

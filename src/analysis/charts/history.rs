@@ -9,7 +9,7 @@ use super::super::metrics::{MetricChoice, metrics_of};
 use super::ChartName;
 use super::names::names;
 use crate::domain::chart::{
-    Axis, Content, Join, Mark, Panel, Place, Plane, PlaneSeries, Point, Scale, Sheet, Tone, Value,
+    Axis, Behind, Content, Join, Mark, Panel, Place, Plane, PlaneSeries, Point, Scale, Sheet, Tone, Value,
 };
 use crate::domain::label::Labelled as _;
 use crate::domain::series::moment;
@@ -135,6 +135,7 @@ pub fn history(facts: &HistoryFacts, alert: f64) -> Sheet {
         let metric = facts.set.metrics[column];
         let changes: Vec<&ChangePoint> = changes.iter().filter(|change| change.metric == metric.name).collect();
         let panel = Drawn { facts, series, clock: &clock, metric, column, changes };
+        columns.push(metric.name.as_str());
         bars |= panel.runs(true).iter().any(|point| point.y.interval.is_some());
         panels.push(panel.panel(judgement));
     }
@@ -167,14 +168,7 @@ pub fn history(facts: &HistoryFacts, alert: f64) -> Sheet {
     if !clock.dated {
         chart.notes.push("Not all runs say when they started: they stand in their order.".to_owned());
     }
-    let runs: Vec<String> = series.runs.iter().filter_map(|run| run.run_id).map(|run| run.to_string()).collect();
-    if runs.len() == series.runs.len() && runs.len() <= super::MOST_NAMED {
-        chart.sql = Some(format!(
-            "SELECT run_id, started_at, validity, latency_p50_ms, latency_mean_ms, memory_device_peak_mb, memory_host_peak_mb,\n\
-             \x20   git_commit\nFROM results WHERE run_id IN ({}) ORDER BY started_at, run_id",
-            runs.join(", ")
-        ));
-    }
+    chart.behind = series.configuration_id.map(|configuration| Behind::History { configuration, columns });
     Sheet::Chart(chart)
 }
 

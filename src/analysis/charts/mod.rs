@@ -14,7 +14,7 @@ mod scaling;
 mod speedup;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
 
@@ -29,16 +29,13 @@ pub use self::scaling::batch_scaling;
 pub use self::speedup::speedup;
 
 use super::facts::Facts;
-use crate::domain::chart::{Chart, Panel, Sheet};
+use crate::domain::chart::{Behind, Chart, Panel, Sheet};
 use crate::domain::label::display_as_label;
-use crate::domain::text::counted;
+use crate::domain::text::{counted, sentence};
 use crate::domain::{Identity, Part};
 
 /// The most rows, or series, of one sheet.
 pub const MOST: usize = 60;
-
-/// The most runs that the statement below a chart names.
-const MOST_NAMED: usize = 1_000;
 
 /// A chart, by its name; its label is also the name of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
@@ -117,7 +114,8 @@ impl ChartName {
             panels,
             columns: 1,
             notes: Vec::new(),
-            sql: None,
+            behind: None,
+            statement: None,
         }
     }
 }
@@ -157,11 +155,7 @@ impl Record {
                 counted(self.not_valid, "run", "runs")
             ));
         }
-        if let Some(versions) = &self.versions {
-            let mut letters = versions.chars();
-            let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-            notes.push(first + letters.as_str() + ".");
-        }
+        notes.extend(self.versions.as_deref().map(sentence));
         notes
     }
 
@@ -282,23 +276,12 @@ fn by_mode<'r>(facts: &[&'r Facts]) -> BTreeMap<usize, (String, Vec<&'r Facts>)>
     modes
 }
 
-/// The statement that lists the runs behind a chart, with these columns of `results`.
-fn statement(columns: &[&str], facts: &[&Facts]) -> Option<String> {
-    let mut runs: Vec<i64> = facts.iter().flat_map(|fact| fact.run_ids.iter().copied()).collect();
-    runs.sort_unstable();
-    runs.dedup();
-    if runs.is_empty() || runs.len() > MOST_NAMED {
-        return None;
-    }
-    let runs: Vec<String> = runs.iter().map(i64::to_string).collect();
-    Some(format!(
-        "-- The runs behind the chart; it shows the median over the runs of each configuration.\n\
-         SELECT run_id, model, variant, mode, device, engine, precision, batch_size, input_shape, threads, parameters,\n\
-         \x20   {}\nFROM results\nWHERE run_id IN ({})\n\
-         ORDER BY model, variant, mode, device, engine, precision, batch_size, input_shape, threads, parameters, run_id",
-        columns.join(", "),
-        runs.join(", ")
-    ))
+/// What a chart of these configurations rests on, with these columns of `results`; `None` where the record does not keep one
+/// of them.
+fn rests_on(columns: &[&'static str], facts: &[&Facts]) -> Option<Behind> {
+    let ids: BTreeSet<i64> = facts.iter().map(|fact| fact.configuration_id).collect::<Option<_>>()?;
+    let found = || Behind::Configurations { ids: ids.iter().copied().collect(), columns: columns.to_vec() };
+    (!ids.is_empty()).then(found)
 }
 
 fn identities<'r>(facts: &[&'r Facts]) -> Vec<&'r Identity> {

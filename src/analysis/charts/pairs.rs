@@ -6,7 +6,7 @@ use super::super::facts::Facts;
 use super::super::scaling::{TrainingInference, training_vs_inference};
 use super::names::names;
 use super::values::{Bars, whose};
-use super::{ChartName, MOST, Record, note_of_limit, statement};
+use super::{ChartName, MOST, Record, note_of_limit, rests_on};
 use crate::domain::chart::{Axis, Content, Panel, RowSeries, RowShape, Rows, Sheet, Value};
 use crate::domain::text::significant;
 use crate::domain::{Identity, Part};
@@ -95,7 +95,7 @@ pub fn training_inference(record: &Record) -> Sheet {
     chart.notes.extend(note_of_limit(pairs.len(), of, "with the shortest steps", "pairs"));
     chart.notes.extend(record.left_out(|fact| fact.identity.get(Part::Mode) == "training"));
     let columns = ["latency_p50_ms", "latency_mean_ms", "memory_device_peak_mb", "memory_host_peak_mb"];
-    chart.sql = statement(&columns, &trained(record));
+    chart.behind = rests_on(&columns, &trained(record));
     Sheet::Chart(chart)
 }
 
@@ -201,7 +201,7 @@ pub fn precision(record: &Record) -> Sheet {
         "energy_per_sample_j",
         "fidelity_relative_error",
     ];
-    chart.sql = statement(&columns, &precise(record));
+    chart.behind = rests_on(&columns, &precise(record));
     Sheet::Chart(chart)
 }
 

@@ -6,7 +6,7 @@ use super::super::facts::Facts;
 use super::super::metrics::iterations_needed;
 use super::names::names;
 use super::values::{Bars, whose};
-use super::{ChartName, MOST, Ranked, Record, by_mode, identities, note_of_limit, ranked, statement};
+use super::{ChartName, MOST, Ranked, Record, by_mode, identities, note_of_limit, ranked, rests_on};
 use crate::domain::Part;
 use crate::domain::chart::{Axis, Content, Panel, RowSeries, RowShape, Rows, Scale, Sheet, Value};
 use crate::domain::text::counted;
@@ -174,7 +174,7 @@ pub fn throughput(record: &Record) -> Sheet {
     let mut chart = name.chart(&[&common, &bars.text()], panels);
     chart.notes = limits(&groups, "fastest");
     chart.notes.extend(record.left_out(|fact| fact.throughput().is_some()));
-    chart.sql = statement(&["throughput_samples_per_second", "throughput_tokens_per_second"], &all_of(&groups));
+    chart.behind = rests_on(&["throughput_samples_per_second", "throughput_tokens_per_second"], &all_of(&groups));
     Sheet::Chart(chart)
 }
 
@@ -229,7 +229,7 @@ pub fn latency(record: &Record) -> Sheet {
     }
     chart.notes.extend(record.left_out(|fact| fact.latency_ms().is_some()));
     let columns = ["iterations", "latency_p50_ms", "latency_mean_ms", "latency_p95_ms", "latency_p99_ms"];
-    chart.sql = statement(&columns, &shown);
+    chart.behind = rests_on(&columns, &shown);
     Sheet::Chart(chart)
 }
 
@@ -264,7 +264,7 @@ pub fn memory(record: &Record) -> Sheet {
     let mut chart = name.chart(&[&common, "1 MB = 1e6 bytes", &bars.text()], panels);
     chart.notes = limits(&groups, "leanest");
     chart.notes.extend(record.left_out(|fact| peak(fact).is_some()));
-    chart.sql = statement(&["memory_host_peak_mb", "memory_device_peak_mb"], &all_of(&groups));
+    chart.behind = rests_on(&["memory_host_peak_mb", "memory_device_peak_mb"], &all_of(&groups));
     Sheet::Chart(chart)
 }
 
@@ -284,7 +284,7 @@ pub fn energy(record: &Record) -> Sheet {
     let mut chart = name.chart(&[&common, &bars.text()], panels);
     chart.notes = limits(&groups, "leanest");
     chart.notes.extend(record.left_out(|fact| of(fact).is_some()));
-    chart.sql = statement(&["energy_per_sample_j", "power_mean_w"], &all_of(&groups));
+    chart.behind = rests_on(&["energy_per_sample_j", "power_mean_w"], &all_of(&groups));
     Sheet::Chart(chart)
 }
 
@@ -332,6 +332,6 @@ pub fn cold_start(record: &Record) -> Sheet {
         chart.notes.push(format!("Left out: {configurations} whose first inference was not timed."));
     }
     chart.notes.extend(record.left_out(|fact| cold_ms(fact).is_some()));
-    chart.sql = statement(&["startup_ms", "compile_ms", "first_inference_ms"], &shown);
+    chart.behind = rests_on(&["startup_ms", "compile_ms", "first_inference_ms"], &shown);
     Sheet::Chart(chart)
 }

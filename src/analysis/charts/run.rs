@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::ChartName;
 use super::names::names;
 use crate::domain::chart::{
-    Axis, Content, Histogram, Join, Mark, Panel, Place, Plane, PlaneSeries, Point, Scale, Sheet, Tone, Value,
+    Axis, Behind, Content, Histogram, Join, Mark, Panel, Place, Plane, PlaneSeries, Point, Scale, Sheet, Tone, Value,
 };
 use crate::domain::series::{milliseconds, moment};
 use crate::domain::text::{counted, printable, significant};
@@ -140,9 +140,7 @@ pub fn telemetry(id: i64, run: &RunRecord) -> Sheet {
         chart.notes.push(format!("The device held its clocks down in {}.", counted(slowed, "reading", "readings")));
     }
     chart.notes.extend(validity_note(run));
-    chart.sql = Some(format!(
-        "SELECT sensor, unit, offset_ms, value FROM telemetry WHERE run_id = {id} ORDER BY sensor, offset_ms"
-    ));
+    chart.behind = Some(Behind::Telemetry(id));
     Sheet::Chart(chart)
 }
 
@@ -197,10 +195,7 @@ pub fn samples(id: i64, run: &RunRecord) -> Sheet {
         chart.notes.push("The sequence shows the extremes of each stretch.".to_owned());
     }
     chart.notes.extend(validity_note(run));
-    chart.sql = Some(format!(
-        "SELECT iteration, nanoseconds / 1e6 AS latency_ms FROM sample\nWHERE run_id = {id} AND phase = 'iteration' ORDER BY \
-         iteration"
-    ));
+    chart.behind = Some(Behind::Samples(id));
     Sheet::Chart(chart)
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::super::facts::Facts;
 use super::names::names;
 use super::values::Bars;
-use super::{ChartName, MOST, Record, note_of_limit, statement};
+use super::{ChartName, MOST, Record, note_of_limit, rests_on};
 use crate::domain::chart::{Axis, Content, Join, Panel, Plane, PlaneSeries, Point, Scale, Sheet, Value};
 use crate::domain::{Identity, Part};
 
@@ -96,6 +96,6 @@ pub fn batch_scaling(record: &Record) -> Sheet {
     chart.notes.extend(note_of_limit(lines.len(), of, "with the most batch sizes", "configurations"));
     chart.notes.extend(record.left_out(|fact| fact.throughput().is_some()));
     let behind: Vec<&Facts> = lines.iter().flat_map(|line| line.points.iter().map(|(_, fact)| *fact)).collect();
-    chart.sql = statement(&["throughput_samples_per_second", "latency_p50_ms", "latency_mean_ms"], &behind);
+    chart.behind = rests_on(&["throughput_samples_per_second", "latency_p50_ms", "latency_mean_ms"], &behind);
     Sheet::Chart(chart)
 }

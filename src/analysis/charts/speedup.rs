@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::compare::{CONTENDER, Compared, Reference, SAME_WORK, compare};
 use super::super::facts::Facts;
 use super::names::names;
-use super::{ChartName, MOST, Record, note_of_limit, statement};
+use super::{ChartName, MOST, Record, note_of_limit, rests_on};
 use crate::domain::chart::{Axis, Content, Matrix, Panel, Sheet, Value};
 use crate::domain::text::counted;
 use crate::domain::{Identity, Part};
@@ -105,7 +105,7 @@ pub fn speedup(record: &Record, reference: &Reference) -> Sheet {
         .flat_map(|(_, row)| [Some(row.index), row.reference].into_iter().flatten())
         .map(|index| &facts[index])
         .collect();
-    chart.sql = statement(&["latency_p50_ms", "latency_mean_ms", "throughput_samples_per_second"], &behind);
+    chart.behind = rests_on(&["latency_p50_ms", "latency_mean_ms", "throughput_samples_per_second"], &behind);
     Sheet::Chart(chart)
 }
 

@@ -93,8 +93,11 @@ fn the_fastest_stands_first_with_the_interval_of_its_latency() {
         "{}",
         chart.subtitle
     );
-    let sql = chart.sql.unwrap();
-    assert!(sql.contains("WHERE run_id IN (1, 2, 3)"), "{sql}");
+    let columns = vec!["throughput_samples_per_second", "throughput_tokens_per_second"];
+    assert_eq!(chart.behind, Some(Behind::Configurations { ids: vec![0, 1], columns }));
+    // However many runs there are.
+    let many = self::chart(throughput(&self::record(vec![Sample::new("m").latencies(&[10.0; 2_000])])));
+    assert!(many.behind.is_some());
 }
 
 #[test]
@@ -462,6 +465,7 @@ fn a_history_shows_its_steps_levels_and_verdicts() {
     assert_eq!(labels, ["step +20 %", "suspect"], "a verdict at a step that is shown adds nothing");
     assert!(chart.panels[0].title.starts_with("median latency: regressed, cost +"), "{}", chart.panels[0].title);
     assert!(chart.notes.iter().any(|note| note.contains("2 other configurations")), "{:?}", chart.notes);
+    assert_eq!(chart.behind, Some(Behind::History { configuration: 7, columns: vec!["latency_p50_ms"] }));
 }
 
 #[test]

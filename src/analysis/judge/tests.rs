@@ -56,6 +56,21 @@ fn verdict(metric: &str, before: &[f64], after: &[f64]) -> Judgement {
     comparison.judgements[0].clone()
 }
 
+#[test]
+fn a_profile_is_not_judged_against_a_plain_run() {
+    let before = set("latency", &[("m", &STEADY)]);
+    let mut after = set("latency", &[("m", &STEADY), ("m", &times(&STEADY, 3.0))]);
+    after.series[1].identity.set(Part::Parameters, r#"{"profile":"operators"}"#.into());
+    // As of a file that knows no parameters.
+    let matched_on = Part::all().iter().copied().filter(|part| *part != Part::Parameters).collect();
+    let judged = judge(&before, &after, &JudgeOptions { matched_on, ..options("latency") }).judgements;
+    let mut verdicts: Vec<Verdict> = judged.iter().map(|judgement| judgement.verdict).collect();
+    verdicts.sort();
+    let mut expected = vec![Verdict::New, Verdict::Unchanged];
+    expected.sort();
+    assert_eq!(verdicts, expected);
+}
+
 const STEADY: [f64; 6] = [100.0, 101.0, 99.0, 100.5, 99.5, 100.2];
 
 fn times(values: &[f64], factor: f64) -> Vec<f64> {

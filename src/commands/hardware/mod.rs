@@ -11,6 +11,8 @@ use crate::engine::{Engine, EngineError, Probed, ProbedDevice, Runner, engines};
 use crate::report::{bytes, significant};
 use crate::store::Access;
 
+pub(super) use probe::Rated;
+
 /// Options of `benchdb hardware`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:

@@ -6,11 +6,11 @@ use super::super::options::duration;
 use super::super::{Context, ExitStatus, OutputArgs};
 use super::{devices, name_rates, rate};
 use crate::domain::text::one_line;
-use crate::domain::{DeviceProbe, DeviceRates, Platform, Precision, Table};
+use crate::domain::{Device, DeviceProbe, DeviceRates, Platform, Precision, Table};
 use crate::engine::{Engine, EngineError, Form, ProbedDevice, Runner, engines, find_engine};
 use crate::hardware::logical_cpus;
 use crate::report::bytes;
-use crate::store::Access;
+use crate::store::{Access, Store, StoreError};
 
 /// Options of `benchdb hardware --probe`.
 #[derive(Debug, clap::Args)]
@@ -53,6 +53,54 @@ struct Target {
     probed: ProbedDevice,
 }
 
+/// A device, what drives it, and the precision in which it computes.
+pub(in crate::commands) struct Rated<'d> {
+    pub(in crate::commands) device: &'d Device,
+    pub(in crate::commands) engine: &'d str,
+    /// Which of the engine's devices.
+    pub(in crate::commands) index: u32,
+    pub(in crate::commands) precision: Precision,
+}
+
+impl std::fmt::Display for Rated<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { device, engine, precision, .. } = self;
+        write!(f, "{precision} by {engine} on {}", device.name)
+    }
+}
+
+impl Rated<'_> {
+    /// Measures what it can do at most in about `limit`, and says what was left out.
+    pub(in crate::commands) fn measure(&self, limit: Duration, runner: &Runner, context: &Context) -> DeviceRates {
+        let rates = runner
+            .measure_rates(self.engine, self.index, self.precision, limit)
+            .unwrap_or_else(|error| DeviceRates { left_out: vec![one_line(&error)], ..DeviceRates::default() });
+        for left_out in &rates.left_out {
+            context.note(&format!("{self}: {left_out}"));
+        }
+        rates
+    }
+
+    /// Keeps what was measured, if anything was.
+    ///
+    /// # Errors
+    /// A database that does not take it.
+    pub(in crate::commands) fn keep(&self, rates: &DeviceRates, store: &mut Store) -> Result<(), StoreError> {
+        if !rates.any() {
+            return Ok(());
+        }
+        store.insert_device_probe(&DeviceProbe {
+            device: self.device.clone(),
+            engine: self.engine.to_owned(),
+            precision: self.precision,
+            probed_at: String::new(),
+            peak_gflop_per_second: rates.peak_gflop_per_second,
+            copy_bandwidth_gb_per_second: rates.copy_bandwidth_gb_per_second,
+            tool_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+        })
+    }
+}
+
 /// Measures and keeps.
 ///
 /// # Errors
@@ -78,26 +126,11 @@ pub(super) fn execute(args: &ProbeArgs, output: &OutputArgs, context: &Context) 
     let mut measured = false;
     for Target { engine, platform, index, probed } in &targets {
         for precision in precisions(args, *engine, probed, context) {
-            let what = format!("{precision} by {} on {}", engine.name(), probed.device.name);
-            context.note(&format!("measuring {what}"));
-            let rates = runner
-                .measure_rates(engine.name(), *index, precision, args.max_time)
-                .unwrap_or_else(|error| DeviceRates { left_out: vec![one_line(&error)], ..DeviceRates::default() });
-            for left_out in &rates.left_out {
-                context.note(&format!("{what}: {left_out}"));
-            }
-            if rates.any() {
-                measured = true;
-                store.insert_device_probe(&DeviceProbe {
-                    device: probed.device.clone(),
-                    engine: engine.name().to_owned(),
-                    precision,
-                    probed_at: String::new(),
-                    peak_gflop_per_second: rates.peak_gflop_per_second,
-                    copy_bandwidth_gb_per_second: rates.copy_bandwidth_gb_per_second,
-                    tool_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-                })?;
-            }
+            let rated = Rated { device: &probed.device, engine: engine.name(), index: *index, precision };
+            context.note(&format!("measuring {rated}"));
+            let rates = rated.measure(args.max_time, &runner, context);
+            measured |= rates.any();
+            rated.keep(&rates, &mut store)?;
             table.push([
                 platform.to_string().into(),
                 probed.device.name.clone().into(),

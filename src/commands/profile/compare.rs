@@ -2,7 +2,7 @@
 
 use super::super::{CommandError, Context, ExitStatus};
 use super::{Args, files, tables};
-use crate::analysis::profile::{Timed, changes};
+use crate::analysis::profile::{Timed, changes, sum_of_operators};
 use crate::domain::{Cell, RunRecord, Table};
 use crate::report::significant;
 use crate::store::list::{Detail, Selection};
@@ -109,8 +109,8 @@ fn runs(sides: &[&(i64, RunRecord); 2], people: bool) -> Table {
     let mut table = Table::new(if people { "" } else { "profiles" }, &columns);
     for (side, (id, run)) in ["before", "after"].into_iter().zip(sides) {
         let (configuration, measurement) = (&run.configuration, &run.measurement);
-        let own: u64 = measurement.operator_times.iter().map(|time| time.own_nanoseconds).sum();
-        let sum = own as f64 / 1e6 / measurement.iterations.max(1) as f64;
+        let operators = &measurement.operator_times[..];
+        let sum = sum_of_operators(Timed { operators, iterations: measurement.iterations });
         let number = |value: Option<f64>| -> Cell { if people { value.map(significant).into() } else { value.into() } };
         table.push([
             side.into(),

@@ -4,16 +4,15 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use super::super::hardware::Rated;
 use super::super::options::{hardware_of, only_run};
-use super::super::run::{artifact_of, named_model, stop_on_signals};
+use super::super::run::{artifact_of, named_model, saved_elsewhere, stop_on_signals};
 use super::super::{CommandError, Context, ExitStatus};
 use super::{Args, files, tables};
 use crate::analysis::profile::{Agreement, Peaks};
 use crate::domain::profile::{PROFILE_PARAMETER, Profile};
 use crate::domain::text::one_line;
-use crate::domain::{
-    DeviceProbe, Measurement, Mode, PlannedRun, Platform, Precision, RunRecord, RunStatus, Sampling, WeightChoice,
-};
+use crate::domain::{Measurement, Mode, PlannedRun, Platform, Precision, RunRecord, RunStatus, Sampling, WeightChoice};
 use crate::engine::plan::{ModelChoice, PlanRequest};
 use crate::engine::{ProfileWish, Progress, Runner, record};
 use crate::hardware::{capture_environment, logical_cpus};
@@ -29,7 +28,7 @@ const SAMPLING_HERTZ: u32 = 99;
 /// Runs the command.
 ///
 /// # Errors
-/// As [`super::execute`].
+/// As [`super::execute`]. A profile that the database does not take is shown and written all the same, before that is told.
 pub(super) fn execute(model: &str, args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let runner = Runner::for_this_program()?;
     let plan = planned(model, args, &runner)?;
@@ -52,11 +51,15 @@ pub(super) fn execute(model: &str, args: &Args, context: &Context) -> anyhow::Re
         duration_s: Some(start.elapsed().as_secs_f64()),
         ..record(&plan, &capture_environment(Path::new(".")), measurement)
     };
-    let (Inserted::New(run_id) | Inserted::Known(run_id)) = store.insert_run(&record)?;
-    let Some(profile) = profile.filter(|_| record.measurement.status == RunStatus::Ok) else {
-        return Ok(failed(run_id, &record, context));
+    let (run_id, stored) = match store.insert_run(&record) {
+        Ok(Inserted::New(id) | Inserted::Known(id)) => (Some(id), Ok(())),
+        Err(error) => (None, Err(saved_elsewhere(store.path(), &record, error))),
     };
-    let peaks = peaks(&mut store, &plan, args, &runner, context)?;
+    let Some(profile) = profile.filter(|_| record.measurement.status == RunStatus::Ok) else {
+        let status = failed(run_id, &record, context);
+        return stored.map(|()| status);
+    };
+    let peaks = peaks(&mut store, &plan, args, &runner, context);
     let shown = tables::Shown { run_id, record: &record, profile: &profile, peaks };
     tell(&shown, context);
     let made = tables::of(&shown, args.top as usize, args.printed().is_for_people());
@@ -64,7 +67,7 @@ pub(super) fn execute(model: &str, args: &Args, context: &Context) -> anyhow::Re
     if let Some(folder) = &args.output {
         files::write(folder, &shown, context)?;
     }
-    Ok(ExitStatus::Ok)
+    stored.map(|()| ExitStatus::Ok)
 }
 
 /// The run to profile.
@@ -132,24 +135,17 @@ fn measured(
 }
 
 /// Says why there is no profile.
-fn failed(run_id: i64, record: &RunRecord, context: &Context) -> ExitStatus {
+fn failed(run_id: Option<i64>, record: &RunRecord, context: &Context) -> ExitStatus {
     let measurement = &record.measurement;
     let reason = measurement.error.as_deref().unwrap_or("nothing was measured");
-    context.complain(
-        &format!("run {run_id} ({}) has no profile: {reason}", measurement.status),
-        measurement.hint.as_deref(),
-    );
+    let run = run_id.map_or_else(|| "the run".to_owned(), |id| format!("run {id}"));
+    context.complain(&format!("{run} ({}) has no profile: {reason}", measurement.status), measurement.hint.as_deref());
     if measurement.status == RunStatus::Interrupted { ExitStatus::Interrupted } else { ExitStatus::Failed }
 }
 
-/// What the device can do at most: as the database knows it, or measured now and kept.
-fn peaks(
-    store: &mut Store,
-    plan: &PlannedRun,
-    args: &Args,
-    runner: &Runner,
-    context: &Context,
-) -> anyhow::Result<Peaks> {
+/// What the device can do at most: as the database knows it, or measured now and kept. What the database refuses is told:
+/// the profile is there, with or without peaks.
+fn peaks(store: &mut Store, plan: &PlannedRun, args: &Args, runner: &Runner, context: &Context) -> Peaks {
     let configuration = &plan.configuration;
     let (device, engine) = (&configuration.device, &configuration.engine);
     // Integer weights are multiplied in floating point.
@@ -164,42 +160,29 @@ fn peaks(
             configuration.threads
         ));
     }
-    let known = store
-        .newest_device_probes()?
+    let known = store.newest_device_probes().unwrap_or_else(|error| {
+        context.note(&format!("the peaks that the database knows cannot be read: {}", one_line(&error)));
+        Vec::new()
+    });
+    let known = known
         .into_iter()
         .find(|probe| probe.device == *device && probe.engine == *engine && probe.precision == precision);
     if let Some(probe) = known {
-        return Ok(Peaks {
+        return Peaks {
             gflop_per_second: probe.peak_gflop_per_second,
             gb_per_second: probe.copy_bandwidth_gb_per_second,
-        });
+        };
     }
     if args.peak_time.is_zero() {
-        return Ok(Peaks::default());
+        return Peaks::default();
     }
+    let rated = Rated { device, engine, index: plan.device_index, precision };
     context.note(&format!("measuring what {} can do at most in {precision}", device.name));
-    let rates = match runner.measure_rates(engine, plan.device_index, precision, args.peak_time) {
-        Ok(rates) => rates,
-        Err(error) => {
-            context.note(&format!("its peaks are not known: {}", one_line(&error)));
-            return Ok(Peaks::default());
-        }
-    };
-    for left_out in &rates.left_out {
-        context.note(left_out);
+    let rates = rated.measure(args.peak_time, runner, context);
+    if let Err(error) = rated.keep(&rates, store) {
+        context.note(&format!("the peaks could not be kept: {}", one_line(&error)));
     }
-    if rates.any() {
-        store.insert_device_probe(&DeviceProbe {
-            device: device.clone(),
-            engine: engine.clone(),
-            precision,
-            probed_at: String::new(),
-            peak_gflop_per_second: rates.peak_gflop_per_second,
-            copy_bandwidth_gb_per_second: rates.copy_bandwidth_gb_per_second,
-            tool_version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        })?;
-    }
-    Ok(Peaks { gflop_per_second: rates.peak_gflop_per_second, gb_per_second: rates.copy_bandwidth_gb_per_second })
+    Peaks { gflop_per_second: rates.peak_gflop_per_second, gb_per_second: rates.copy_bandwidth_gb_per_second }
 }
 
 /// Says what whoever reads the numbers should know.

@@ -9,6 +9,7 @@ mod tables;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(super) use self::tables::stored_operators;
 use super::options::duration;
 use super::{CommandError, Context, ExitStatus, OutputArgs};
 use crate::domain::{Mode, Platform, Precision, TrainingOptimizer};
@@ -74,7 +75,8 @@ pub struct Args {
     peak_time: Duration,
     /// Compare two profiles that are stored, by their run ids or UUIDs: before and after
     #[arg(long, value_names = ["BEFORE", "AFTER"], num_args = 2, conflicts_with_all = [
-        "model", "engine", "hardware", "device_index", "threads", "weights", "sampling_rate",
+        "model", "mode", "engine", "hardware", "device_index", "precision", "batch_size", "threads", "optimizer", "weights",
+        "seed", "iterations", "max_time", "sampling_rate", "peak_time",
     ])]
     compare: Vec<String>,
     /// Operators in the table; the others are one row
@@ -105,5 +107,44 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         ([before, after], _) => compare::execute([before, after], args, context),
         (_, Some(model)) => measure::execute(model, args, context),
         _ => Err(CommandError::new("no model was named", "`--model resnet18`; `benchdb models` lists them").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parsed(arguments: &[&str]) -> Result<Args, ErrorKind> {
+        let all = [&["profile", "--compare", "1", "2"], arguments].concat();
+        Alone::try_parse_from(all).map(|alone| alone.args).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn a_comparison_refuses_what_only_a_measurement_takes() {
+        for option in [
+            ["--model", "resnet18"],
+            ["--mode", "training"],
+            ["--precision", "int8w"],
+            ["--batch-size", "1"],
+            ["--optimizer", "sgd"],
+            ["--seed", "0"],
+            ["--iterations", "20"],
+            ["--max-time", "60"],
+            ["--peak-time", "5"],
+        ] {
+            assert_eq!(parsed(&option).unwrap_err(), ErrorKind::ArgumentConflict, "{option:?}");
+        }
+        // What nobody gave has a default and is no conflict.
+        let args = parsed(&["--top", "5", "--output", "there", "--format", "json"]).unwrap();
+        assert_eq!(args.compare, ["1", "2"]);
     }
 }

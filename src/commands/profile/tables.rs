@@ -1,14 +1,17 @@
 //! A profile and a comparison as tables.
 
-use crate::analysis::profile::{AGREEMENT, Agreement, Change, FEWEST_PAIRS, Peaks, Speed, is_between};
-use crate::domain::profile::{PartKind, Profile, ProfiledPart, is_below};
-use crate::domain::{Cell, RunRecord, Table};
+use crate::analysis::profile::{AGREEMENT, Agreement, Change, FEWEST_PAIRS, Peaks, Speed};
+use crate::domain::profile::{PartKind, Profile, ProfiledPart, have_parts, split_path};
+use crate::domain::run::OperatorTime;
+use crate::domain::text::counted;
+use crate::domain::{Cell, Measurement, RunRecord, Table};
 use crate::report::profile::OTHER;
 use crate::report::significant;
 
 /// A profile that is shown.
 pub(super) struct Shown<'p> {
-    pub run_id: i64,
+    /// `None` where the database did not take it.
+    pub run_id: Option<i64>,
     pub record: &'p RunRecord,
     pub profile: &'p Profile,
     pub peaks: Peaks,
@@ -33,9 +36,9 @@ pub(super) fn of(shown: &Shown<'_>, top: usize, people: bool) -> Vec<Table> {
     vec![summary(shown, people), operators(shown, Some(top).filter(|_| people), people)]
 }
 
-/// Whether the operators add up, in one sentence.
+/// Whether the operators add up to an iteration, in one sentence.
 pub(super) fn verdict(agreement: &Agreement) -> String {
-    let Agreement { plain_ms, sum_ms, difference, interval, .. } = *agreement;
+    let Agreement { plain_ms, sum_ms, difference, outside, interval, .. } = *agreement;
     let direction = if difference < 0.0 { "less" } else { "more" };
     let told = format!(
         "the operators add up to {} ms, {} {direction} than the {} ms of an iteration without their timing",
@@ -44,18 +47,21 @@ pub(super) fn verdict(agreement: &Agreement) -> String {
         significant(plain_ms)
     );
     if agreement.holds() {
-        return told;
+        return format!("{told}: they agree within {}", percent(AGREEMENT));
     }
     let cause = match interval {
+        _ if difference < 0.0 && outside > AGREEMENT => {
+            format!("{} of an iteration with their timing lies outside of them, in `{OTHER}`", percent(outside))
+        }
         None => {
             format!("fewer than {FEWEST_PAIRS} pairs do not tell what timing costs from what else this machine did")
         }
-        Some((low, high)) if low <= 1.0 && high >= 1.0 => {
+        Some((low, high)) if difference < 0.0 || (low <= 1.0 && high >= 1.0) => {
             format!("but pairs differ from {low:.2} to {high:.2} times, so something else disturbed them; repeat it")
         }
         Some(_) => "waiting for each operator costs that, so times are those of operators one by one".to_owned(),
     };
-    format!("{told}, beyond the limit of {}: {cause}", percent(AGREEMENT))
+    format!("{told}, which is beyond {}: {cause}", percent(AGREEMENT))
 }
 
 /// What was profiled, and what the profile cost.
@@ -85,10 +91,11 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
                 "operator_sum_p50_ms",
                 "difference",
                 "agrees",
+                "timed_iteration_p50_ms",
+                "outside_operators",
                 "overhead_ratio",
                 "overhead_ratio_low",
                 "overhead_ratio_high",
-                "outside_operators",
                 "waits_per_iteration",
                 "idle_wait_us",
                 "peak_gflop_per_second",
@@ -112,10 +119,11 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
             of(|agreement| agreement.sum_ms).into(),
             of(|agreement| agreement.difference).into(),
             agreement.map(|agreement| if agreement.holds() { "yes" } else { "no" }).into(),
+            of(|agreement| agreement.timed_ms).into(),
+            of(|agreement| agreement.outside).into(),
             of(|agreement| agreement.ratio).into(),
             interval.map(|(low, _)| low).into(),
             interval.map(|(_, high)| high).into(),
-            of(|agreement| agreement.outside).into(),
             profile.waits.into(),
             profile.idle_wait_nanoseconds.map(|nanoseconds| nanoseconds as f64 / 1e3).into(),
             peaks.gflop_per_second.into(),
@@ -134,11 +142,13 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
     );
     let mut table = Table::new(&title, &["what", "value"]);
     let mut say = |what: &str, value: String| table.push([what.into(), value.into()]);
-    say("run", run_id.to_string());
+    say("run", run_id.map_or_else(|| "not stored".to_owned(), |id| id.to_string()));
     if let Some(agreement) = agreement {
-        let Agreement { plain_ms, sum_ms, difference, ratio, outside, .. } = agreement;
+        let Agreement { plain_ms, sum_ms, difference, timed_ms, ratio, outside, .. } = agreement;
         say("an iteration without timing of operators, median", format!("{} ms", significant(plain_ms)));
         say("the sum of operators, median", format!("{} ms ({:+.1} %)", significant(sum_ms), 100.0 * difference));
+        say("an iteration with their timing, median", format!("{} ms", significant(timed_ms)));
+        say("of that, outside of operators", percent(outside));
         let pairs = profile.pairs.len();
         let cost = match interval {
             Some((low, high)) => {
@@ -147,7 +157,6 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
             None => format!("{ratio:.3} times as long ({pairs} of the {FEWEST_PAIRS} pairs that an interval needs)"),
         };
         say("with timing an iteration takes", cost);
-        say("of the sum, outside of operators", percent(outside));
     }
     if let Some(idle) = profile.idle_wait_nanoseconds {
         let idle = idle as f64 / 1e3;
@@ -170,20 +179,50 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
     table
 }
 
-/// The name of a part in a table: what lies beside the operators of a module is its `(other)`.
-fn named(part: &ProfiledPart, all: &[ProfiledPart]) -> String {
-    match (part.path.as_str(), is_between(part, all)) {
-        ("", true) => OTHER.to_owned(),
-        ("", false) => String::new(),
-        (path, true) => format!("{path} {OTHER}"),
-        (path, false) => path.to_owned(),
+/// The name of a part in a table: what lies between the parts of one that has some is its `(other)`, where that took any
+/// time.
+fn named(path: &str, has_parts: bool, took_any: bool) -> Cell {
+    match (path, has_parts) {
+        ("", true) => OTHER.into(),
+        ("", false) => "".into(),
+        (path, true) if took_any => format!("{path} {OTHER}").into(),
+        (path, _) => path.into(),
     }
 }
 
 /// Every part by its own time, the longest first; with `top` the others are one row at the end.
 pub(super) fn operators(shown: &Shown<'_>, top: Option<usize>, people: bool) -> Table {
-    let Shown { profile, peaks, .. } = shown;
-    let (pairs, all) = (profile.pairs.len(), &profile.parts);
+    parts_by_time(&shown.profile.parts, shown.profile.pairs.len(), shown.peaks, top, people)
+}
+
+/// The operators of a run that is stored, for people: the `top` that took most themselves and the others in one row. What
+/// they multiplied and moved is not stored.
+pub(in super::super) fn stored_operators(measurement: &Measurement, top: usize) -> Table {
+    let times = &measurement.operator_times;
+    let places = times.iter().map(|time| split_path(&time.path));
+    let kind = |path: &str, has_parts: bool| match has_parts {
+        _ if path.is_empty() => PartKind::Phase,
+        true => PartKind::Module,
+        false => PartKind::Operator,
+    };
+    let part = |(((phase, path), has_parts), time): (((&str, &str), bool), &OperatorTime)| ProfiledPart {
+        phase: phase.to_owned(),
+        path: path.to_owned(),
+        kind: kind(path, has_parts),
+        calls: time.calls,
+        total_nanoseconds: time.total_nanoseconds,
+        own_nanoseconds: time.own_nanoseconds,
+        multiply_adds: 0,
+        bytes: 0,
+    };
+    let parts: Vec<ProfiledPart> = places.clone().zip(have_parts(places)).zip(times).map(part).collect();
+    let iterations = usize::try_from(measurement.iterations).unwrap_or(usize::MAX);
+    let mut table = parts_by_time(&parts, iterations, Peaks::default(), Some(top), true);
+    table.drop_empty(&["phase", "GFLOP/s", "GB/s"]);
+    table
+}
+
+fn parts_by_time(all: &[ProfiledPart], pairs: usize, peaks: Peaks, top: Option<usize>, people: bool) -> Table {
     let sum: u64 = all.iter().map(|part| part.own_nanoseconds).sum();
     let share = |own: u64| if sum == 0 { 0.0 } else { own as f64 / sum as f64 };
     let columns = if people {
@@ -203,17 +242,19 @@ pub(super) fn operators(shown: &Shown<'_>, top: Option<usize>, people: bool) -> 
         ]
     };
     let mut table = Table::new(if people { "Operators, in one iteration" } else { "operators" }, &columns);
-    let mut parts: Vec<&ProfiledPart> = all.iter().collect();
-    parts.sort_by_key(|part| std::cmp::Reverse(part.own_nanoseconds));
+    let mut parts: Vec<(&ProfiledPart, bool)> =
+        all.iter().zip(have_parts(all.iter().map(ProfiledPart::place))).collect();
+    // What took no time itself, such as a list of blocks, by that of its parts.
+    parts.sort_by_key(|(part, _)| std::cmp::Reverse((part.own_nanoseconds, part.total_nanoseconds)));
     let kept = top.unwrap_or(parts.len()).min(parts.len());
     let (shown, others) = parts.split_at(kept);
     let ratio = |share: Option<f64>| -> Cell { if people { share.map(percent).into() } else { share.into() } };
-    for part in shown {
-        let speed = Speed::of(part, *peaks);
+    for (part, has_parts) in shown {
+        let speed = Speed::of(part, peaks);
         table.push([
             part.phase.clone().into(),
-            named(part, all).into(),
-            calls(part.calls as f64 / pairs.max(1) as f64),
+            named(&part.path, *has_parts, part.own_nanoseconds > 0),
+            calls(Some(part.calls as f64 / pairs.max(1) as f64)),
             number(Some(each(part.total_nanoseconds, pairs)), people),
             number(Some(each(part.own_nanoseconds, pairs)), people),
             ratio(Some(share(part.own_nanoseconds))),
@@ -223,13 +264,13 @@ pub(super) fn operators(shown: &Shown<'_>, top: Option<usize>, people: bool) -> 
             ratio(speed.share_of_roof),
         ]);
     }
-    let rest: u64 = others.iter().map(|part| part.own_nanoseconds).sum();
+    let rest: u64 = others.iter().map(|(part, _)| part.own_nanoseconds).sum();
     if people && rest > 0 {
         let nothing = || Cell::Null;
-        let count = others.iter().filter(|part| part.own_nanoseconds > 0).count();
+        let count = others.iter().filter(|(part, _)| part.own_nanoseconds > 0).count();
         table.push([
             nothing(),
-            format!("{count} others").into(),
+            counted(count, "other", "others").into(),
             nothing(),
             nothing(),
             number(Some(each(rest, pairs)), people),
@@ -240,25 +281,18 @@ pub(super) fn operators(shown: &Shown<'_>, top: Option<usize>, people: bool) -> 
             nothing(),
         ]);
     }
-    if people && all.iter().all(|part| part.kind != PartKind::Operator || Speed::of(part, *peaks).bound.is_none()) {
+    if people && all.iter().all(|part| part.kind != PartKind::Operator || Speed::of(part, peaks).bound.is_none()) {
         table.drop_columns(&["bound", "of roof"]);
     }
     table
 }
 
-/// Calls in one iteration, which are whole unless the work differs from one iteration to the next.
-fn calls(value: f64) -> Cell {
-    if value.fract() == 0.0 { Cell::Integer(value as i64) } else { value.into() }
-}
-
-/// The name of a part in a comparison, which knows paths alone.
-fn changed_name(change: &Change, all: &[Change]) -> Cell {
-    let has_parts = all.iter().any(|other| other.phase == change.phase && is_below(&other.path, &change.path));
-    match (change.path.as_str(), has_parts) {
-        ("", true) => OTHER.into(),
-        ("", false) => Cell::Null,
-        (path, true) => format!("{path} {OTHER}").into(),
-        (path, false) => path.into(),
+/// Calls in one iteration, which are whole unless the work differs from one iteration to the next. What nobody calls as a
+/// whole has none.
+fn calls(value: Option<f64>) -> Cell {
+    match value.filter(|value| *value > 0.0) {
+        Some(value) if value.fract() == 0.0 => Cell::Integer(value as i64),
+        value => value.into(),
     }
 }
 
@@ -272,20 +306,22 @@ pub(super) fn changes(all: &[Change], top: usize, people: bool) -> Table {
     let mut table = Table::new(if people { "Own time in one iteration" } else { "changes" }, &columns);
     let kept = if people { top.min(all.len()) } else { all.len() };
     let (shown, others) = all.split_at(kept);
-    for change in shown {
+    let have_parts = have_parts(all.iter().map(|change| (change.phase.as_str(), change.path.as_str())));
+    for (change, has_parts) in shown.iter().zip(have_parts) {
         let ms = |calls: Option<f64>, nanoseconds: f64| calls.map(|_| nanoseconds / 1e6);
         let what = [
             change.phase.clone().into(),
-            changed_name(change, all),
-            change.calls_before.map_or(Cell::Null, calls),
-            change.calls_after.map_or(Cell::Null, calls),
+            named(&change.path, has_parts, change.before + change.after > 0.0),
+            calls(change.calls_before),
+            calls(change.calls_after),
         ];
         let times = [ms(change.calls_before, change.before), ms(change.calls_after, change.after)];
         table.push(what.into_iter().chain(change_cells(times, people)));
     }
-    if !others.is_empty() {
+    let moved = others.iter().filter(|change| change.before + change.after > 0.0).count();
+    if moved > 0 {
         let sum = |of: fn(&Change) -> f64| Some(others.iter().map(of).sum::<f64>() / 1e6);
-        let what = [Cell::Null, format!("{} others", others.len()).into(), Cell::Null, Cell::Null];
+        let what = [Cell::Null, format!("{moved} others").into(), Cell::Null, Cell::Null];
         table.push(
             what.into_iter().chain(change_cells([sum(|change| change.before), sum(|change| change.after)], people)),
         );
@@ -306,4 +342,70 @@ fn change_cells([before, after]: [Option<f64>; 2], people: bool) -> [Cell; 4] {
             share => share.into(),
         },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::RunStatus;
+
+    fn told(sum_ms: f64, outside: f64, interval: Option<(f64, f64)>) -> String {
+        let difference = sum_ms / 10.0 - 1.0;
+        verdict(&Agreement { plain_ms: 10.0, sum_ms, difference, timed_ms: 10.0, outside, ratio: 1.0, interval })
+    }
+
+    #[test]
+    fn the_verdict_says_by_how_much_and_whether_that_agrees() {
+        let near = told(10.4, 0.02, Some((1.0, 1.1)));
+        assert!(near.contains("4.0 % more than the 10.00 ms") && near.ends_with("they agree within 10.0 %"), "{near}");
+        let short = told(8.0, 0.2, Some((0.99, 1.01)));
+        assert!(short.contains("20.0 % less") && short.contains("beyond 10.0 %"), "{short}");
+        assert!(
+            short.ends_with("20.0 % of an iteration with their timing lies outside of them, in `(other)`"),
+            "{short}"
+        );
+        let long = told(20.0, 0.3, Some((2.5, 3.0)));
+        assert!(long.contains("100.0 % more") && long.contains("waiting for each operator costs that"), "{long}");
+        assert!(told(12.0, 0.0, Some((0.9, 1.4))).contains("something else disturbed them"));
+        assert!(told(12.0, 0.0, None).contains("fewer than 20 pairs"));
+    }
+
+    #[test]
+    fn what_lies_between_parts_is_other_only_where_there_is_any() {
+        assert_eq!(named("", true, true), Cell::from("(other)"));
+        assert_eq!(named("layer1.0", true, true), Cell::from("layer1.0 (other)"));
+        assert_eq!(named("layer1", true, false), Cell::from("layer1"));
+        assert_eq!(named("fc", false, true), Cell::from("fc"));
+        assert_eq!((calls(Some(2.0)), calls(Some(0.0)), calls(None)), (Cell::Integer(2), Cell::Null, Cell::Null));
+    }
+
+    #[test]
+    fn what_is_stored_of_operators_is_shown_by_iteration() {
+        let time = |path: &str, calls, total, own| OperatorTime {
+            path: path.to_owned(),
+            calls,
+            total_nanoseconds: total,
+            own_nanoseconds: own,
+        };
+        let measurement = Measurement {
+            iterations: 20,
+            operator_times: vec![
+                time("forward", 20, 100_000_000, 10_000_000),
+                time("forward/block", 20, 90_000_000, 20_000_000),
+                time("forward/block.conv", 40, 70_000_000, 70_000_000),
+            ],
+            ..Measurement::without_numbers(RunStatus::Ok, String::new(), None)
+        };
+        let table = stored_operators(&measurement, 2);
+        assert_eq!(table.columns, ["phase", "operator", "calls", "total ms", "own ms", "share"]);
+        let text = |text: &str| Cell::from(text);
+        assert_eq!(
+            table.rows,
+            [
+                [text("forward"), text("block.conv"), 2_u32.into(), text("3.500"), text("3.500"), text("70.0 %")],
+                [text("forward"), text("block (other)"), 1_u32.into(), text("4.500"), text("1.000"), text("20.0 %")],
+                [Cell::Null, text("1 other"), Cell::Null, Cell::Null, text("0.5000"), text("10.0 %")],
+            ]
+        );
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::sections::{cell, count};
 use crate::commands::analyze::Analysis;
-use crate::domain::text::counted;
+use crate::domain::text::{counted, sentence};
 use crate::domain::{Cell, Table};
 
 /// What the environments mean for the numbers.
@@ -88,7 +88,7 @@ pub(super) fn about_validity(left_out: &Table, imports: &Table, analysis: &Analy
         notes.push("Software that pretends to be a device is compared; ranked only if that was asked for.".to_owned());
     }
     if let Some(versions) = &analysis.versions {
-        notes.push(format!("{versions}."));
+        notes.push(sentence(versions));
     }
     notes
 }

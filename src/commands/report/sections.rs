@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum as _;
+
 use super::notes::{about_environments, about_validity};
 use crate::analysis::MetricChoice;
+use crate::analysis::charts::ChartName;
 use crate::analysis::compare::Reference;
 use crate::commands::Context;
 use crate::commands::analyze::{Analysis, Section as Analysed, analyze};
@@ -13,7 +16,7 @@ use crate::commands::run::costs::cost_tables;
 use crate::commands::sheets::{SheetOptions, sheets};
 use crate::commands::verdicts::{Against, JudgeArgs, judge_runs};
 use crate::domain::document::{Block, Document, Gives, Section, Statement, TableBlock};
-use crate::domain::text::counted;
+use crate::domain::text::{counted, sentence};
 use crate::domain::verdict::VerdictReport;
 use crate::domain::{Cell, Mode, Table, Verdict};
 use crate::report::verdicts::{summary as verdict_notes, verdict_table};
@@ -77,7 +80,8 @@ pub(in crate::commands) fn document(
     let about = vec![
         format!("From the database `{file}`, at {}, by benchdb {}.", now_text(), env!("CARGO_PKG_VERSION")),
         if selected.is_empty() { "All its runs.".to_owned() } else { format!("Its runs with {selected}.") },
-        "Below each table stands the SQL that asks the database again: `benchdb query -` runs it.".to_owned(),
+        "Below each table and each chart stands the SQL that asks the database again: `benchdb query -` runs it."
+            .to_owned(),
     ];
     Ok(Some(Document { title: title.to_owned(), about, sections }))
 }
@@ -258,8 +262,10 @@ pub(in crate::commands) fn recommendations(store: &Store, subject: &Subject<'_>)
         if subject.people && table.rows.is_empty() {
             continue;
         }
-        let question = if index == 0 { Question::Recommendations } else { Question::JudgedRuns };
-        let gives = if index == 0 { Gives::Numbers } else { Gives::Runs };
+        let (question, gives) = match index {
+            0 => (Question::Recommendations { include_software: subject.include_software }, Gives::Numbers),
+            _ => (Question::JudgedRuns, Gives::Runs),
+        };
         section.blocks.push(subject.computed(table, question, gives));
     }
     if section.blocks.is_empty() {
@@ -290,7 +296,7 @@ pub(in crate::commands) fn explanations(store: &Store, subject: &Subject<'_>) ->
     Ok(Some(section))
 }
 
-/// All charts, those that have something to show first.
+/// The charts that take no time of their own, those that have something to show first; the others are named.
 ///
 /// # Errors
 /// A database that cannot be read.
@@ -305,18 +311,16 @@ pub(in crate::commands) fn charts(store: &Store, subject: &Subject<'_>) -> anyho
     let (shown, empty): (Vec<_>, Vec<_>) =
         sheets(store, subject.selection, &options)?.into_iter().partition(|sheet| sheet.chart().is_some());
     section.blocks.extend(shown.into_iter().chain(empty).map(Block::Sheet));
+    for chart in ChartName::value_variants().iter().filter(|chart| !options.charts.contains(chart)) {
+        let title = chart.title();
+        section.notes.push(format!(
+            "{title}: left out, because they take their time; `benchdb visualize {chart}` with the same selection draws them."
+        ));
+    }
     Ok(section)
 }
 
 /// A flag as people read it.
 fn yes_or_nothing(cell: &Cell) -> Cell {
     if *cell == Cell::Integer(1) { "yes".into() } else { Cell::Null }
-}
-
-/// A note as a sentence of its own.
-fn sentence(note: &str) -> String {
-    let mut characters = note.chars();
-    let first: String = characters.next().map_or_else(String::new, |first| first.to_uppercase().collect());
-    let end = if note.ends_with(['.', '?', '!']) { "" } else { "." };
-    [&first, characters.as_str(), end].concat()
 }

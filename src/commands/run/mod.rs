@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use super::options::duration;
 use super::{CommandError, Context, ExitStatus, OutputArgs};
+use crate::domain::text::quoted;
 use crate::domain::{Campaign, Category, Mode, Precision, RunStatus, TrainingOptimizer};
 use crate::engine::plan::{HardwareChoice, NamedModel, plan, plan_all};
 use crate::engine::{EngineError, Runner};
@@ -26,7 +27,7 @@ use crate::store::{Access, now_text};
 use explanation::ExplanationArgs;
 use external::ExternalArgs;
 use request::request;
-pub(super) use session::{RunTable, Session, artifact_of, stop_on_signals};
+pub(super) use session::{RunTable, Session, artifact_of, saved_elsewhere, stop_on_signals};
 pub(super) use tables::result_table;
 use tables::{describe, plan_tables};
 pub(super) use values::telemetry_interval;
@@ -370,16 +371,6 @@ fn report_left_out<'e>(context: &Context, left_out: impl Iterator<Item = (String
 }
 
 pub(super) fn command_line() -> String {
-    std::env::args_os()
-        .map(|word| {
-            let word = word.to_string_lossy().into_owned();
-            let plain = |character: char| character.is_alphanumeric() || "-_./,=:+@%".contains(character);
-            if !word.is_empty() && word.chars().all(plain) {
-                word
-            } else {
-                format!("'{}'", word.replace('\'', "'\\''"))
-            }
-        })
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words: Vec<String> = std::env::args_os().map(|word| quoted(&word.to_string_lossy())).collect();
+    words.join(" ")
 }

@@ -253,14 +253,7 @@ impl<'s> Session<'s> {
         } else {
             self.store.finish_run(open.id, lease, record).map(drop)
         };
-        let Err(error) = saved else { return Ok(()) };
-        match spill(self.store.path(), record) {
-            Some(path) => Err(anyhow::Error::new(error).context(CommandError::new(
-                format!("the run could not be stored and was saved in `{}`", path.display()),
-                format!("once the cause is gone: `benchdb import {}`", path.display()),
-            ))),
-            None => Err(anyhow::Error::new(error).context("the run could not be stored anywhere")),
-        }
+        saved.map_err(|error| saved_elsewhere(self.store.path(), record, error))
     }
 
     fn artifact(&mut self, weights: &WeightChoice) -> anyhow::Result<Option<Artifact>> {
@@ -430,6 +423,19 @@ pub(in crate::commands) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> 
             .context("cannot listen for Ctrl-C")?;
     }
     Ok(stop)
+}
+
+/// The error of a database that did not take a run; the run is written beside it, so that nothing that was measured is
+/// lost.
+pub(in crate::commands) fn saved_elsewhere(database: &Path, record: &RunRecord, error: StoreError) -> anyhow::Error {
+    let error = anyhow::Error::new(error);
+    match spill(database, record) {
+        Some(path) => error.context(CommandError::new(
+            format!("the run could not be stored and was saved in `{}`", path.display()),
+            format!("once the cause is gone: `benchdb import {}`", path.display()),
+        )),
+        None => error.context("the run could not be stored anywhere"),
+    }
 }
 
 /// Writes a run that the database did not take where there is room for it; `None` if there is none.

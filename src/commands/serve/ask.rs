@@ -7,6 +7,7 @@ use clap::Parser;
 
 use crate::commands::SelectArgs;
 use crate::commands::verdicts::JudgeArgs;
+use crate::domain::text::quoted;
 
 /// Why an address is not answered: one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -142,13 +143,12 @@ impl Pairs {
 
     /// Options of the command line: ` --model resnet50 --mode inference`.
     pub(super) fn options(&self) -> String {
-        self.0
-            .iter()
-            .map(|(name, value)| match is_flag(name) {
-                true => [" --", name].concat(),
-                false => [" --", name, " ", &quoted(value)].concat(),
-            })
-            .collect()
+        let option = |(name, value): &(String, String)| match switch(name, value) {
+            None => [" --", name, " ", &quoted(value)].concat(),
+            Some(Ok(true)) => [" --", name].concat(),
+            Some(_) => String::new(),
+        };
+        self.0.iter().map(option).collect()
     }
 
     /// The selection that they make.
@@ -156,7 +156,7 @@ impl Pairs {
     /// # Errors
     /// What the command line would say.
     pub(super) fn selecting(&self) -> Result<SelectArgs, Unclear> {
-        let arguments = self.only(is_selecting).arguments();
+        let arguments = self.only(is_selecting).arguments()?;
         SelectOptions::try_parse_from(arguments).map(|parsed| parsed.select).map_err(unclear)
     }
 
@@ -165,22 +165,30 @@ impl Pairs {
     /// # Errors
     /// What the command line would say.
     pub(super) fn judging(&self) -> Result<JudgeArgs, Unclear> {
-        let arguments = self.only(is_judging).arguments();
+        let arguments = self.only(is_judging).arguments()?;
         JudgeOptions::try_parse_from(arguments).map(|parsed| parsed.judging).map_err(unclear)
     }
 
     /// One argument a pair, so that no value is taken for an option.
-    fn arguments(&self) -> Vec<String> {
-        let argument = |(name, value): &(String, String)| match is_flag(name) {
-            true => ["--", name].concat(),
-            false => ["--", name, "=", value].concat(),
+    fn arguments(&self) -> Result<Vec<String>, Unclear> {
+        let argument = |(name, value): &(String, String)| match switch(name, value) {
+            None => Some(Ok(["--", name, "=", value].concat())),
+            Some(Ok(true)) => Some(Ok(["--", name].concat())),
+            Some(Ok(false)) => None,
+            Some(Err(unclear)) => Some(Err(unclear)),
         };
-        self.0.iter().map(argument).collect()
+        self.0.iter().filter_map(argument).collect()
     }
 }
 
-static SELECTING: LazyLock<Vec<String>> = LazyLock::new(option_names::<SelectOptions>);
-static JUDGING: LazyLock<Vec<String>> = LazyLock::new(option_names::<JudgeOptions>);
+static SELECTING: LazyLock<Vec<String>> = LazyLock::new(|| option_names::<SelectOptions>(|_| true));
+static JUDGING: LazyLock<Vec<String>> = LazyLock::new(|| option_names::<JudgeOptions>(|_| true));
+
+/// Options without a value.
+static SWITCHES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let has_none = |argument: &clap::Arg| !argument.get_action().takes_values();
+    [option_names::<SelectOptions>(has_none), option_names::<JudgeOptions>(has_none)].concat()
+});
 
 /// Whether a name is an option of a selection.
 pub(super) fn is_selecting(name: &str) -> bool {
@@ -192,13 +200,21 @@ pub(super) fn is_judging(name: &str) -> bool {
     JUDGING.iter().any(|known| known == name) && name != "fail-on"
 }
 
-/// Whether an option has no value.
-fn is_flag(name: &str) -> bool {
-    matches!(name, "no-floors" | "all-runs")
+/// Whether an option without a value is on; `None` for all other options. An address always has a value: a browser sends
+/// `on` for a box that is ticked.
+fn switch(name: &str, value: &str) -> Option<Result<bool, Unclear>> {
+    SWITCHES.iter().any(|known| known == name).then(|| match value {
+        "on" | "1" | "true" => Ok(true),
+        "off" | "0" | "false" => Ok(false),
+        _ => Err(Unclear(format!("`{name}` is `on` or `off`."))),
+    })
 }
 
-fn option_names<P: clap::CommandFactory>() -> Vec<String> {
-    P::command().get_arguments().filter_map(|argument| argument.get_long().map(str::to_owned)).collect()
+/// The names of a parser's options, those for which `keep` is true.
+fn option_names<P: clap::CommandFactory>(keep: impl Fn(&clap::Arg) -> bool) -> Vec<String> {
+    let command = P::command();
+    let kept = command.get_arguments().filter(|argument| keep(argument));
+    kept.filter_map(|argument| argument.get_long().map(str::to_owned)).collect()
 }
 
 /// What the parser says, as one sentence.
@@ -228,15 +244,6 @@ pub(super) fn escaped(text: &str) -> String {
         }
     }
     escaped
-}
-
-/// A text as a shell takes it for one word.
-pub(super) fn quoted(text: &str) -> String {
-    let is_plain = |character: char| character.is_ascii_alphanumeric() || "-_./:=,@%+".contains(character);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    ["'", &text.replace('\'', "'\\''"), "'"].concat()
 }
 
 /// What a command line has to say first, so that it asks this database.
@@ -295,5 +302,16 @@ mod tests {
             pairs(&[("regression-alert", "5%"), ("no-floors", "on"), ("ignore", "engine")]).judging().unwrap();
         assert!((judging.regression_alert - 0.05).abs() < 1e-12 && judging.no_floors);
         assert!(pairs(&[("regression-alert", "-3")]).judging().is_err());
+    }
+
+    #[test]
+    fn what_has_no_value_is_on_or_off() {
+        assert_eq!(*SWITCHES, ["no-floors", "all-runs"]);
+        for (value, is_on, option) in [("on", true, " --no-floors"), ("1", true, " --no-floors"), ("off", false, "")] {
+            let asked = pairs(&[("no-floors", value)]);
+            assert_eq!((asked.judging().unwrap().no_floors, asked.options().as_str()), (is_on, option), "{value}");
+        }
+        let wrong = pairs(&[("no-floors", "maybe")]).judging().unwrap_err().to_string();
+        assert!(wrong.contains("no-floors") && wrong.contains("on"), "{wrong}");
     }
 }

@@ -10,7 +10,7 @@ use crate::analysis::facts::{Facts, facts_of, metrics_of_facts, tell_devices_apa
 use crate::commands::verdicts::{Against, JudgeArgs, judge_runs};
 use crate::commands::{Context, GlobalArgs};
 use crate::domain::document::{Gives, Statement, TableBlock};
-use crate::domain::text::counted;
+use crate::domain::text::{counted, quoted};
 use crate::domain::{Identity, Part, Table, VerdictReport};
 use crate::report::html::{Field, FieldKind, Form, LivePart, LiveTable};
 use crate::report::significant;
@@ -158,7 +158,7 @@ fn compared(
         Some(other) => {
             let ignored: Vec<String> = judging.ignore.iter().map(Part::to_string).collect();
             let ignored = if ignored.is_empty() { String::new() } else { [" --ignore ", &ignored.join(",")].concat() };
-            let judged = common.only(|name| is_judging(name) && name != "ignore").options();
+            let judged = common.only(|name| is_judging(name) && !["ignore", "all-runs"].contains(&name)).options();
             vec![
                 [&pages.program(), " regress --all-runs --no-record", &options(now), &other, &ignored, &judged]
                     .concat(),
@@ -178,13 +178,13 @@ fn against_option(side: &Pairs) -> Option<String> {
     let [name] = names.as_slice() else { return None };
     let value = side.one(name).ok()??;
     let kind = match name.as_str() {
-        BASELINE => return Some([" --baseline ", &super::ask::quoted(value)].concat()),
+        BASELINE => return Some([" --baseline ", &quoted(value)].concat()),
         "label" => "label",
         "git-commit" => "commit",
         "framework" => "framework",
         _ => return None,
     };
-    Some([" --against ", &super::ask::quoted(&[kind, ":", value].concat())].concat())
+    Some([" --against ", &quoted(&[kind, ":", value].concat())].concat())
 }
 
 fn facts(store: &Store, selection: &Selection) -> Result<Vec<Facts>, StoreError> {

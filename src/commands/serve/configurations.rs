@@ -1,13 +1,15 @@
 //! Configurations: a list to search in, and the history of one.
 
 use super::ask::Pairs;
-use super::runs::{in_minutes, run_table};
+use super::runs::{in_minutes, links_of_ids, run_table};
 use super::site::{Made, Pages, Problem};
 use crate::analysis::MetricChoice;
 use crate::analysis::charts::ChartName;
+use crate::analysis::metrics::Cost;
 use crate::commands::regress::{change_table, judge_history};
 use crate::commands::sheets::{SheetOptions, sheets};
 use crate::domain::document::TableBlock;
+use crate::domain::metric::find_metric;
 use crate::domain::text::counted;
 use crate::domain::{Cell, Table};
 use crate::report::html::{Drawn, Field, Form, Link, LivePart, LiveTable};
@@ -41,13 +43,7 @@ pub(super) fn page(pages: &Pages, asked: &Pairs) -> Made {
     table.title = "Configurations".to_owned();
     in_minutes(&mut table, "newest");
     table.drop_empty(&["variant", "method", "shape", "threads", "median [ms]", "rate [samples/s]"]);
-    let ids = |path: &'static str| {
-        table.rows.iter().map(move |row| match row.first() {
-            Some(Cell::Integer(id)) => Some([path, &id.to_string()].concat()),
-            _ => None,
-        })
-    };
-    let links = vec![("configuration".to_owned(), ids("/configurations/").collect())];
+    let links = vec![links_of_ids(&table, "configuration", "/configurations/")];
     let mut block = TableBlock::whole(table);
     block.notes.push(format!(
         "Page {number} of {last}; {}. A number leads to the history.",
@@ -156,28 +152,21 @@ fn in_words(table: &Table, row: &[Cell]) -> String {
 
 /// Effects as changes of the cost.
 fn in_percent(table: &mut Table) {
-    let Some(effect) = table.columns.iter().position(|name| name == "effect") else { return };
     let metric = table.columns.iter().position(|name| name == "metric");
-    for row in &mut table.rows {
-        let absolute = match metric.and_then(|metric| row.get(metric)) {
-            Some(Cell::Text(name)) => crate::domain::metric::find_metric(name)
-                .is_some_and(|metric| crate::analysis::metrics::Cost::of(metric).is_absolute()),
-            _ => false,
-        };
-        if let Some(Cell::Real(value)) = row.get(effect) {
-            row[effect] = change_text(*value, absolute).into();
-        }
-    }
+    let is_absolute = |row: &Vec<Cell>| match metric.and_then(|metric| row.get(metric)) {
+        Some(Cell::Text(name)) => find_metric(name).is_some_and(|metric| Cost::of(metric).is_absolute()),
+        _ => false,
+    };
+    let mut absolute = table.rows.iter().map(is_absolute).collect::<Vec<_>>().into_iter();
+    table.map_column("effect", |cell| match (cell, absolute.next()) {
+        (Cell::Real(value), is_absolute) => change_text(*value, is_absolute.unwrap_or_default()).into(),
+        (other, _) => other.clone(),
+    });
     table.rename_column("effect", "cost");
 }
 
 /// A table with a column of runs, which lead to them.
 fn linked(table: Table, id: &'static str) -> LiveTable {
-    let column = table.columns.iter().position(|name| name == "run");
-    let targets = table.rows.iter().map(|row| match column.and_then(|column| row.get(column)) {
-        Some(Cell::Integer(run)) => Some(format!("/runs/{run}")),
-        _ => None,
-    });
-    let links = vec![("run".to_owned(), targets.collect())];
+    let links = vec![links_of_ids(&table, "run", "/runs/")];
     LiveTable { block: TableBlock::whole(table), id, links }
 }

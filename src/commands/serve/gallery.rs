@@ -21,6 +21,15 @@ pub(super) struct Picture {
     pub(super) drawn: Drawn,
 }
 
+/// Why there are no charts.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Something that passes by itself: the next one who looks tries again.
+    Passing,
+    /// Something that would be the same again, for this reason.
+    Lasting(String),
+}
+
 /// The charts of one selection.
 pub(super) type Pictures = Arc<Vec<Picture>>;
 
@@ -53,42 +62,40 @@ pub(super) struct Gallery {
 
 impl Gallery {
     /// The charts under a key, of this state of the database; `make` makes them where they are not there, in a thread of
-    /// its own. Waits for them no longer than `patience`.
+    /// its own, as soon as a maker is free. Waits for them no longer than `patience`.
     pub(super) fn look(
         &self,
         key: &str,
         change: u64,
         patience: Duration,
-        make: impl FnOnce() -> Result<Vec<Picture>, String> + Send + 'static,
+        make: impl FnOnce() -> Result<Vec<Picture>, Failure> + Send + 'static,
     ) -> Look {
         let deadline = Instant::now() + patience;
+        let mut make = Some(make);
         let (shelf, made) = &*self.shelf;
         let mut entries = shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut entry = match entries.iter().position(|entry| entry.key == key) {
-            Some(place) => entries.remove(place),
-            None => Entry { key: key.to_owned(), ..Entry::default() },
-        };
-        let is_new = entry.made.as_ref().is_some_and(|(of, _)| *of == change);
-        let makers = entries.iter().filter(|entry| entry.is_making).count();
-        if !is_new && !entry.is_making && makers < MAKERS {
-            entry.is_making = self.start(key.to_owned(), change, make);
-        }
-        entries.push(entry);
-        // What is being made is not thrown away: its maker would find no place for it.
-        while entries.len() > KEPT {
-            let Some(oldest) = entries.iter().position(|entry| !entry.is_making) else { break };
-            entries.remove(oldest);
-        }
         loop {
-            let entry = entries.iter().find(|entry| entry.key == key);
-            let found = entry.and_then(|entry| entry.made.as_ref());
-            let left = deadline.saturating_duration_since(Instant::now());
-            match found {
-                Some((of, Ok(pictures))) if *of == change => return Look::Ready(Arc::clone(pictures)),
-                Some((of, Err(reason))) if *of == change => return Look::Failed(reason.clone()),
-                Some((_, Ok(older))) if left.is_zero() => return Look::Older(Arc::clone(older)),
-                _ if left.is_zero() => return Look::NotYet,
+            let makers = entries.iter().filter(|entry| entry.is_making).count();
+            let entry = brought_forward(&mut entries, key);
+            match &entry.made {
+                // Charts of a newer state than was asked for are better still.
+                Some((of, Ok(pictures))) if *of >= change => return Look::Ready(Arc::clone(pictures)),
+                Some((of, Err(reason))) if *of >= change => return Look::Failed(reason.clone()),
                 _ => {}
+            }
+            // Looked at anew whenever a maker has ended: all may have been busy, or this one with an older state.
+            if !entry.is_making
+                && makers < MAKERS
+                && let Some(make) = make.take()
+            {
+                entry.is_making = self.start(key.to_owned(), change, make);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return match &entry.made {
+                    Some((_, Ok(older))) => Look::Older(Arc::clone(older)),
+                    _ => Look::NotYet,
+                };
             }
             entries = made.wait_timeout(entries, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -99,35 +106,57 @@ impl Gallery {
         &self,
         key: String,
         change: u64,
-        make: impl FnOnce() -> Result<Vec<Picture>, String> + Send + 'static,
+        make: impl FnOnce() -> Result<Vec<Picture>, Failure> + Send + 'static,
     ) -> bool {
         let gallery = self.clone();
         let work = move || {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(make))
-                .unwrap_or_else(|panic| Err(panic_text(panic.as_ref())));
+                .unwrap_or_else(|panic| Err(Failure::Lasting(panic_text(panic.as_ref()))));
             gallery.put(&key, change, result.map(Arc::new));
         };
         std::thread::Builder::new().name("benchdb-charts".to_owned()).spawn(work).is_ok()
     }
 
-    fn put(&self, key: &str, change: u64, result: Result<Pictures, String>) {
+    fn put(&self, key: &str, change: u64, result: Result<Pictures, Failure>) {
         let (shelf, made) = &*self.shelf;
         let mut entries = shelf.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.iter_mut().find(|entry| entry.key == key) {
-            entry.made = Some((change, result));
             entry.is_making = false;
+            match result {
+                Ok(pictures) => entry.made = Some((change, Ok(pictures))),
+                Err(Failure::Lasting(reason)) => entry.made = Some((change, Err(reason))),
+                Err(Failure::Passing) => {}
+            }
         }
         made.notify_all();
     }
 }
 
+/// The entry of a key, made where there is none, as the last; of those that nobody looks at the oldest go.
+fn brought_forward<'e>(entries: &'e mut Vec<Entry>, key: &str) -> &'e mut Entry {
+    let entry = match entries.iter().position(|entry| entry.key == key) {
+        Some(place) => entries.remove(place),
+        None => Entry { key: key.to_owned(), ..Entry::default() },
+    };
+    // What is being made is not thrown away: its maker would find no place for it.
+    while entries.len() >= KEPT {
+        let Some(oldest) = entries.iter().position(|entry| !entry.is_making) else { break };
+        entries.remove(oldest);
+    }
+    entries.push(entry);
+    let last = entries.len() - 1;
+    &mut entries[last]
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::Sender;
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn nothing() -> Result<Vec<Picture>, String> {
+    fn nothing() -> Result<Vec<Picture>, Failure> {
         Ok(Vec::new())
     }
 
@@ -142,22 +171,62 @@ mod tests {
     #[test]
     fn whoever_comes_too_early_sees_what_there_was() {
         let gallery = Gallery::default();
-        let (go, wait) = std::sync::mpsc::channel::<()>();
-        let slow = move || {
-            let _ = wait.recv();
-            nothing()
-        };
-        assert!(matches!(gallery.look("", 1, Duration::ZERO, slow), Look::NotYet));
+        let (go, make) = slow();
+        assert!(matches!(gallery.look("", 1, Duration::ZERO, make), Look::NotYet));
         go.send(()).unwrap();
         assert!(matches!(gallery.look("", 1, LONG, nothing), Look::Ready(_)));
-        let (go, wait) = std::sync::mpsc::channel::<()>();
-        let slow = move || {
+        let (go, make) = slow();
+        assert!(matches!(gallery.look("", 2, Duration::ZERO, make), Look::Older(_)));
+        drop(go);
+        assert!(matches!(gallery.look("", 2, LONG, nothing), Look::Ready(_)));
+    }
+
+    /// Charts that are being made until somebody says so.
+    fn slow() -> (Sender<()>, impl FnOnce() -> Result<Vec<Picture>, Failure> + Send + 'static) {
+        let (go, wait) = std::sync::mpsc::channel();
+        let make = move || {
             let _ = wait.recv();
             nothing()
         };
-        assert!(matches!(gallery.look("", 2, Duration::ZERO, slow), Look::Older(_)));
-        drop(go);
-        assert!(matches!(gallery.look("", 2, LONG, nothing), Look::Ready(_)));
+        (go, make)
+    }
+
+    /// Waits until somebody has looked at this key after all others.
+    fn looked_at(gallery: &Gallery, key: &str) {
+        while gallery.shelf.0.lock().unwrap().last().is_none_or(|entry| entry.key != key) {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_third_selection_is_made_when_a_maker_is_free() {
+        let gallery = Gallery::default();
+        let (first, make) = slow();
+        assert!(matches!(gallery.look("a", 1, Duration::ZERO, make), Look::NotYet));
+        let (second, make) = slow();
+        assert!(matches!(gallery.look("b", 1, Duration::ZERO, make), Look::NotYet));
+        let other = gallery.clone();
+        let third = std::thread::spawn(move || other.look("c", 1, LONG, nothing));
+        looked_at(&gallery, "c");
+        first.send(()).unwrap();
+        assert!(matches!(third.join().unwrap(), Look::Ready(_)));
+        second.send(()).unwrap();
+        assert!(matches!(gallery.look("b", 1, LONG, || panic!("made twice")), Look::Ready(_)));
+    }
+
+    #[test]
+    fn charts_of_a_state_that_came_during_the_making_are_made_after_it() {
+        let gallery = Gallery::default();
+        let (go, make) = slow();
+        assert!(matches!(gallery.look("", 1, Duration::ZERO, make), Look::NotYet));
+        assert!(matches!(gallery.look("other", 1, LONG, nothing), Look::Ready(_)));
+        let waiting = gallery.clone();
+        let newer = std::thread::spawn(move || waiting.look("", 2, LONG, nothing));
+        looked_at(&gallery, "");
+        go.send(()).unwrap();
+        assert!(matches!(newer.join().unwrap(), Look::Ready(_)));
+        // Who asked before the change is content with what came after it.
+        assert!(matches!(gallery.look("", 1, Duration::ZERO, || panic!("made again")), Look::Ready(_)));
     }
 
     #[test]
@@ -165,8 +234,22 @@ mod tests {
         let gallery = Gallery::default();
         let look = gallery.look("", 1, LONG, || panic!("no paper"));
         assert!(matches!(&look, Look::Failed(reason) if reason == "no paper"), "{look:?}");
-        let look = gallery.look("", 2, LONG, || Err("no ink".to_owned()));
+        let look = gallery.look("", 2, LONG, || Err(Failure::Lasting("no ink".to_owned())));
         assert!(matches!(&look, Look::Failed(reason) if reason == "no ink"), "{look:?}");
+    }
+
+    #[test]
+    fn what_passes_is_tried_again() {
+        let gallery = Gallery::default();
+        assert!(matches!(gallery.look("", 1, LONG, nothing), Look::Ready(_)));
+        let (tell, told) = std::sync::mpsc::channel();
+        let passing = move || {
+            tell.send(()).unwrap();
+            Err(Failure::Passing)
+        };
+        assert!(matches!(gallery.look("", 2, Duration::ZERO, passing), Look::Older(_)));
+        told.recv().unwrap();
+        assert!(matches!(gallery.look("", 2, LONG, nothing), Look::Ready(_)));
     }
 
     #[test]

@@ -76,11 +76,14 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
         patience: args.patience.max(Duration::from_millis(100)),
         policy: SERVED_POLICY,
     })?;
-    let address = server.address();
+    let address = server.own_address();
     let pages = Pages::new(context.db().to_path_buf());
     pages.warm_up();
     context.write(None, |out| Ok(writeln!(out, "http://{address}/")?))?;
     context.note(&format!("serving `{}`, which is only read; Ctrl-C ends it", path_text(context.db())));
+    if args.listen.is_unspecified() {
+        context.note("any address of this machine leads there, too");
+    }
     if has_token {
         context.note("in a browser, open the address once with `?token=TOKEN` behind it");
     }

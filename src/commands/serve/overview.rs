@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ask::Pairs;
-use super::runs::{SHOWN, filters, in_minutes, run_table};
+use super::runs::{SHOWN, filters, in_minutes, links_of_ids, run_table};
 use super::site::{Made, Pages, Problem};
 use crate::analysis::charts::ChartName;
 use crate::commands::status;
@@ -59,7 +59,8 @@ pub(super) fn page(pages: &Pages, asked: &Pairs) -> Made {
                 failed.title = "Failures".to_owned();
                 failed.drop_empty(&["hint"]);
                 in_minutes(&mut failed, "started_at");
-                parts.push(LivePart::Table(linked_failures(failed)));
+                let links = vec![links_of_ids(&failed, "run_id", "/runs/")];
+                parts.push(LivePart::Table(LiveTable { block: TableBlock::whole(failed), id: "failures", links }));
             }
         }
         Ok(parts)
@@ -73,15 +74,6 @@ pub(super) fn page(pages: &Pages, asked: &Pairs) -> Made {
         statement(Question::Summary, &[&Selection::default()]),
     ]));
     Ok(parts)
-}
-
-fn linked_failures(table: crate::domain::Table) -> LiveTable {
-    let targets = table.rows.iter().map(|row| match row.first() {
-        Some(Cell::Integer(run)) => Some(format!("/runs/{run}")),
-        _ => None,
-    });
-    let links = vec![("run_id".to_owned(), targets.collect())];
-    LiveTable { block: TableBlock::whole(table), id: "failures", links }
 }
 
 /// All charts of a selection.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::ask::Pairs;
 use super::site::{Made, Pages, Problem, select};
 use crate::analysis::charts;
+use crate::commands::profile::stored_operators;
 use crate::domain::document::{Gives, Statement, TableBlock};
 use crate::domain::label::Labelled as _;
 use crate::domain::metric::{Better, find_metric};
@@ -79,26 +80,26 @@ pub(super) fn run_table(mut table: Table, title: &str, id: &'static str) -> Live
     title.clone_into(&mut table.title);
     in_minutes(&mut table, "started");
     table.drop_empty(&["started", "variant", "method", "validity", "label", "rate [samples/s]", "median [ms]"]);
-    let ids = |name: &str, path: &str| {
-        let column = table.columns.iter().position(|column| column == name);
-        let target = |row: &Vec<Cell>| match column.and_then(|column| row.get(column)) {
-            Some(Cell::Integer(id)) => Some(format!("{path}{id}")),
-            _ => None,
-        };
-        (name.to_owned(), table.rows.iter().map(target).collect())
-    };
-    let links = vec![ids("run", "/runs/"), ids("configuration", "/configurations/")];
+    let links = vec![links_of_ids(&table, "run", "/runs/"), links_of_ids(&table, "configuration", "/configurations/")];
     LiveTable { block: TableBlock::whole(table), id, links }
+}
+
+/// Where the ids of a column lead: to the pages below a path.
+pub(super) fn links_of_ids(table: &Table, column: &str, path: &str) -> (String, Vec<Option<String>>) {
+    let place = table.columns.iter().position(|name| name == column);
+    let target = |row: &Vec<Cell>| match place.and_then(|place| row.get(place)) {
+        Some(Cell::Integer(id)) => Some(format!("{path}{id}")),
+        _ => None,
+    };
+    (column.to_owned(), table.rows.iter().map(target).collect())
 }
 
 /// Cuts the ISO-8601 times of a column to `2026-11-21 08:00`.
 pub(super) fn in_minutes(table: &mut Table, column: &str) {
-    let Some(place) = table.columns.iter().position(|name| name == column) else { return };
-    for row in &mut table.rows {
-        if let Some(Cell::Text(time)) = row.get_mut(place) {
-            *time = time.chars().take("2026-11-21T08:00".len()).collect::<String>().replace('T', " ");
-        }
-    }
+    table.map_column(column, |cell| match cell {
+        Cell::Text(time) => time.chars().take("2026-11-21T08:00".len()).collect::<String>().replace('T', " ").into(),
+        other => other.clone(),
+    });
 }
 
 /// The list.
@@ -189,7 +190,7 @@ fn tables(found: &FoundRun) -> Vec<LivePart> {
     parts.push(plain(metrics(record), "metrics"));
     parts.push(plain(environment(record), "environment"));
     if !record.measurement.operator_times.is_empty() {
-        parts.push(LivePart::Table(operators(record)));
+        parts.push(plain(stored_operators(&record.measurement, OPERATORS), "operators"));
     }
     parts
 }
@@ -289,23 +290,4 @@ fn environment(record: &RunRecord) -> Table {
             ("git state", clean.into()),
         ],
     )
-}
-
-/// The operators that took longest, by their own time.
-fn operators(record: &RunRecord) -> LiveTable {
-    let mut times: Vec<_> = record.measurement.operator_times.iter().collect();
-    times.sort_by_key(|operator| std::cmp::Reverse(operator.own_nanoseconds));
-    let all: u64 = times.iter().map(|operator| operator.own_nanoseconds).sum();
-    let mut table = Table::new("Operators", &["operator", "calls", "total ms", "own ms", "share %"]);
-    for operator in &times {
-        let share = (all > 0).then(|| operator.own_nanoseconds as f64 / all as f64 * 100.0);
-        table.push([
-            operator.path.as_str().into(),
-            operator.calls.into(),
-            (operator.total_nanoseconds as f64 / 1e6).into(),
-            (operator.own_nanoseconds as f64 / 1e6).into(),
-            share.into(),
-        ]);
-    }
-    LiveTable { block: TableBlock::whole(table).cut(Some(OPERATORS)), id: "operators", ..LiveTable::default() }
 }

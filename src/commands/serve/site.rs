@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueEnum as _;
 
 use super::ask::{Pairs, Unclear, program};
-use super::gallery::{Gallery, Look, Picture};
+use super::gallery::{Failure, Gallery, Look, Picture};
 use super::pool::Pool;
 use super::{compare, configurations, overview, runs};
 use crate::analysis::charts::ChartName;
@@ -27,8 +27,11 @@ const PAGE_PATIENCE: Duration = Duration::from_millis(40);
 /// Pixels of a PNG for each of a drawing's.
 const SCALE: f32 = 2.0;
 
-/// How long a picture waits.
-const PICTURE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a picture waits for that. It keeps others from being answered meanwhile, so not for long.
+const PICTURE_PATIENCE: Duration = Duration::from_secs(3);
+
+/// When to come back for what is being made, in seconds.
+const COME_BACK: u32 = 5;
 
 static STYLE: LazyLock<String> = LazyLock::new(style_sheet);
 
@@ -45,6 +48,8 @@ pub(super) enum Problem {
     NotThere(String),
     /// The address cannot be understood.
     Unclear(String),
+    /// It is being made.
+    NotYet(String),
     /// The database says no, or something broke.
     Broken(anyhow::Error),
 }
@@ -78,10 +83,7 @@ impl From<anyhow::Error> for Problem {
 /// An error and its way out, for people.
 fn sentence(error: &anyhow::Error) -> String {
     let way_out = hint_of(error).map(|hint| format!(" ({hint})")).unwrap_or_default();
-    let text = one_line(error.as_ref());
-    let mut letters = text.chars();
-    let text: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
-    format!("{text}{way_out}.")
+    crate::domain::text::sentence(&[one_line(error.as_ref()), way_out].concat())
 }
 
 /// All pages over one database.
@@ -121,7 +123,10 @@ impl Pages {
         let (pool, selection) = (Arc::clone(&self.pool), selection.clone());
         Ok(self.gallery.look(key, change, patience, move || {
             let drawn = pool.with(|store| sheets(store, &selection, &SheetOptions::default()).map(pictures));
-            drawn.map_err(|error| sentence(&error))
+            drawn.map_err(|error| match error.downcast_ref() {
+                Some(StoreError::Locked { .. }) => Failure::Passing,
+                _ => Failure::Lasting(sentence(&error)),
+            })
         }))
     }
 
@@ -208,7 +213,9 @@ impl Pages {
         let selection = self.selection(pairs)?;
         let pictures = match self.look(&pairs.address(""), &selection, PICTURE_PATIENCE)? {
             Look::Ready(pictures) | Look::Older(pictures) => pictures,
-            Look::NotYet => return Err(Problem::Broken(anyhow::anyhow!("the chart is not ready yet"))),
+            Look::NotYet => {
+                return Err(Problem::NotYet("The chart is being made: ask again in a few seconds.".to_owned()));
+            }
             Look::Failed(reason) => return Err(Problem::Broken(anyhow::anyhow!(reason))),
         };
         match pictures.iter().map(|picture| &picture.sheet).find(|sheet| name_of(sheet) == name) {
@@ -216,10 +223,9 @@ impl Pages {
                 let drawing = draw(chart).map_err(anyhow::Error::from)?;
                 if ending == "png" {
                     let png = png(&drawing, SCALE).map_err(anyhow::Error::from)?;
-                    return Ok(Answer { status: 200, content_type: "image/png", body: png, lasting: false });
+                    return Ok(Answer::file("image/png", png));
                 }
-                let body = drawing.svg.into_bytes();
-                Ok(Answer { status: 200, content_type: "image/svg+xml; charset=utf-8", body, lasting: false })
+                Ok(Answer::file("image/svg+xml; charset=utf-8", drawing.svg.into_bytes()))
             }
             Some(Sheet::Nothing { reason, .. }) => {
                 Err(Problem::NotThere(format!("There is nothing to draw: {}.", reason.trim_end_matches('.'))))
@@ -266,7 +272,7 @@ fn name_of(sheet: &Sheet) -> &str {
 }
 
 fn lasting(content_type: &'static str, body: &[u8]) -> Answer {
-    Answer { status: 200, content_type, body: body.to_vec(), lasting: true }
+    Answer { lasting: true, ..Answer::file(content_type, body.to_vec()) }
 }
 
 impl Site for Pages {
@@ -275,11 +281,13 @@ impl Site for Pages {
             Ok(answer) => return answer,
             Err(problem) => problem,
         };
-        let (status, title, text) = match problem {
-            Problem::NotThere(text) => (404, "Not there", text),
-            Problem::Unclear(text) => (400, "Not clear", text),
-            Problem::Broken(error) => (503, "Not now", sentence(&error)),
+        let (status, title, text, come_back) = match problem {
+            Problem::NotThere(text) => (404, "Not there", text, None),
+            Problem::Unclear(text) => (400, "Not clear", text, None),
+            Problem::NotYet(text) => (503, "Not yet", text, Some(COME_BACK)),
+            Problem::Broken(error) => (503, "Not now", sentence(&error), None),
         };
-        self.write(status, title, &asked.path, vec![LivePart::Alert(printable(&text))])
+        let page = self.write(status, title, &asked.path, vec![LivePart::Alert(printable(&text))]);
+        Answer { come_back, ..page }
     }
 }

@@ -23,7 +23,7 @@ fn sheet(contents: Vec<Content>, columns: usize) -> Chart {
         panels: contents.into_iter().map(|content| Panel { title: "a panel".into(), content }).collect(),
         columns,
         notes: vec!["3 runs were left out because they were throttled.".repeat(6)],
-        sql: None,
+        ..Chart::default()
     }
 }
 

@@ -4,9 +4,7 @@
 use crate::domain::chart::Sheet;
 use crate::domain::document::{Block, Document, Section, TableBlock};
 use crate::domain::text::{counted, printable};
-use crate::report::html::is_numeric;
-use crate::report::markdown::escaped;
-use crate::report::terminal::shown;
+use crate::report::markdown::{escaped, table_lines};
 
 /// What GitHub takes as the body of a pull request or a comment.
 pub const MOST_CHARACTERS: usize = 65_536;
@@ -133,13 +131,7 @@ fn write_table(block: &TableBlock, level: Level, lines: &mut Vec<String>) {
     if table.rows.is_empty() {
         lines.extend(["No rows.".to_owned(), String::new()]);
     } else {
-        let cells: Vec<Vec<String>> =
-            table.rows.iter().take(level.rows).map(|row| row.iter().map(shown).collect()).collect();
-        lines.push(row(table.columns.iter().map(|name| inline(name))));
-        lines
-            .push(row((0..table.columns.len())
-                .map(|column| if is_numeric(&cells, column) { "--:" } else { "---" }.to_owned())));
-        lines.extend(cells.iter().map(|cells| row(cells.iter().map(|text| inline(&short(text))))));
+        lines.extend(table_lines(table, level.rows, CELL));
         lines.push(String::new());
     }
     let missing = block.rows - table.rows.len().min(level.rows);
@@ -159,19 +151,6 @@ fn write_table(block: &TableBlock, level: Level, lines: &mut Vec<String>) {
             String::new(),
         ]);
     }
-}
-
-fn row(cells: impl Iterator<Item = String>) -> String {
-    let mut line = "|".to_owned();
-    for cell in cells {
-        line.push_str(&[" ", &cell, " |"].concat());
-    }
-    line
-}
-
-/// A cell that is not too long for a table.
-fn short(text: &str) -> String {
-    if length(text) <= CELL { text.to_owned() } else { text.chars().take(CELL - 1).chain(['…']).collect() }
 }
 
 /// A text from the record or a heading: nothing in it is Markdown.
@@ -250,9 +229,31 @@ mod tests {
     }
 
     #[test]
-    fn a_long_cell_loses_its_end() {
-        assert_eq!(length(&short(&"x".repeat(1000))), CELL);
-        assert_eq!(short("short"), "short");
+    fn a_hostile_name_stays_in_its_cell() {
+        let hostile = "<script>|`a`\r\n\n# b\n| --- |\n</details>\u{202e}```";
+        let mut table = Table::new(hostile, &["name", hostile]);
+        table.push(["first".into(), hostile.into()]);
+        let statement = Some(Statement { sql: ["SELECT '", hostile, "'"].concat(), gives: Gives::Rows });
+        let block = TableBlock { statement, notes: vec![hostile.to_owned()], ..TableBlock::whole(table) };
+        let section = Section {
+            notes: vec![["of `", hostile, "`"].concat()],
+            blocks: vec![Block::Table(block)],
+            ..Section::new("s", hostile)
+        };
+        let document = Document { title: hostile.to_owned(), about: vec![hostile.to_owned()], sections: vec![section] };
+        let text = markdown_text(&document, MOST_CHARACTERS);
+        // The statement is code in a fence that nothing in it ends; all else is escaped.
+        let (before, rest) = text.split_once("\n````sql\n").unwrap();
+        let (_, after) = rest.split_once("\n````\n").unwrap();
+        for outside in [before, after] {
+            assert!(!outside.contains("<script") && !outside.contains('\u{202e}'), "{outside}");
+        }
+        assert_eq!(after.trim(), "</details>");
+        let rows: Vec<&str> = before.lines().filter(|line| line.starts_with('|')).collect();
+        assert_eq!(rows.len(), 3, "head, alignment and the row: {before}");
+        let ends = |row: &str| row.replace("\\|", "").matches('|').count();
+        assert!(rows.iter().all(|row| ends(row) == 3), "{rows:?}");
+        assert_eq!(before.lines().filter(|line| line.starts_with('#')).count(), 2, "{before}");
     }
 
     #[test]

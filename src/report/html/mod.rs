@@ -4,6 +4,7 @@
 mod chart;
 mod document;
 mod live;
+mod svg;
 mod table;
 mod values;
 
@@ -16,7 +17,6 @@ use super::charts::FONT;
 pub use chart::{chart, sheet};
 pub use document::{body, document_page, section};
 pub use live::{Drawn, Field, FieldKind, Form, LivePage, LivePart, LiveTable, live_page};
-pub(in crate::report) use table::is_numeric;
 pub use table::{TableView, table};
 
 /// What makes tables sort and filter and charts answer; a page can be read without it.

@@ -97,7 +97,9 @@
         const drawing = figure.querySelector(".drawing");
         const svg = drawing && drawing.querySelector("svg");
         if (!svg) return;
-        const spots = JSON.parse(figure.dataset.spots);
+        const lines = JSON.parse(figure.dataset.lines);
+        const spots = JSON.parse(figure.dataset.spots).map(([x, y, series, ...said]) =>
+            [x, y, series, said.map((line) => lines[line]).join("\n")]);
         const keys = JSON.parse(figure.dataset.keys);
         const width = Number(figure.dataset.width);
         const off = new Set();
@@ -234,6 +236,6 @@
         }
     };
 
-    document.querySelectorAll("section.table").forEach(enhanceTable);
+    document.querySelectorAll("section.table, details.data > .panel").forEach(enhanceTable);
     document.querySelectorAll("figure.chart").forEach(enhanceChart);
 })();

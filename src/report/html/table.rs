@@ -7,6 +7,7 @@ use crate::domain::Table;
 use crate::domain::document::{Statement, TableBlock};
 use crate::domain::text::counted;
 use crate::report::best::best_cells;
+use crate::report::numeric::holds_mostly_numbers;
 use crate::report::terminal::shown;
 
 /// A table on a page.
@@ -71,7 +72,7 @@ fn heading(level: u8, id: &str, title: &str) -> Markup {
 /// The rows alone, in a box that scrolls; `labelled_by` is the id of what names them.
 pub(super) fn rows(table: &Table, labelled_by: &str, link: Option<&dyn Fn(usize, usize) -> Option<String>>) -> Markup {
     let cells: Vec<Vec<String>> = table.rows.iter().map(|row| row.iter().map(shown).collect()).collect();
-    let numeric: Vec<bool> = (0..table.columns.len()).map(|column| is_numeric(&cells, column)).collect();
+    let numeric: Vec<bool> = (0..table.columns.len()).map(|column| holds_mostly_numbers(table, column)).collect();
     let best = best_cells(table);
     let class = |column: usize| numeric.get(column).copied().unwrap_or(false).then_some("n");
     html! {
@@ -100,41 +101,12 @@ pub(super) fn rows(table: &Table, labelled_by: &str, link: Option<&dyn Fn(usize,
     }
 }
 
-/// Whether more than half of what a column says are numbers.
-pub(in crate::report) fn is_numeric(cells: &[Vec<String>], column: usize) -> bool {
-    let filled = || cells.iter().filter_map(|row| row.get(column)).filter(|text| !text.is_empty());
-    2 * filled().filter(|text| is_number(text)).count() > filled().count()
-}
-
 /// A statement to be run again, which belongs to what has this title.
 pub(super) fn statement(statement: &Statement, of: &str) -> Markup {
     html! {
         details.sql aria-label=(format!("{}: {of}", statement.gives.text())) {
             summary { (statement.gives.text()) }
             pre tabindex="0" { code { (statement.sql) } }
-        }
-    }
-}
-
-/// Whether a cell is a number for people, perhaps with a word behind it: `~12.5`, `+3.1 %`, `8.000 x`, `10 to 12 runs`.
-/// A date is none.
-fn is_number(text: &str) -> bool {
-    let text = text.trim_start_matches(['~', '<', '+', '-']);
-    let word = text.split_whitespace().next().unwrap_or_default();
-    word.starts_with(|first: char| first.is_ascii_digit()) && word.parse::<f64>().is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_for_people_are_numbers() {
-        for text in ["12", "~12.5", "+3.1 %", "-4 %", "8.000 x", "10.1 to 12.3 runs", "<0.0001", "1.5e-9"] {
-            assert!(is_number(text), "{text}");
-        }
-        for text in ["", "2026-11-21", "3x224x224", "resnet18", "nan", "fp32", "11/22"] {
-            assert!(!is_number(text), "{text}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Stacks in folded form, one a line: the frames from the outermost to the innermost, and what it counts for.
 
-use crate::domain::profile::{CpuSamples, is_below, split_path};
+use crate::domain::profile::{CpuSamples, have_parts, is_below, split_path};
 use crate::domain::run::OperatorTime;
 
 /// The frame of what a module or a phase took beside its parts.
@@ -16,11 +16,10 @@ fn line(frames: &[String]) -> String {
 }
 
 /// The frames of a part: its phase, the modules around it, and itself, each by what its path adds to the one before.
-fn frames(stored: &str, all: &[&str]) -> Vec<String> {
+fn frames(stored: &str, has_parts: bool, all: &[&str]) -> Vec<String> {
     let (phase, path) = split_path(stored);
-    let same =
-        || all.iter().map(|other| split_path(other)).filter(move |(other, _)| *other == phase).map(|(_, path)| path);
-    let mut around: Vec<&str> = same().filter(|outer| !outer.is_empty() && is_below(path, outer)).collect();
+    let same = all.iter().map(|other| split_path(other)).filter(|(other, _)| *other == phase).map(|(_, path)| path);
+    let mut around: Vec<&str> = same.filter(|outer| !outer.is_empty() && is_below(path, outer)).collect();
     around.sort_by_key(|outer| outer.len());
     around.dedup();
     around.extend(Some(path).filter(|path| !path.is_empty()));
@@ -30,7 +29,7 @@ fn frames(stored: &str, all: &[&str]) -> Vec<String> {
         frames.push(step.strip_prefix(last).unwrap_or(step).trim_start_matches('.').to_owned());
         last = step;
     }
-    if same().any(|inner| is_below(inner, path)) {
+    if has_parts {
         frames.push(OTHER.to_owned());
     }
     frames
@@ -42,8 +41,9 @@ pub fn operator_lines(times: &[OperatorTime], iterations: u64) -> Vec<String> {
     let each = |time: &OperatorTime| time.own_nanoseconds / iterations.max(1);
     times
         .iter()
-        .filter(|time| each(time) > 0)
-        .map(|time| format!("{} {}", line(&frames(&time.path, &all)), each(time)))
+        .zip(have_parts(all.iter().map(|path| split_path(path))))
+        .filter(|(time, _)| each(time) > 0)
+        .map(|(time, has_parts)| format!("{} {}", line(&frames(&time.path, has_parts, &all)), each(time)))
         .collect()
 }
 
@@ -57,9 +57,10 @@ pub fn difference_lines(before: (&[OperatorTime], u64), after: (&[OperatorTime],
         found.map_or(0, |time| time.own_nanoseconds / iterations.max(1))
     };
     all.iter()
-        .map(|path| (path, own(before, path), own(after, path)))
-        .filter(|(_, before, after)| before + after > 0)
-        .map(|(path, before, after)| format!("{} {before} {after}", line(&frames(path, &all))))
+        .zip(have_parts(all.iter().map(|path| split_path(path))))
+        .map(|(path, has_parts)| (path, has_parts, own(before, path), own(after, path)))
+        .filter(|(_, _, before, after)| before + after > 0)
+        .map(|(path, has_parts, before, after)| format!("{} {before} {after}", line(&frames(path, has_parts, &all))))
         .collect()
 }
 

@@ -11,7 +11,7 @@ use std::io::Write;
 use clap::ValueEnum;
 
 use super::{Format, Style, renderer};
-use crate::domain::text::printable;
+use crate::domain::text::{capitalised, printable, sentence};
 use crate::domain::{Judgement, Table, VerdictReport};
 
 pub use bencher::{BencherMeasure, write_bencher};
@@ -107,7 +107,7 @@ pub fn summary(report: &VerdictReport) -> Vec<String> {
         format!("{}.", report.counts()),
         format!(
             "{} against {}; alert at {} % of the cost (a rate counts by its reciprocal; + is worse).",
-            sentence_case(&report.candidate),
+            capitalised(&report.candidate),
             report.against,
             (report.alert * 1e4).round() / 100.0
         ),
@@ -133,18 +133,8 @@ pub fn summary(report: &VerdictReport) -> Vec<String> {
             report.by_threshold
         ));
     }
-    lines.extend(report.notes.iter().map(|note| format!("{}.", sentence_case(note))));
+    lines.extend(report.notes.iter().map(|note| sentence(note)));
     lines.iter().map(|line| printable(line)).collect()
-}
-
-/// A sentence begins with a capital, but the name of a column stays as it is.
-fn sentence_case(text: &str) -> String {
-    let first = text.split_whitespace().next().unwrap_or_default();
-    if first.contains('_') {
-        return text.to_owned();
-    }
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
 
 /// What a judgement is about, in one line: `resnet50, RTX 4090, pytorch, amp, inference, batch 256`.

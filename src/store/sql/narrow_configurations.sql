@@ -1,18 +1,7 @@
--- Which configurations does a selection mean, and how many runs has each? The conditions are those of `selection.sql`.
+-- Which configurations does a selection mean, and how many runs has each? `selected_configurations.sql` follows.
 SELECT configuration.id, series_summary.run_count
 FROM configuration
     JOIN series_summary ON series_summary.configuration_id = configuration.id
     JOIN model ON model.id = configuration.model_id
     JOIN device ON device.id = configuration.device_id
-WHERE (:models IS NULL OR model.name IN (SELECT value FROM json_each(:models)))
-    AND (:variant IS NULL OR configuration.variant = :variant)
-    AND (:platforms IS NULL OR configuration.platform IN (SELECT value FROM json_each(:platforms)))
-    AND (:device IS NULL OR instr(lower(device.name), lower(:device)) > 0)
-    AND (:engines IS NULL OR configuration.engine IN (SELECT value FROM json_each(:engines)))
-    AND (:precisions IS NULL OR configuration.precision IN (SELECT value FROM json_each(:precisions)))
-    AND (:modes IS NULL OR configuration.mode IN (SELECT value FROM json_each(:modes)))
-    AND (:batch_sizes IS NULL OR configuration.batch_size IN (SELECT value FROM json_each(:batch_sizes)))
-    AND (:parameters IS NULL OR NOT EXISTS (
-        SELECT 1 FROM json_each(:parameters) AS wanted
-        WHERE (configuration.parameters ->> ('$."' || wanted.key || '"')) IS NOT wanted.value))
-    AND (:configurations IS NULL OR configuration.id IN (SELECT value FROM json_each(:configurations)))
+WHERE TRUE

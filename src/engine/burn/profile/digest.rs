@@ -6,12 +6,15 @@
 //! Backward there are operators alone, one after the other (see [`boundary`](crate::zoo::observe)). The time between
 //! two of them belongs to the smallest module that holds both. An operator whose inputs need no gradient does not tell
 //! when it is left, and ends where the next one begins, or the pass.
+//!
+//! Modules that hold several parts and that nobody calls as a whole, such as a list of blocks, are known by the paths of
+//! their parts: they have a total, and neither calls nor a time of their own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::names::{Names, common_path};
 use super::recorder::{Note, Notes, What};
-use crate::domain::profile::{PartKind, ProfiledPart, TimelineSpan, is_below};
+use crate::domain::profile::{PartKind, ProfiledPart, TimelineSpan, have_parts, is_below};
 use crate::zoo::observe::{Part, Side, Work};
 
 /// The phase that goes backward.
@@ -24,12 +27,23 @@ pub(super) struct Digest<'n> {
     phases: Vec<&'static str>,
     parts: Vec<ProfiledPart>,
     places: HashMap<(&'static str, String), usize>,
+    /// Which of the parts have parts of their own, as far as they were known when that was looked at.
+    have_parts: Vec<bool>,
     /// Of the last iteration.
     timeline: Vec<TimelineSpan>,
     /// Of the last iteration.
     pub waits: u64,
     /// Whether operators were left in another order than they were come to.
     pub is_tangled: bool,
+}
+
+/// Nanoseconds of one iteration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Added {
+    /// From its beginning to its end.
+    pub whole: u64,
+    /// Of its operators alone, without what lies between them.
+    pub operators: u64,
 }
 
 /// A part that did not end yet.
@@ -71,14 +85,16 @@ impl<'n> Digest<'n> {
             phases,
             parts: Vec::new(),
             places: HashMap::new(),
+            have_parts: Vec::new(),
             timeline: Vec::new(),
             waits: 0,
             is_tangled: false,
         }
     }
 
-    /// Adds an iteration; answers its nanoseconds.
-    pub fn add(&mut self, notes: Notes) -> u64 {
+    /// Adds an iteration.
+    pub fn add(&mut self, notes: Notes) -> Added {
+        let before = self.in_operators();
         self.waits = notes.waits;
         self.timeline.clear();
         let began = notes.notes.first().map_or(0, |note| note.at);
@@ -109,12 +125,22 @@ impl<'n> Digest<'n> {
                 What::Finish => self.end_phase(&mut reading, at),
             }
         }
-        ended - began
+        Added { whole: ended - began, operators: self.in_operators().saturating_sub(before) }
+    }
+
+    /// Nanoseconds of all operators so far, and of all else that is of one piece.
+    fn in_operators(&mut self) -> u64 {
+        if self.have_parts.len() != self.parts.len() {
+            self.have_parts = have_parts(self.parts.iter().map(ProfiledPart::place));
+        }
+        let parts = self.parts.iter().zip(&self.have_parts);
+        parts.filter(|(_, has_parts)| !**has_parts).map(|(part, _)| part.own_nanoseconds).sum()
     }
 
     /// The parts, with their totals, and the last iteration.
     pub fn finish(mut self) -> (Vec<ProfiledPart>, Vec<TimelineSpan>) {
         self.add_modules_of_the_backward_pass();
+        self.add_modules_that_nobody_calls();
         let own: Vec<(String, String, u64)> =
             self.parts.iter().map(|part| (part.phase.clone(), part.path.clone(), part.own_nanoseconds)).collect();
         for part in &mut self.parts {
@@ -140,6 +166,21 @@ impl<'n> Digest<'n> {
                 let part = self.place(BACKWARD, path, PartKind::Module);
                 self.parts[part].calls = calls;
             }
+        }
+    }
+
+    /// The modules that hold several parts and that nobody calls as a whole. One that holds a single part is that part.
+    fn add_modules_that_nobody_calls(&mut self) {
+        let mut held: BTreeMap<(&'static str, String), BTreeSet<String>> = BTreeMap::new();
+        for (phase, path) in self.places.keys() {
+            let mut inner = path.as_str();
+            while let Some((outer, _)) = inner.rsplit_once('.') {
+                held.entry((phase, outer.to_owned())).or_default().insert(inner.to_owned());
+                inner = outer;
+            }
+        }
+        for ((phase, path), _) in held.into_iter().filter(|(_, parts)| parts.len() > 1) {
+            self.place(phase, path, PartKind::Module);
         }
     }
 
@@ -327,8 +368,9 @@ mod tests {
     fn own_times_add_up_to_the_iteration_and_totals_to_their_parts() {
         let names = Names::default();
         let mut digest = Digest::new(&names, TRAINING.to_vec());
-        assert_eq!(digest.add(step(1000)), 200);
-        assert_eq!(digest.add(step(7000)), 200);
+        let added = Added { whole: 200, operators: 20 + 50 + 30 + 25 };
+        assert_eq!(digest.add(step(1000)), added);
+        assert_eq!(digest.add(step(7000)), added);
         let (parts, timeline) = digest.finish();
         let own = |phase, path| found(&parts, phase, path).own_nanoseconds;
         assert_eq!((own("forward", "a()"), own("forward", "b()"), own("forward", "")), (40, 100, 60));
@@ -358,6 +400,40 @@ mod tests {
                 (BACKWARD, "a()", 145, 25),
             ]
         );
+    }
+
+    #[test]
+    fn what_lies_between_operators_is_not_theirs() {
+        let names = Names::default();
+        let mut digest = Digest::new(&names, vec!["forward", "optimizer_step"]);
+        let added = digest.add(notes(vec![
+            (0, What::Phase),
+            (10, function(0, "a")),
+            (60, done(5)),
+            (70, What::Phase),
+            (100, What::Finish),
+        ]));
+        // The optimizer's step has no operators and is of one piece.
+        assert_eq!(added, Added { whole: 100, operators: 50 + 30 });
+    }
+
+    #[test]
+    fn a_module_that_nobody_calls_has_the_total_of_its_parts() {
+        let names = Names::default();
+        let mut digest = Digest::new(&names, vec!["forward"]);
+        for (path, own) in [("layer1.0.conv1", 3), ("layer1.0.conv2", 4), ("layer1.1.conv1", 5), ("head.fc", 6)] {
+            let part = digest.place("forward", path.to_owned(), PartKind::Operator);
+            digest.parts[part].own_nanoseconds = own;
+        }
+        let (parts, _) = digest.finish();
+        let of = |path: &str| {
+            let part = found(&parts, "forward", path);
+            (part.kind, part.calls, part.total_nanoseconds, part.own_nanoseconds)
+        };
+        assert_eq!(of("layer1"), (PartKind::Module, 0, 12, 0));
+        assert_eq!(of("layer1.0"), (PartKind::Module, 0, 7, 0));
+        // What holds one part alone says nothing that this part does not.
+        assert_eq!(parts.len(), 6);
     }
 
     #[test]

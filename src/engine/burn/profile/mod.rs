@@ -18,16 +18,23 @@ use super::super::{EngineError, Loaded, ProfileWish, Profiled, Workload};
 use super::BurnEngine;
 use super::workloads::wait;
 use crate::domain::profile::{CpuSamples, CpuStack, Profile};
+use crate::domain::text::one_line;
 use crate::domain::{PlannedRun, Sampling, StopReason};
 use crate::measure::{SamplingEnd, SamplingProgress, SamplingWindow};
 use crate::stats;
 use crate::zoo::Observation;
-use digest::Digest;
+use digest::{Added, Digest};
 use names::Names;
 use recorder::Recorder;
 
-/// How long iterations run while the processor is sampled, and how many at least.
-const SAMPLED: (Duration, usize) = (Duration::from_secs(2), 3);
+/// How long iterations run while the processor is sampled.
+const SAMPLED: Duration = Duration::from_secs(2);
+
+/// How many there are at least, as long as the time limit of the run allows.
+const FEWEST_SAMPLED: usize = 3;
+
+/// How often whoever waits hears of them.
+const REPORT: Duration = Duration::from_millis(100);
 
 /// How often an idle device is waited for, to know what that takes by itself.
 const IDLE_WAITS: usize = 200;
@@ -45,6 +52,7 @@ pub(super) fn profile(
 ) -> Result<Profiled, EngineError> {
     let mut remarks = Vec::new();
     let sampler = start(wish, &mut remarks);
+    let is_sampled = sampler.is_some();
     let begun = Instant::now();
     let device = engine.working_device(plan)?;
     let network = engine.loaded_network(plan, &device)?;
@@ -72,16 +80,37 @@ pub(super) fn profile(
     let outcome = bench.warm_up(&plan.sampling, &mut end, stop, progress).and_then(|()| {
         let mut stacks = finish(sampler, "startup", &mut remarks);
         bench.take_pairs(&plan.sampling, &mut end, (&mut profile, &mut digest), stop, progress)?;
-        profile.idle_wait_nanoseconds = bench.idle_wait()?;
+        // All pairs are there: what goes wrong from here on is told, and costs nothing else.
+        profile.idle_wait_nanoseconds = bench.idle_wait().unwrap_or_else(|error| {
+            remarks.push(format!("what waiting for an idle device takes is not known: {}", one_line(&error)));
+            None
+        });
         if end.stop_reason != StopReason::Interrupted
             && let Some(sampler) = start(wish, &mut Vec::new())
         {
-            let iterations = bench.iterate_for(SAMPLED, stop)?;
+            let began = end.window.map_or_else(Instant::now, |window| window.start);
+            let mut tell = || {
+                progress(SamplingProgress {
+                    iterations: profile.pairs.len() as u64,
+                    elapsed: began.elapsed().as_nanos() as u64,
+                    warming_up: false,
+                });
+            };
+            let mut iterations = Vec::new();
+            let limit = plan.sampling.max_time;
+            let done = repeat(limit, stop, &mut tell, &mut iterations, || Ok(bench.plain()?.0));
+            if let Err(error) = done {
+                remarks.push(format!("an iteration failed while the processor was sampled: {}", one_line(&error)));
+            }
             stacks.extend(finish(Some(sampler), "iterations", &mut remarks));
             profile.cpu = wish.sampling_hertz.map(|hertz| CpuSamples { hertz, stacks, iterations });
         }
         Ok(())
     });
+    if is_sampled {
+        // It ran while the sampler interrupted it.
+        end.first = None;
+    }
     if let Err(error) = outcome {
         end.stop_reason = StopReason::Error;
         end.error = Some(error);
@@ -95,6 +124,7 @@ pub(super) fn profile(
     }
     (profile.parts, profile.timeline) = digest.finish();
     profile.remarks = remarks;
+    let startup = (!is_sampled).then_some(startup);
     Ok(Profiled { workload: bench.workload, end, startup, model_size_bytes, profile })
 }
 
@@ -110,6 +140,33 @@ fn finish(sampler: Option<Sampler>, about: &str, remarks: &mut Vec<String>) -> V
         remarks.push(reason);
         Vec::new()
     })
+}
+
+/// Iterates for [`SAMPLED`], and [`FEWEST_SAMPLED`] times at least, but begins nothing after `limit`; `done` gets the
+/// nanoseconds of each.
+///
+/// # Errors
+/// The first error of `iterate`; what was done before it is in `done`.
+fn repeat(
+    limit: Duration,
+    stop: &AtomicBool,
+    tell: &mut dyn FnMut(),
+    done: &mut Vec<u64>,
+    mut iterate: impl FnMut() -> Result<u64, EngineError>,
+) -> Result<(), EngineError> {
+    let start = Instant::now();
+    let mut told = start;
+    while !stop.load(Ordering::Relaxed)
+        && (done.is_empty() || start.elapsed() < limit)
+        && (done.len() < FEWEST_SAMPLED || start.elapsed() < SAMPLED)
+    {
+        done.push(iterate()?);
+        if told.elapsed() >= REPORT {
+            told = Instant::now();
+            tell();
+        }
+    }
+    Ok(())
 }
 
 /// The work, and what watches it.
@@ -136,7 +193,7 @@ impl Bench {
     }
 
     /// One iteration with a time for each operator, which the digest gets.
-    fn profiled(&mut self, digest: Option<&mut Digest<'_>>) -> Result<u64, EngineError> {
+    fn profiled(&mut self, digest: Option<&mut Digest<'_>>) -> Result<Added, EngineError> {
         let Self { workload, recorder, observation, .. } = self;
         let done = observation.observe(|| {
             recorder.phase();
@@ -148,7 +205,7 @@ impl Bench {
             return Err(error);
         }
         self.workload.between();
-        Ok(digest.map_or(0, |digest| digest.add(notes)))
+        Ok(digest.map_or_else(Added::default, |digest| digest.add(notes)))
     }
 
     /// A first call, then both kinds of iterations until the rule of every run is met.
@@ -198,7 +255,8 @@ impl Bench {
                 Some(plain) => plain,
                 None => self.plain()?,
             };
-            profile.pairs.push([plain, profiled]);
+            profile.pairs.push([plain, profiled.whole]);
+            profile.operators.push(profiled.operators);
             end.iterations.push(plain);
             end.phases.resize_with(phases.len(), Vec::new);
             end.phases.iter_mut().zip(phases).for_each(|(phase, nanoseconds)| phase.push(nanoseconds));
@@ -212,16 +270,6 @@ impl Bench {
         Ok(())
     }
 
-    /// Iterations as they are, for a while; their nanoseconds.
-    fn iterate_for(&mut self, (time, least): (Duration, usize), stop: &AtomicBool) -> Result<Vec<u64>, EngineError> {
-        let start = Instant::now();
-        let mut iterations = Vec::new();
-        while (start.elapsed() < time || iterations.len() < least) && !stop.load(Ordering::Relaxed) {
-            iterations.push(self.plain()?.0);
-        }
-        Ok(iterations)
-    }
-
     /// What it takes to wait for a device that has nothing to do.
     fn idle_wait(&self) -> Result<Option<u64>, EngineError> {
         wait(&self.device)?;
@@ -232,5 +280,29 @@ impl Bench {
             took.push(start.elapsed().as_nanos() as f64);
         }
         Ok(stats::median(&took).map(|nanoseconds| nanoseconds.round() as u64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sampled_ends_at_the_limit_and_keeps_what_was_done_before_an_error() {
+        let stop = AtomicBool::new(false);
+        let mut done = Vec::new();
+        // A limit that is over at once leaves one iteration, not the fewest that there are otherwise.
+        repeat(Duration::ZERO, &stop, &mut || (), &mut done, || Ok(7)).unwrap();
+        assert_eq!(done, [7]);
+        let mut left = 2;
+        let broken = repeat(Duration::from_secs(60), &stop, &mut || (), &mut done, || {
+            left -= 1;
+            if left > 0 { Ok(8) } else { Err(EngineError::Device { message: "lost".into() }) }
+        });
+        assert!(broken.is_err());
+        assert_eq!(done, [7, 8]);
+        stop.store(true, Ordering::Relaxed);
+        repeat(Duration::from_secs(60), &stop, &mut || (), &mut done, || Ok(9)).unwrap();
+        assert_eq!(done, [7, 8]);
     }
 }

@@ -36,7 +36,7 @@
         medians.tokens_per_second, medians.memory_mb, medians.energy_per_sample_j, medians.accuracy_top1,
         ifnull(latency_ms, 1e3 / samples_per_second) AS cost,
         concat_ws(', ', parameters ->> '$.method', parameters ->> '$.optimizer',
-            'generate=' || (parameters -> '$.generate')) AS work
+            'generate=' || (parameters -> '$.generate'), 'profile=' || (parameters ->> '$.profile')) AS work
     FROM valid LEFT JOIN medians USING (configuration_id)
     GROUP BY valid.configuration_id
 )

@@ -5,7 +5,8 @@
     FROM median WHERE metric IN ('device_mb', 'host_mb') GROUP BY configuration_id
 ), inference AS (
     SELECT *, row_number() OVER (
-            PARTITION BY model, variant, platform, device, compute_units, engine, precision, batch_size, input_shape, threads
+            PARTITION BY model, variant, platform, device, compute_units, engine, precision, batch_size, input_shape, threads,
+                parameters ->> '$.profile'
             ORDER BY cost IS NULL, cost, configuration_id) AS place
     FROM facts WHERE mode = 'inference'
 )
@@ -19,6 +20,7 @@ FROM facts AS step
         AND pass.platform = step.platform AND pass.device = step.device AND pass.compute_units IS step.compute_units
         AND pass.engine = step.engine AND pass.precision = step.precision AND pass.batch_size = step.batch_size
         AND pass.input_shape = step.input_shape AND pass.threads = step.threads
+        AND (pass.parameters ->> '$.profile') IS (step.parameters ->> '$.profile')
     LEFT JOIN memory AS of_step ON of_step.configuration_id = step.configuration_id
     LEFT JOIN memory AS of_pass ON of_pass.configuration_id = pass.configuration_id
 WHERE step.mode = 'training'
