@@ -126,7 +126,7 @@ pub fn history(facts: &HistoryFacts, alert: f64) -> Sheet {
     let Histories { judgements, changes } = histories(&facts.set, &choices, alert, &facts.restarts, &options);
     let mut panels = Vec::new();
     let mut bars = false;
-    let mut columns = Vec::new();
+    let (mut columns, mut names_of_columns) = (Vec::new(), Vec::new());
     for judgement in choices.iter().filter_map(|choice| {
         judgements.iter().find(|judgement| choice.candidates.iter().any(|metric| metric.name == judgement.metric))
     }) {
@@ -135,7 +135,7 @@ pub fn history(facts: &HistoryFacts, alert: f64) -> Sheet {
         let metric = facts.set.metrics[column];
         let changes: Vec<&ChangePoint> = changes.iter().filter(|change| change.metric == metric.name).collect();
         let panel = Drawn { facts, series, clock: &clock, metric, column, changes };
-        columns.push(metric.name.as_str());
+        names_of_columns.push(metric.name.as_str());
         bars |= panel.runs(true).iter().any(|point| point.y.interval.is_some());
         panels.push(panel.panel(judgement));
     }
@@ -168,7 +168,8 @@ pub fn history(facts: &HistoryFacts, alert: f64) -> Sheet {
     if !clock.dated {
         chart.notes.push("Not all runs say when they started: they stand in their order.".to_owned());
     }
-    chart.behind = series.configuration_id.map(|configuration| Behind::History { configuration, columns });
+    chart.behind =
+        series.configuration_id.map(|configuration| Behind::History { configuration, columns: names_of_columns });
     Sheet::Chart(chart)
 }
 

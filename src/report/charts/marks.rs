@@ -166,7 +166,8 @@ impl Names {
         self.taken.push([x - size, y - size, x + size, y + size]);
     }
 
-    /// Writes a name beside its point if there is room within these borders (left, top, right, bottom).
+    /// Writes a name near its point if there is room within these borders (left, top, right, bottom); a thin line leads to
+    /// one that does not stand right beside it.
     pub(super) fn write(
         &mut self,
         sheet: &Area<'_>,
@@ -175,18 +176,69 @@ impl Names {
         borders: [i32; 4],
     ) -> Result<(), Refused> {
         let width = width_of(words, LABEL) as i32;
-        let ways = [(8, 0), (-8 - width, 0), (-width / 2, -14), (-width / 2, 14), (6, -13), (6, 13), (-6 - width, -13)];
-        for (dx, dy) in ways {
-            let place = [x + dx, y + dy - 7, x + dx + width, y + dy + 7];
-            let inside =
-                place[0] >= borders[0] && place[1] >= borders[1] && place[2] <= borders[2] && place[3] <= borders[3];
-            if inside && self.taken.iter().all(|other| apart(place, *other)) {
+        for away in AWAY {
+            for (dx, dy) in ways(width, away) {
+                let place = [x + dx, y + dy - 7, x + dx + width, y + dy + 7];
+                let inside = place[0] >= borders[0]
+                    && place[1] >= borders[1]
+                    && place[2] <= borders[2]
+                    && place[3] <= borders[3];
+                if !inside || !self.is_free(place) {
+                    continue;
+                }
+                let end = (x.clamp(place[0], place[2]), y.clamp(place[1], place[3]));
+                let lead = if away == 0 { Vec::new() } else { beads((x, y), end) };
+                if !lead.iter().all(|bead| self.is_free(*bead)) {
+                    continue;
+                }
+                if away > 0 {
+                    line(sheet, vec![(x, y), end], SOFT.stroke_width(1), false)?;
+                }
+                self.taken.extend(lead);
                 self.taken.push(place);
                 return write(sheet, words, (place[0], y + dy), Lie::Right, (LABEL, INK));
             }
         }
         Ok(())
     }
+
+    fn is_free(&self, place: [i32; 4]) -> bool {
+        self.taken.iter().all(|other| apart(place, *other))
+    }
+}
+
+/// How much farther than right beside it a name may stand from its point, in pixels.
+const AWAY: [i32; 4] = [0, 16, 32, 48];
+
+/// Where a name of this width may begin, from its point; its height is the middle of its words.
+fn ways(width: i32, away: i32) -> [Pixel; 8] {
+    let (beside, above) = (8 + away, 14 + away);
+    let (corner_x, corner_y) = (6 + away, 13 + away);
+    [
+        (beside, 0),
+        (-beside - width, 0),
+        (-width / 2, -above),
+        (-width / 2, above),
+        (corner_x, -corner_y),
+        (corner_x, corner_y),
+        (-corner_x - width, -corner_y),
+        (-corner_x - width, corner_y),
+    ]
+}
+
+/// Small squares along a way from a point to a name, from where the point's own sign ends.
+fn beads((x0, y0): Pixel, (x1, y1): Pixel) -> Vec<[i32; 4]> {
+    const SIGN: f64 = 7.0;
+    const STEP: f64 = 3.0;
+    let (dx, dy) = (f64::from(x1 - x0), f64::from(y1 - y0));
+    let length = dx.hypot(dy);
+    let count = ((length - SIGN) / STEP).max(0.0) as i32;
+    let bead = |number: i32| {
+        let part = (SIGN + STEP * f64::from(number)) / length;
+        let (x, y) = (x0 + (dx * part) as i32, y0 + (dy * part) as i32);
+        [x - 1, y - 1, x + 1, y + 1]
+    };
+    (0..count).map(bead).collect()
 }
 
 fn apart(a: [i32; 4], b: [i32; 4]) -> bool {

@@ -113,7 +113,12 @@ impl Panel for PlanePanel<'_> {
         if points().all(|point| point.label.is_empty()) {
             return Ok(());
         }
-        points().for_each(|point| names.take(at(point), 5));
+        for point in points() {
+            names.take(at(point), 5);
+            if let Some((low, high)) = point.y.interval {
+                names.take_line(&[axes.backend_coord(&(point.x, low)), axes.backend_coord(&(point.x, high))]);
+            }
+        }
         self.marks.lines(&axes, &self.frame).for_each(|line| names.take_line(&line));
         for series in self.plane.series.iter().filter(|series| series.join == Join::Steps) {
             let corners = stepped(&series.points.iter().map(at).collect::<Vec<_>>());
