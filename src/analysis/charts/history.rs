@@ -125,7 +125,7 @@ pub fn history(facts: &HistoryFacts, alert: f64) -> Sheet {
     let choices = MetricChoice::primary();
     let Histories { judgements, changes } = histories(&facts.set, &choices, alert, &facts.restarts, &options);
     let mut panels = Vec::new();
-    let mut bars = false;
+    let (mut bars, mut barless) = (0, 0);
     let (mut columns, mut names_of_columns) = (Vec::new(), Vec::new());
     for judgement in choices.iter().filter_map(|choice| {
         judgements.iter().find(|judgement| choice.candidates.iter().any(|metric| metric.name == judgement.metric))
@@ -136,21 +136,31 @@ pub fn history(facts: &HistoryFacts, alert: f64) -> Sheet {
         let changes: Vec<&ChangePoint> = changes.iter().filter(|change| change.metric == metric.name).collect();
         let panel = Drawn { facts, series, clock: &clock, metric, column, changes };
         names_of_columns.push(metric.name.as_str());
-        bars |= panel.runs(true).iter().any(|point| point.y.interval.is_some());
+        let points = panel.runs(true);
+        let with = points.iter().filter(|point| point.y.interval.is_some()).count();
+        if with > 0 {
+            (bars, barless) = (bars + with, barless + points.len() - with);
+        }
         panels.push(panel.panel(judgement));
     }
     if panels.is_empty() {
         return name.nothing("the selected configuration has neither latency nor memory");
     }
-    let said = if bars { "bars: 95 % interval of the median within a run" } else { "" };
+    let said = if bars > 0 { "bars: 95 % interval of the median within a run" } else { "" };
     let mut chart = name.chart(&[&named.common, &clock.span(), said], panels);
     if series.runs.len() > MOST_RUNS {
         chart.notes.push(format!("Shown are the newest {MOST_RUNS} of {} runs.", series.runs.len()));
     }
     chart.notes.extend(without_numbers(series, &columns));
+    if barless > 0 {
+        let runs = counted(barless, "run has", "runs have");
+        chart
+            .notes
+            .push(format!("{runs} no interval: its iterations are not known, or were not read because it is old."));
+    }
     if facts.others > 0 {
         chart.notes.push(format!(
-            "{} of the selection with two runs or more: this one has the most; `--model`, `--engine`, `--batch-sizes` and the \
+            "{} of the selection with two runs or more, none with more than this one; `--model`, `--engine`, `--batch-sizes` and the \
              like choose others.",
             counted(facts.others, "other configuration", "other configurations")
         ));

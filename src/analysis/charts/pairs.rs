@@ -8,7 +8,7 @@ use super::names::names;
 use super::values::{Bars, whose};
 use super::{ChartName, MOST, Record, note_of_limit, rests_on};
 use crate::domain::chart::{Axis, Content, Panel, RowSeries, RowShape, Rows, Sheet, Value};
-use crate::domain::text::significant;
+use crate::domain::text::{counted, significant};
 use crate::domain::{Identity, Part};
 
 /// The pairs that are shown, in the order of their names, and how many there are. Short steps go first where there are too
@@ -93,7 +93,16 @@ pub fn training_inference(record: &Record) -> Sheet {
     let mut chart = name.chart(&[&named.common, &bars.text()], panels);
     chart.columns = chart.panels.len();
     chart.notes.extend(note_of_limit(pairs.len(), of, "with the shortest steps", "pairs"));
-    chart.notes.extend(record.left_out(|fact| fact.identity.get(Part::Mode) == "training"));
+    let is_training = |fact: &Facts| fact.identity.get(Part::Mode) == "training";
+    let alone = record.shown().into_iter().filter(|fact| is_training(fact)).count().saturating_sub(of);
+    if alone > 0 {
+        let configurations = counted(alone, "training configuration", "training configurations");
+        chart.notes.push(format!(
+            "Left out: {configurations} whose inference was not measured with the same device, engine, precision, batch \
+             size and shape."
+        ));
+    }
+    chart.notes.extend(record.left_out(is_training));
     let columns = ["latency_p50_ms", "latency_mean_ms", "memory_device_peak_mb", "memory_host_peak_mb"];
     chart.behind = rests_on(&columns, &trained(record));
     Sheet::Chart(chart)

@@ -272,8 +272,11 @@ mod tests {
         .unwrap();
         let written = drawn.matches("<text").count();
         assert!((2..30).contains(&written), "{written} of 30 on one place");
-        for (number, a) in names.taken.iter().enumerate() {
-            assert!(names.taken[..number].iter().all(|b| apart(*a, *b)));
+        // What else is taken are the small squares of the lines that lead to names.
+        let places: Vec<[i32; 4]> = names.taken.iter().copied().filter(|place| place[3] - place[1] == 14).collect();
+        assert_eq!(places.len(), written);
+        for (number, a) in places.iter().enumerate() {
+            assert!(places[..number].iter().all(|b| apart(*a, *b)));
         }
     }
 }

@@ -3,16 +3,15 @@
 use plotters::style::{Color, RGBColor};
 
 use super::Spot;
-use super::canvas::{Area, Lie, Refused, block, fitted, shortened, width_of, write};
+use super::canvas::{Area, Lie, Refused, block, fitted, width_of, write};
 use super::panel::{Panel, Place, spot, told};
 use super::style::{GRID, INK, LABEL};
 use crate::domain::chart::{Matrix, Value};
-use crate::report::significant;
 
 /// Height of a row.
 const ROW: u32 = 26;
 
-/// Width of a column at least and at most.
+/// Width of a column at least, where there is room, and how wide names may be that do not go up.
 const COLUMN: (u32, u32) = (52, 130);
 
 /// How long names of columns that go up may be, and where that would make two of them one.
@@ -44,16 +43,16 @@ impl<'c> MatrixPanel<'c> {
         let free = width.saturating_sub(left + 24).max(100) / matrix.columns.len().max(1) as u32;
         let names = matrix.columns.iter().map(|name| width_of(name, LABEL)).max().unwrap_or(0);
         let upright = names + 10 > free.min(COLUMN.1);
-        let column =
-            if upright { free.clamp(36, COLUMN.0) } else { (names + 12).clamp(COLUMN.0, COLUMN.1.max(names + 12)) };
+        let values = || matrix.cells.iter().flatten().flatten().map(|value| value.value);
+        let least = values().map(|value| width_of(&three(value), LABEL) + 10).max().unwrap_or(0).max(36);
+        let column = if upright { free.min(COLUMN.0).max(least) } else { (names + 12).max(COLUMN.0).max(least) };
         let (columns, above) = if upright {
             let (columns, room) = fitted(&matrix.columns, UPRIGHT);
             (columns, room + 16)
         } else {
             (matrix.columns.clone(), 24)
         };
-        let values = matrix.cells.iter().flatten().flatten().map(|value| value.value);
-        let reach = values
+        let reach = values()
             .map(|value| (value / matrix.neutral).ln().abs())
             .filter(|way| way.is_finite())
             .fold(LEAST_REACH, f64::max);
@@ -126,8 +125,7 @@ impl Panel for MatrixPanel<'_> {
             let (width, height) = (self.column as i32, ROW as i32);
             let colour = self.colour(value.value);
             block(sheet, [(x, y), (x + width - 1, y + height - 1)], colour.filled())?;
-            let words = shortened(&three(value.value), LABEL, self.column - 4);
-            write(sheet, &words, (x + width / 2, y + height / 2), Lie::Middle, (LABEL, readable(colour)))?;
+            write(sheet, &three(value.value), (x + width / 2, y + height / 2), Lie::Middle, (LABEL, readable(colour)))?;
         }
         Ok(())
     }
@@ -154,7 +152,8 @@ fn three(value: f64) -> String {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         size if size >= 0.1 || size == 0.0 => format!("{value:.2}"),
-        _ => significant(value).chars().take(6).collect(),
+        size if size >= 0.01 => format!("{value:.3}"),
+        _ => format!("{value:.4}"),
     }
 }
 
@@ -166,6 +165,16 @@ mod tests {
     fn words_are_read_on_every_colour() {
         assert_eq!(readable(RGBColor(255, 255, 0)), RGBColor(0, 0, 0));
         assert_eq!(readable(RGBColor(0, 0, 120)), RGBColor(0xFE, 0xFE, 0xFE));
+    }
+
+    #[test]
+    fn numbers_are_never_cut() {
+        let cells = vec![(0..30).map(|column| Some(Value::plain(0.0886 / f64::from(column + 1)))).collect::<Vec<_>>()];
+        let columns: Vec<String> = (0..30).map(|column| format!("the name of column {column}")).collect();
+        let matrix = Matrix { rows: vec!["r".into()], columns, cells, neutral: 1.0, ..Matrix::default() };
+        let panel = MatrixPanel::new(&matrix, 600);
+        assert!(panel.cells().all(|(_, _, value)| width_of(&three(value.value), LABEL) < panel.column));
+        assert_eq!([0.0886, 0.00533, 0.85, 12.34, 4321.0].map(three), ["0.089", "0.0053", "0.85", "12.3", "4321"]);
     }
 
     #[test]

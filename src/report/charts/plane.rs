@@ -25,8 +25,8 @@ pub(super) struct PlanePanel<'c> {
 }
 
 impl<'c> PlanePanel<'c> {
-    /// Lays a plane out on this width.
-    pub(super) fn new(plane: &'c Plane, keys: &'c Keys, width: u32, height: u32) -> Self {
+    /// Lays a plane out on this width, with at least these borders: left and right, in pixels.
+    pub(super) fn new(plane: &'c Plane, keys: &'c Keys, width: u32, height: u32, borders: (u32, u32)) -> Self {
         let points = || plane.series.iter().flat_map(|series| &series.points);
         let levels = plane.marks.iter().filter_map(|mark| match mark.place {
             chart::Place::Horizontal(y) => Some(y),
@@ -54,11 +54,16 @@ impl<'c> PlanePanel<'c> {
         let marks = Marks::new(&plane.marks);
         let top = TOP + marks.above();
         let y = Ruler::new(y, y_scale, height - BELOW - TOP, 36);
-        let left = beside(y.labels());
-        let right = 24 + marks.right();
+        let left = beside(y.labels()).max(borders.0);
+        let right = (24 + marks.right()).max(borders.1);
         let x = Ruler::new(x, plane.x.scale, width.saturating_sub(left + right).max(100), 75);
         let frame = Frame { x, y, left, right, top, bottom: BELOW, x_text: plane.x.text(), y_text: plane.y.text() };
         Self { plane, keys, frame, marks, height }
+    }
+
+    /// The room beside the plotting area: left and right, in pixels.
+    pub(super) fn borders(&self) -> (u32, u32) {
+        (self.frame.left, self.frame.right)
     }
 
     fn of_key(&self, key: usize) -> impl Iterator<Item = &'c PlaneSeries> {

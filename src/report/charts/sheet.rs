@@ -131,11 +131,19 @@ impl<'c> Layout<'c> {
         let panel_width = if columns == 1 { alone_width(chart) } else { BESIDE };
         let plane_height = if alone { PLANE_ALONE } else { PLANE_BESIDE };
         let mut width = panel_width * columns as u32;
+        // Planes below each other begin and end at the same places: what was at one time stands there in all of them.
+        let mut borders = (0, 0);
+        for panel in chart.panels.iter().filter(|_| columns == 1) {
+            if let Content::Plane(plane) = &panel.content {
+                let (left, right) = PlanePanel::new(plane, keys, panel_width, plane_height, (0, 0)).borders();
+                borders = (left.max(borders.0), right.max(borders.1));
+            }
+        }
         let mut made: Vec<Box<dyn Panel + 'c>> = Vec::new();
         for panel in &chart.panels {
             made.push(match &panel.content {
                 Content::Rows(rows) => Box::new(RowsPanel::new(rows, keys, panel_width)),
-                Content::Plane(plane) => Box::new(PlanePanel::new(plane, keys, panel_width, plane_height)),
+                Content::Plane(plane) => Box::new(PlanePanel::new(plane, keys, panel_width, plane_height, borders)),
                 Content::Histogram(histogram) => Box::new(HistogramPanel::new(histogram, panel_width, plane_height)),
                 Content::Matrix(matrix) => {
                     let panel = MatrixPanel::new(matrix, panel_width);
