@@ -38,6 +38,7 @@ pub mod series;
 pub mod status;
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rusqlite::Connection;
 
@@ -52,6 +53,8 @@ pub const DEFAULT_FILE: &str = "benchdb.sqlite";
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+    /// When every statement has to be done, if anybody said so.
+    deadline: Option<Instant>,
 }
 
 impl Store {

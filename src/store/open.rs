@@ -86,7 +86,7 @@ impl Store {
             Identity::Ours { .. } => Opened::Existing,
         };
         let connection = connect(path, access, patience)?;
-        Ok((Self { connection, path: path.to_path_buf() }, opened))
+        Ok((Self { connection, path: path.to_path_buf(), deadline: None }, opened))
     }
 
     /// Opens for reading what this process has open already. [`Store::open`] looks at the file itself, and whoever closes a
@@ -104,7 +104,7 @@ impl Store {
             return Err(StoreError::Foreign { path: path.into() });
         }
         match schema_of(&connection, path)? {
-            SCHEMA_VERSION => Ok(Self { connection, path: path.to_path_buf() }),
+            SCHEMA_VERSION => Ok(Self { connection, path: path.to_path_buf(), deadline: None }),
             found => Err(StoreError::OlderSchema { path: path.into(), found, known: SCHEMA_VERSION }),
         }
     }

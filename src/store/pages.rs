@@ -11,9 +11,6 @@ use super::query::cell;
 use super::{Store, StoreError};
 use crate::domain::{RunRecord, Table};
 
-/// How often the time limit is looked at, in steps of SQLite's virtual machine.
-const STEPS_BETWEEN_LOOKS: i32 = 10_000;
-
 /// A part of all runs below which they are found through an index and sorted, and not by looking at one after the other.
 const FEW: u64 = 8;
 
@@ -136,10 +133,8 @@ impl Store {
     /// # Errors
     /// What SQLite refuses; it does not.
     pub fn limit_time(&mut self, time: Duration) -> Result<(), StoreError> {
-        let deadline = Instant::now() + time;
-        self.connection
-            .progress_handler(STEPS_BETWEEN_LOOKS, Some(move || Instant::now() >= deadline))
-            .map_err(|source| StoreError::sqlite(&self.path, source))
+        self.deadline = Some(Instant::now() + time);
+        self.interrupt_at(self.deadline)
     }
 
     /// A number that changes whenever somebody else has changed the database since this store was opened.

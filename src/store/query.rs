@@ -53,12 +53,9 @@ impl Store {
         parameters: &[(String, String)],
         limits: QueryLimits,
     ) -> Result<QueryAnswer, StoreError> {
-        let deadline = Instant::now() + limits.time;
-        let late = move || Instant::now() >= deadline;
+        let own = Instant::now() + limits.time;
         self.connection.authorizer(Some(authorize)).map_err(|source| StoreError::sqlite(&self.path, source))?;
-        self.connection
-            .progress_handler(STEPS_BETWEEN_LOOKS, Some(late))
-            .map_err(|source| StoreError::sqlite(&self.path, source))?;
+        self.interrupt_at(Some(self.deadline.map_or(own, |of_all| of_all.min(own))))?;
         let usual = self
             .connection
             .set_limit(Limit::SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
@@ -67,8 +64,16 @@ impl Store {
         let _ = self.connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, usual);
         // The guards go in any case; clearing a hook does not fail.
         let _ = self.connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>);
-        let _ = self.connection.progress_handler(0, None::<fn() -> bool>);
+        let _ = self.interrupt_at(self.deadline);
         answer
+    }
+
+    /// Interrupts what runs longer than until then; nothing without a time.
+    pub(super) fn interrupt_at(&mut self, deadline: Option<Instant>) -> Result<(), StoreError> {
+        let late = deadline.map(|deadline| move || Instant::now() >= deadline);
+        self.connection
+            .progress_handler(STEPS_BETWEEN_LOOKS, late)
+            .map_err(|source| StoreError::sqlite(&self.path, source))
     }
 
     fn run_guarded(

@@ -46,6 +46,7 @@ fn live_pages_are_quiet_and_ask_their_server_alone() {
     let (sandbox, served) = served();
     let run = sandbox.count("SELECT max(id) FROM run");
     let history = sandbox.count("SELECT configuration_id FROM run ORDER BY id LIMIT 1");
+    served.report("/report");
     for path in [
         "/".to_owned(),
         "/runs".to_owned(),
@@ -53,6 +54,7 @@ fn live_pages_are_quiet_and_ask_their_server_alone() {
         "/configurations".to_owned(),
         format!("/configurations/{history}"),
         "/charts".to_owned(),
+        "/report".to_owned(),
         "/compare".to_owned(),
         "/compare?a.label=before&b.label=after".to_owned(),
         "/nothing".to_owned(),
@@ -74,6 +76,7 @@ fn live_pages_are_quiet_and_ask_their_server_alone() {
         (format!("/configurations/{history}"), "serve-history"),
         ("/compare?a.label=before&b.label=after".to_owned(), "serve-compare"),
         ("/runs".to_owned(), "serve-runs"),
+        ("/report".to_owned(), "serve-report"),
         (format!("/runs/{run}"), "serve-run"),
     ] {
         for colours in ["light", "dark"] {
@@ -105,6 +108,25 @@ fn a_reader_leafs_through_the_runs_and_looks_at_one() {
     let history = link_with(&mut browser, "History of this configuration");
     browser.follow(&history);
     assert!(browser.text("document.querySelector('main').textContent").contains("Verdicts"));
+    assert_eq!(browser.problems(), Vec::<String>::new());
+}
+
+#[test]
+fn the_tables_of_a_live_report_sort() {
+    let Some(mut browser) = Browser::start() else { return };
+    let (_sandbox, served) = served();
+    served.report("/report");
+    browser.open(&address(&served, "/report"));
+    let models = "Array.from(document.querySelectorAll('#summary-3 tbody tr'), (row) => row.cells[0].textContent)";
+    let head = "#summary-3 thead th:first-child";
+    for expected in ["ascending", "descending"] {
+        browser.click(&format!("{head} button"));
+        assert_eq!(browser.text(&format!("document.querySelector('{head}').getAttribute('aria-sort')")), expected);
+        let names = browser.texts(models);
+        assert!(names.len() == 3 && names.iter().any(|name| name == HOSTILE), "{names:?}");
+        let at = |wanted: &str| names.iter().position(|name| name == wanted).unwrap();
+        assert_eq!(at("bert-base-uncased") < at("resnet18"), expected == "ascending", "{names:?}");
+    }
     assert_eq!(browser.problems(), Vec::<String>::new());
 }
 

@@ -1,7 +1,9 @@
 //! `benchdb serve` from outside: its pages, and what they say of a database that is not there.
 
 use crate::made::Made;
-use crate::served::{Reply, filled, pages, unescaped};
+use serde_json::Value;
+
+use crate::served::{Reply, cells, filled, pages, unescaped};
 use crate::support::{Expect as _, Sandbox, program, root, stdout_of, wait_for};
 
 #[test]
@@ -9,7 +11,7 @@ fn every_page_answers_and_needs_nothing_of_others() {
     let sandbox = filled();
     let served = sandbox.serve(&[]);
     for target in pages(&sandbox) {
-        let reply = served.page(&target);
+        let reply = if target.starts_with("/report") { served.report(&target) } else { served.page(&target) };
         let text = reply.text();
         assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"), "{target}");
         assert_eq!(reply.header("cache-control"), Some("no-store"), "{target}");
@@ -77,6 +79,44 @@ fn a_comparison_gives_the_verdict_of_the_command_line() {
     assert!(engines.contains("Matched on") && engines.contains("0.5000 x"), "{engines}");
     let nothing = served.page("/compare?a.label=nobody&b.label=neither").text();
     assert!(nothing.contains("There are no rows"), "{nothing}");
+}
+
+#[test]
+fn a_report_says_what_that_of_the_command_line_says() {
+    let sandbox = filled();
+    sandbox.benchdb().args(["baseline", "save", "main", "--label", "before"]).succeeds();
+    let served = sandbox.serve(&[]);
+    let text = served.report("/report").text();
+    for word in ["Summary", "Environment and validity", "Comparison", "Rankings", "Verdicts", "Recommendations", "step"]
+    {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let document: Value = sandbox.benchdb().args(["report", "--format", "json"]).json();
+    let table = |title: &str| -> Vec<Value> {
+        let sections = document["sections"].as_array().unwrap().iter();
+        let mut tables = sections.flat_map(|section| section["tables"].as_array().cloned().unwrap_or_default());
+        tables.find(|table| table["title"] == title).unwrap()["rows"].as_array().unwrap().clone()
+    };
+    let words = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let counts: Vec<Vec<String>> =
+        table("Counts").iter().map(|row| vec![words(&row["what"]), words(&row["value"])]).collect();
+    assert_eq!(cells(&text, "summary-1"), counts);
+    assert_eq!(cells(&text, "comparison-1").len(), table("Comparison").len());
+    // The statements behind tables are statements.
+    let sql = text.split("id=\"summary-1\"").nth(1).and_then(|rest| rest.split("<code>").nth(1)).unwrap();
+    assert_eq!(sandbox.sql(&unescaped(sql.split("</code>").next().unwrap())).len(), counts.len());
+    // The charts have a page of their own, of the same selection.
+    let narrow = served.report("/report?label=after&baseline=main");
+    assert!(narrow.text().contains("against baseline main") && !narrow.text().contains("<figure"), "{}", narrow.text());
+    assert!(cells(&narrow.text(), "verdicts-1").iter().any(|row| row.contains(&"regressed".to_owned())));
+    assert_eq!(narrow.link("Charts of these runs").unwrap(), "/charts?label=after");
+    let lenient = served.report("/report?label=after&baseline=main&regression-alert=90%25").text();
+    assert!(!lenient.contains("1 regressed"), "{lenient}");
+    let nothing = served.report("/report?label=nobody").text();
+    assert!(nothing.contains("No run is selected, so there is nothing to report."), "{nothing}");
+    // What is measured meanwhile is in the next one.
+    sandbox.take(&[Made::taking(3.0).model("mobilenet_v2")]);
+    assert!(served.report("/report").text().contains("mobilenet_v2"));
 }
 
 #[test]
@@ -209,6 +249,15 @@ fn junk_in_the_address_gets_one_sentence() {
         "/compare?a.engine=x&metrics=nonsense",
         "/compare?a.baseline=nobody",
         "/charts?mode=dreaming",
+        "/report?mode=dreaming",
+        "/report?nothing=1",
+        "/report?title=x",
+        "/report?relative-to=weather%3Dfine",
+        "/report?include-software=maybe",
+        "/report?regression-alert=-1",
+        "/report?baseline=nobody",
+        "/report?relative-to=cpu&relative-to=cuda",
+        "/report?campaign=nobody",
         "/chart/throughput.svg?mode=dreaming",
     ] {
         let reply = served.get(target);
@@ -267,7 +316,7 @@ fn a_database_that_goes_is_missed_and_welcome_back() {
         }
     };
     let says = |words: &str| {
-        for target in ["/", "/runs", "/configurations", "/runs/1", "/charts", "/compare?a.label=x"] {
+        for target in ["/", "/runs", "/configurations", "/runs/1", "/report", "/charts", "/compare?a.label=x"] {
             let reply = served.get(target);
             assert_eq!(reply.status, 503, "{target}: {}", reply.text());
             assert!(reply.text().contains(words), "{words}, {target}: {}", reply.text());
@@ -322,9 +371,16 @@ fn a_database_that_is_locked_is_said_to_be() {
     let served = sandbox.serve(&[]);
     served.page("/");
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    for target in
-        ["/", "/runs", "/configurations", "/runs/1", "/charts", "/chart/throughput.svg", "/compare?a.label=before"]
-    {
+    for target in [
+        "/",
+        "/runs",
+        "/configurations",
+        "/runs/1",
+        "/report",
+        "/charts",
+        "/chart/throughput.svg",
+        "/compare?a.label=before",
+    ] {
         let reply = served.get(target);
         assert_eq!(reply.status, 503, "{target}: {}", reply.text());
         assert!(reply.text().contains("locked by another process"), "{target}: {}", reply.text());

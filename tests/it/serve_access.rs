@@ -136,9 +136,15 @@ fn what_is_asked_for_is_never_run() {
             assert!(!page.contains("<a href=\"/runs/"), "{option}={attack}: {text}");
             assert!(!text.contains("CREATE TABLE") && !text.contains("root:"), "{option}={attack}");
         }
-        for target in
-            ["/configurations?q=", "/compare?a.label=", "/compare?a.baseline=", "/compare?ignore=", "/runs?campaign="]
-        {
+        for target in [
+            "/configurations?q=",
+            "/compare?a.label=",
+            "/compare?a.baseline=",
+            "/compare?ignore=",
+            "/report?baseline=",
+            "/report?relative-to=",
+            "/runs?campaign=",
+        ] {
             let reply = served.get(&[target, attack].concat());
             assert!([200, 400].contains(&reply.status), "{target}{attack}: {}", reply.text());
         }
@@ -170,6 +176,12 @@ fn names_of_the_record_do_no_harm() {
         ["/runs?model=", "/charts?model=", "/configurations?q=", "/compare?a.engine=", "/runs?mode=", "/runs?"]
     {
         targets.push([target, query].concat());
+    }
+    for target in
+        ["/report".to_owned(), format!("/report?label={query}"), format!("/report?relative-to=model%3D{query}")]
+    {
+        assert!(served.report(&target).text().contains("&lt;script&gt;alert(1)"), "{target}");
+        targets.push(target);
     }
     targets.push(format!("/compare?a.label={query}&b.label={query}"));
     for target in targets {

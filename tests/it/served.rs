@@ -55,6 +55,19 @@ impl Reply {
     }
 }
 
+/// The texts of a table's cells on a page, row by row.
+#[track_caller]
+pub fn cells(page: &str, id: &str) -> Vec<Vec<String>> {
+    let begins = format!("id=\"{id}\"");
+    let table = page.split(&begins).nth(1).unwrap_or_else(|| panic!("no {id} in {page}"));
+    let body = table.split("</tbody>").next().and_then(|table| table.split("<tbody>").nth(1)).unwrap_or_default();
+    let text = |cell: &str| {
+        let content = cell.split_once('>').map_or("", |(_, rest)| rest).split("</td>").next().unwrap_or_default();
+        unescaped(&content.replace("<strong>", "").replace("</strong>", ""))
+    };
+    body.split("<tr>").skip(1).map(|row| row.split("<td").skip(1).map(text).collect()).collect()
+}
+
 /// A text of a page as it was before it was escaped.
 pub fn unescaped(text: &str) -> String {
     text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
@@ -85,6 +98,8 @@ pub fn pages(sandbox: &Sandbox) -> Vec<String> {
         "/configurations".to_owned(),
         "/configurations?q=resnet18+cuda".to_owned(),
         format!("/configurations/{configuration}"),
+        "/report".to_owned(),
+        "/report?label=after&relative-to=engine%3Dpytorch&include-software=on&regression-alert=5%25".to_owned(),
         "/charts".to_owned(),
         "/charts?model=resnet18".to_owned(),
         "/compare".to_owned(),
@@ -150,6 +165,12 @@ impl Served {
         let reply = self.get(target);
         assert_eq!(reply.status, 200, "{target}: {}", reply.text());
         reply
+    }
+
+    /// A report of the record as it is: it is written in the background.
+    #[track_caller]
+    pub fn report(&self, target: &str) -> Reply {
+        wait_for("a report", || Some(self.page(target)).filter(|reply| !reply.text().contains("is being made")))
     }
 
     /// What is said of a chart once nobody says any more when to come back for it.

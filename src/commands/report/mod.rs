@@ -14,9 +14,10 @@ use crate::analysis::compare::Reference;
 use crate::report::document::{MOST_CHARACTERS, json_text, markdown_text};
 use crate::report::{bytes, html};
 use crate::store::Access;
+use crate::store::list::Selection;
 
 /// Rows of a table that people see without asking for more.
-const SHOWN_ROWS: usize = 200;
+pub(super) const SHOWN_ROWS: usize = 200;
 
 /// Where a page is written, if nobody says.
 const DEFAULT_OUTPUT: &str = "report.html";
@@ -31,18 +32,8 @@ const DEFAULT_OUTPUT: &str = "report.html";
 pub struct Args {
     #[command(flatten)]
     select: SelectArgs,
-    /// What speed-ups are relative to: a platform, or `part=value` pairs (`engine=tract`, `device=3090,precision=fp32`)
-    #[arg(long, value_name = "REFERENCE", default_value = "cpu", value_parser = Reference::parse)]
-    relative_to: Reference,
-    /// Rank and recommend software that pretends to be a device, too
-    #[arg(long)]
-    include_software: bool,
-    /// Judge against a stored baseline instead of the history of each series
-    #[arg(long, value_name = "NAME")]
-    baseline: Option<String>,
-    /// A change by this share of the cost is too much: 0.1 is ten per cent
-    #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = alert)]
-    regression_alert: f64,
+    #[command(flatten)]
+    subject: SubjectArgs,
     /// The heading
     #[arg(long, value_name = "TEXT", default_value = "Benchmark report")]
     title: String,
@@ -55,6 +46,38 @@ pub struct Args {
     /// Write to this file: report.html for HTML, standard output for Markdown and JSON without it
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+/// What a report holds the selected runs against.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct SubjectArgs {
+    /// What speed-ups are relative to: a platform, or `part=value` pairs (`engine=tract`, `device=3090,precision=fp32`)
+    #[arg(long, value_name = "REFERENCE", default_value = "cpu", value_parser = Reference::parse)]
+    relative_to: Reference,
+    /// Rank and recommend software that pretends to be a device, too
+    #[arg(long)]
+    include_software: bool,
+    /// Judge against a stored baseline instead of the history of each series
+    #[arg(long, value_name = "NAME")]
+    pub(super) baseline: Option<String>,
+    /// A change by this share of the cost is too much: 0.1 is ten per cent
+    #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = alert)]
+    regression_alert: f64,
+}
+
+impl SubjectArgs {
+    /// What a report of these runs is about; for people with so many rows of each table, or exact and whole.
+    pub(super) fn subject<'s>(&self, selection: &'s Selection, people: bool, limit: Option<usize>) -> Subject<'s> {
+        Subject {
+            selection,
+            reference: self.relative_to.clone(),
+            include_software: self.include_software,
+            baseline: self.baseline.clone(),
+            alert: self.regression_alert,
+            people,
+            limit,
+        }
+    }
 }
 
 /// How a report is written.
@@ -92,15 +115,8 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let mut store = context.open(Access::Read)?;
     let selection = args.select.selection(|wanted| store.find_campaign(wanted).map(|campaign| campaign.uuid))?;
     let format = args.format();
-    let subject = Subject {
-        selection: &selection,
-        reference: args.relative_to.clone(),
-        include_software: args.include_software,
-        baseline: args.baseline.clone(),
-        alert: args.regression_alert,
-        people: format != ReportFormat::Json,
-        limit: (args.limit > 0 && format != ReportFormat::Json).then_some(args.limit),
-    };
+    let people = format != ReportFormat::Json;
+    let subject = args.subject.subject(&selection, people, Some(args.limit).filter(|limit| people && *limit > 0));
     let Some(document) = document(&mut store, &subject, &args.title, context)? else {
         context.complain(
             "no run is selected, so there is nothing to report",

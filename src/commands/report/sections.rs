@@ -67,13 +67,7 @@ pub(in crate::commands) fn document(
     title: &str,
     context: &Context,
 ) -> anyhow::Result<Option<Document>> {
-    let Some(summary) = summary(store, subject)? else { return Ok(None) };
-    let analysis = analyze(store, subject.selection, &subject.reference, subject.include_software, subject.people)?;
-    let mut sections = vec![summary, environment(store, subject, &analysis)?];
-    sections.extend(comparisons(subject, analysis));
-    sections.push(verdicts(store, subject, context)?);
-    sections.push(recommendations(store, subject)?);
-    sections.extend(explanations(store, subject)?);
+    let Some(mut sections) = in_tables(store, subject, context)? else { return Ok(None) };
     sections.push(charts(store, subject)?);
     let selected = in_words(subject.selection);
     let file = store.path().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -84,6 +78,25 @@ pub(in crate::commands) fn document(
             .to_owned(),
     ];
     Ok(Some(Document { title: title.to_owned(), about, sections }))
+}
+
+/// All sections but the charts; `None` where no run is selected.
+///
+/// # Errors
+/// A database that cannot be read, a baseline that is not there.
+pub(in crate::commands) fn in_tables(
+    store: &mut Store,
+    subject: &Subject<'_>,
+    context: &Context,
+) -> anyhow::Result<Option<Vec<Section>>> {
+    let Some(summary) = summary(store, subject)? else { return Ok(None) };
+    let analysis = analyze(store, subject.selection, &subject.reference, subject.include_software, subject.people)?;
+    let mut sections = vec![summary, environment(store, subject, &analysis)?];
+    sections.extend(comparisons(subject, analysis));
+    sections.push(verdicts(store, subject, context)?);
+    sections.push(recommendations(store, subject)?);
+    sections.extend(explanations(store, subject)?);
+    Ok(Some(sections))
 }
 
 /// What a statement answers, as a table with that statement.
@@ -120,7 +133,7 @@ pub(super) fn count(table: &Table, row: &[Cell], column: &str) -> usize {
 ///
 /// # Errors
 /// A database that cannot be read.
-pub(in crate::commands) fn summary(store: &mut Store, subject: &Subject<'_>) -> anyhow::Result<Option<Section>> {
+fn summary(store: &mut Store, subject: &Subject<'_>) -> anyhow::Result<Option<Section>> {
     let counts = asked(store, subject, "Counts", Question::Summary)?;
     if counts.table.rows.first().is_none_or(|row| count(&counts.table, row, "value") == 0) {
         return Ok(None);
@@ -138,11 +151,7 @@ pub(in crate::commands) fn summary(store: &mut Store, subject: &Subject<'_>) -> 
 ///
 /// # Errors
 /// A database that cannot be read.
-pub(in crate::commands) fn environment(
-    store: &mut Store,
-    subject: &Subject<'_>,
-    analysis: &Analysis,
-) -> anyhow::Result<Section> {
+fn environment(store: &mut Store, subject: &Subject<'_>, analysis: &Analysis) -> anyhow::Result<Section> {
     let mut section = Section::new("environment", "Environment and validity");
     let mut devices = asked(store, subject, "Devices", Question::Devices)?;
     let mut environments = asked(store, subject, "Environments", Question::Environments)?;
@@ -166,7 +175,7 @@ pub(in crate::commands) fn environment(
 }
 
 /// The tables of the analysis: comparison, scaling and training, rankings.
-pub(in crate::commands) fn comparisons(subject: &Subject<'_>, analysis: Analysis) -> Vec<Section> {
+fn comparisons(subject: &Subject<'_>, analysis: Analysis) -> Vec<Section> {
     let mut comparison = Section::new("comparison", "Comparison");
     let mut scaling = Section::new("scaling", "Batch sizes and training");
     let mut rankings = Section::new("rankings", "Rankings");
@@ -196,11 +205,7 @@ pub(in crate::commands) fn comparisons(subject: &Subject<'_>, analysis: Analysis
 ///
 /// # Errors
 /// A database that cannot be read, a baseline that is not there.
-pub(in crate::commands) fn verdicts(
-    store: &Store,
-    subject: &Subject<'_>,
-    context: &Context,
-) -> anyhow::Result<Section> {
+fn verdicts(store: &Store, subject: &Subject<'_>, context: &Context) -> anyhow::Result<Section> {
     let mut section = Section::new("verdicts", "Verdicts");
     let mut selections = vec![subject.selection.clone()];
     let (mut report, changes) = match &subject.baseline {
@@ -249,7 +254,7 @@ fn verdict_block(table: Table, report: &VerdictReport, subject: &Subject<'_>, ru
 ///
 /// # Errors
 /// A database that cannot be read.
-pub(in crate::commands) fn recommendations(store: &Store, subject: &Subject<'_>) -> anyhow::Result<Section> {
+fn recommendations(store: &Store, subject: &Subject<'_>) -> anyhow::Result<Section> {
     let mut section = Section::new("recommendations", "Recommendations");
     let (tables, notes) = recommended(store, subject.selection, subject.include_software, subject.people)?;
     section.notes.push(
@@ -278,7 +283,7 @@ pub(in crate::commands) fn recommendations(store: &Store, subject: &Subject<'_>)
 ///
 /// # Errors
 /// A database that cannot be read.
-pub(in crate::commands) fn explanations(store: &Store, subject: &Subject<'_>) -> anyhow::Result<Option<Section>> {
+fn explanations(store: &Store, subject: &Subject<'_>) -> anyhow::Result<Option<Section>> {
     let modes = &subject.selection.modes;
     if !modes.is_empty() && !modes.contains(&Mode::Explanation) {
         return Ok(None);
@@ -300,7 +305,7 @@ pub(in crate::commands) fn explanations(store: &Store, subject: &Subject<'_>) ->
 ///
 /// # Errors
 /// A database that cannot be read.
-pub(in crate::commands) fn charts(store: &Store, subject: &Subject<'_>) -> anyhow::Result<Section> {
+fn charts(store: &Store, subject: &Subject<'_>) -> anyhow::Result<Section> {
     let mut section = Section::new("charts", "Charts");
     let options = SheetOptions {
         relative_to: subject.reference.clone(),

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use clap::Parser;
 
 use crate::commands::SelectArgs;
+use crate::commands::report::SubjectArgs;
 use crate::commands::verdicts::JudgeArgs;
 use crate::domain::text::quoted;
 
@@ -28,6 +29,14 @@ struct SelectOptions {
 struct JudgeOptions {
     #[command(flatten)]
     judging: JudgeArgs,
+}
+
+/// What a report holds the runs against, as an address says it.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct ReportOptions {
+    #[command(flatten)]
+    subject: SubjectArgs,
 }
 
 /// Names and values of a query; what is empty was not asked for.
@@ -156,8 +165,7 @@ impl Pairs {
     /// # Errors
     /// What the command line would say.
     pub(super) fn selecting(&self) -> Result<SelectArgs, Unclear> {
-        let arguments = self.only(is_selecting).arguments()?;
-        SelectOptions::try_parse_from(arguments).map(|parsed| parsed.select).map_err(unclear)
+        self.parsed::<SelectOptions>(is_selecting).map(|parsed| parsed.select)
     }
 
     /// How strictly is judged.
@@ -165,8 +173,20 @@ impl Pairs {
     /// # Errors
     /// What the command line would say.
     pub(super) fn judging(&self) -> Result<JudgeArgs, Unclear> {
-        let arguments = self.only(is_judging).arguments()?;
-        JudgeOptions::try_parse_from(arguments).map(|parsed| parsed.judging).map_err(unclear)
+        self.parsed::<JudgeOptions>(is_judging).map(|parsed| parsed.judging)
+    }
+
+    /// What a report holds the runs against.
+    ///
+    /// # Errors
+    /// What the command line would say.
+    pub(super) fn reporting(&self) -> Result<SubjectArgs, Unclear> {
+        self.parsed::<ReportOptions>(is_reporting).map(|parsed| parsed.subject)
+    }
+
+    /// What a parser of the command line makes of those for whose names `keep` is true.
+    fn parsed<P: Parser>(&self, keep: fn(&str) -> bool) -> Result<P, Unclear> {
+        P::try_parse_from(self.only(keep).arguments()?).map_err(unclear)
     }
 
     /// One argument a pair, so that no value is taken for an option.
@@ -183,11 +203,13 @@ impl Pairs {
 
 static SELECTING: LazyLock<Vec<String>> = LazyLock::new(|| option_names::<SelectOptions>(|_| true));
 static JUDGING: LazyLock<Vec<String>> = LazyLock::new(|| option_names::<JudgeOptions>(|_| true));
+static REPORTING: LazyLock<Vec<String>> = LazyLock::new(|| option_names::<ReportOptions>(|_| true));
 
 /// Options without a value.
 static SWITCHES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let has_none = |argument: &clap::Arg| !argument.get_action().takes_values();
-    [option_names::<SelectOptions>(has_none), option_names::<JudgeOptions>(has_none)].concat()
+    let of_judging = option_names::<JudgeOptions>(has_none);
+    [option_names::<SelectOptions>(has_none), of_judging, option_names::<ReportOptions>(has_none)].concat()
 });
 
 /// Whether a name is an option of a selection.
@@ -198,6 +220,11 @@ pub(super) fn is_selecting(name: &str) -> bool {
 /// Whether a name is an option of judging; a page has no exit code that `fail-on` could change.
 pub(super) fn is_judging(name: &str) -> bool {
     JUDGING.iter().any(|known| known == name) && name != "fail-on"
+}
+
+/// Whether a name is an option of a report's own.
+pub(super) fn is_reporting(name: &str) -> bool {
+    REPORTING.iter().any(|known| known == name)
 }
 
 /// Whether an option without a value is on; `None` for all other options. An address always has a value: a browser sends
@@ -305,8 +332,19 @@ mod tests {
     }
 
     #[test]
+    fn a_report_has_its_options_too() {
+        let asked =
+            pairs(&[("model", "a"), ("baseline", "main"), ("include-software", "on"), ("relative-to", "engine=tract")]);
+        let selection = asked.selecting().unwrap().selection(|_| Err(anyhow::anyhow!("none"))).unwrap();
+        let subject = asked.reporting().unwrap().subject(&selection, true, None);
+        assert_eq!((subject.baseline.as_deref(), subject.include_software), (Some("main"), true));
+        assert!((subject.alert - 0.1).abs() < 1e-12 && subject.reference.to_string().contains("tract"));
+        assert!(pairs(&[("relative-to", "nonsense=1")]).reporting().is_err());
+    }
+
+    #[test]
     fn what_has_no_value_is_on_or_off() {
-        assert_eq!(*SWITCHES, ["no-floors", "all-runs"]);
+        assert_eq!(*SWITCHES, ["no-floors", "all-runs", "include-software"]);
         for (value, is_on, option) in [("on", true, " --no-floors"), ("1", true, " --no-floors"), ("off", false, "")] {
             let asked = pairs(&[("no-floors", value)]);
             assert_eq!((asked.judging().unwrap().no_floors, asked.options().as_str()), (is_on, option), "{value}");

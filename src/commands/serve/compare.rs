@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::ask::{Pairs, is_judging, is_selecting};
-use super::runs::{Choices, option_field};
-use super::site::{Made, Pages, Problem, select};
+use super::runs::{ALERT_FIELD, Choices, option_field, text_field};
+use super::site::{Made, Pages, Problem, check_baseline, quiet, select};
 use crate::analysis::compare::speed_up;
 use crate::analysis::facts::{Facts, facts_of, metrics_of_facts, tell_devices_apart};
 use crate::commands::verdicts::{Against, JudgeArgs, judge_runs};
-use crate::commands::{Context, GlobalArgs};
 use crate::domain::document::{Gives, Statement, TableBlock};
 use crate::domain::text::{counted, quoted};
 use crate::domain::{Identity, Part, Table, VerdictReport};
-use crate::report::html::{Field, FieldKind, Form, LivePart, LiveTable};
+use crate::report::html::{Field, Form, LivePart, LiveTable};
 use crate::report::significant;
 use crate::report::verdicts::{summary, verdict_table};
 use crate::store::again::{Question, statement};
@@ -99,9 +98,7 @@ fn side(store: &Store, common: &Pairs, own: &Pairs) -> Result<Selection, Problem
     let asked = own.only(is_selecting).or(&common.only(is_selecting));
     let mut selection = select(store, &asked)?;
     if let Some(baseline) = own.one(BASELINE)? {
-        if !store.list_baselines()?.iter().any(|known| known.name == baseline) {
-            return Err(Problem::Unclear(format!("There is no baseline `{baseline}`.")));
-        }
+        check_baseline(store, baseline)?;
         selection.baseline = Some(baseline.to_owned());
     }
     Ok(selection)
@@ -123,16 +120,9 @@ fn compared(
             ))]);
         }
     }
-    // Nothing is printed here.
-    let quiet = Context::new(GlobalArgs {
-        db: store.path().to_path_buf(),
-        quiet: true,
-        verbose: false,
-        color: clap::ColorChoice::Never,
-    });
     let against =
         Against::Runs { selection: Box::new(baseline.clone()), text: ["side A:", &before.options()].concat() };
-    let report = judge_runs(store, &candidate, &against, judging, &quiet)?.report;
+    let report = judge_runs(store, &candidate, &against, judging, &quiet(store))?.report;
     let statement = statement(Question::JudgedRuns, &[&baseline, &candidate]);
     let behind = Some(Statement { sql: statement, gives: Gives::Runs });
     let mut side_by_side = beside(&facts(store, &baseline)?, &facts(store, &candidate)?, &report.matched_on);
@@ -259,19 +249,9 @@ fn form(asked: &Pairs, choices: &Choices) -> Form {
         options.iter().map(|option| option_field(asked, choices, &[prefix, option].concat(), option)).collect()
     };
     let mut common = fields("", &COMMON);
-    for (name, label, example) in [
-        ("metrics", "metrics", "latency,memory"),
-        ("regression-alert", "alert at this share", "0.1"),
-        ("ignore", "parts that may differ", "engine,threads"),
-    ] {
-        common.push(Field {
-            name: name.to_owned(),
-            label: label.to_owned(),
-            value: asked.text(name),
-            example: example.to_owned(),
-            kind: FieldKind::Text,
-        });
-    }
+    let texts =
+        [("metrics", "metrics", "latency,memory"), ALERT_FIELD, ("ignore", "parts that may differ", "engine,threads")];
+    common.extend(texts.map(|text| text_field(asked, text)));
     Form {
         action: "/compare".to_owned(),
         button: "Compare",

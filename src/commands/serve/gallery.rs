@@ -1,27 +1,16 @@
-//! Charts that were drawn: kept until the database changes, made anew in the background. Nobody waits for the charts of a
-//! whole record; whoever comes too early sees those of the record as it was before, or is told to come back.
+//! What takes longer than a page may, charts and reports: kept until the database changes, made anew in the background.
+//! Nobody waits for the charts of a whole record; whoever comes too early sees those of the record as it was before, or is
+//! told to come back.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::domain::chart::Sheet;
 use crate::domain::text::panic_text;
-use crate::report::html::Drawn;
 
-/// Selections whose charts are kept.
+/// Selections of which something is kept.
 const KEPT: usize = 16;
 
-/// Selections whose charts are made at the same time.
-const MAKERS: usize = 2;
-
-/// A chart, and how it stands on a page.
-#[derive(Debug)]
-pub(super) struct Picture {
-    pub(super) sheet: Sheet,
-    pub(super) drawn: Drawn,
-}
-
-/// Why there are no charts.
+/// Why nothing was made.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// Something that passes by itself: the next one who looks tries again.
@@ -30,46 +19,59 @@ pub(super) enum Failure {
     Lasting(String),
 }
 
-/// The charts of one selection.
-pub(super) type Pictures = Arc<Vec<Picture>>;
-
 /// What there is.
 #[derive(Debug)]
-pub(super) enum Look {
-    /// The charts of the record as it is.
-    Ready(Pictures),
-    /// Those of the record as it was; newer ones are being made.
-    Older(Pictures),
-    /// They are being made.
+pub(super) enum Look<T> {
+    /// What was made of the record as it is.
+    Ready(Arc<T>),
+    /// What was made of the record as it was; a newer one is being made.
+    Older(Arc<T>),
+    /// It is being made.
     NotYet,
-    /// They could not be made, for this reason.
+    /// It could not be made, for this reason.
     Failed(String),
 }
 
-#[derive(Debug, Default)]
-struct Entry {
+#[derive(Debug)]
+struct Entry<T> {
     key: String,
     /// What was made last, and of which state of the database.
-    made: Option<(u64, Result<Pictures, String>)>,
+    made: Option<(u64, Result<Arc<T>, String>)>,
     is_making: bool,
 }
 
-/// All charts that are kept; the one that was asked for last is the last.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Gallery {
-    shelf: Arc<(Mutex<Vec<Entry>>, Condvar)>,
+/// The entries, and what wakes those who wait for one of them.
+type Shelf<T> = (Mutex<Vec<Entry<T>>>, Condvar);
+
+/// All that is kept; what was asked for last is the last.
+#[derive(Debug)]
+pub(super) struct Gallery<T> {
+    shelf: Arc<Shelf<T>>,
+    makers: usize,
 }
 
-impl Gallery {
-    /// The charts under a key, of this state of the database; `make` makes them where they are not there, in a thread of
-    /// its own, as soon as a maker is free. Waits for them no longer than `patience`.
+impl<T> Clone for Gallery<T> {
+    /// The same gallery: what is put into one is in the other.
+    fn clone(&self) -> Self {
+        Self { shelf: Arc::clone(&self.shelf), makers: self.makers }
+    }
+}
+
+impl<T: Send + Sync + 'static> Gallery<T> {
+    /// An empty one, in which so many selections are made at the same time.
+    pub(super) fn new(makers: usize) -> Self {
+        Self { shelf: Arc::new((Mutex::new(Vec::new()), Condvar::new())), makers }
+    }
+
+    /// What is kept under a key, of this state of the database; `make` makes it where it is not there, in a thread of its
+    /// own, as soon as a maker is free. Waits for it no longer than `patience`.
     pub(super) fn look(
         &self,
         key: &str,
         change: u64,
         patience: Duration,
-        make: impl FnOnce() -> Result<Vec<Picture>, Failure> + Send + 'static,
-    ) -> Look {
+        make: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Look<T> {
         let deadline = Instant::now() + patience;
         let mut make = Some(make);
         let (shelf, made) = &*self.shelf;
@@ -78,14 +80,14 @@ impl Gallery {
             let makers = entries.iter().filter(|entry| entry.is_making).count();
             let entry = brought_forward(&mut entries, key);
             match &entry.made {
-                // Charts of a newer state than was asked for are better still.
-                Some((of, Ok(pictures))) if *of >= change => return Look::Ready(Arc::clone(pictures)),
+                // One of a newer state than was asked for is better still.
+                Some((of, Ok(newest))) if *of >= change => return Look::Ready(Arc::clone(newest)),
                 Some((of, Err(reason))) if *of >= change => return Look::Failed(reason.clone()),
                 _ => {}
             }
             // Looked at anew whenever a maker has ended: all may have been busy, or this one with an older state.
             if !entry.is_making
-                && makers < MAKERS
+                && makers < self.makers
                 && let Some(make) = make.take()
             {
                 entry.is_making = self.start(key.to_owned(), change, make);
@@ -102,28 +104,23 @@ impl Gallery {
     }
 
     /// Whether a thread could be had for it.
-    fn start(
-        &self,
-        key: String,
-        change: u64,
-        make: impl FnOnce() -> Result<Vec<Picture>, Failure> + Send + 'static,
-    ) -> bool {
+    fn start(&self, key: String, change: u64, make: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> bool {
         let gallery = self.clone();
         let work = move || {
             let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(make))
                 .unwrap_or_else(|panic| Err(Failure::Lasting(panic_text(panic.as_ref()))));
             gallery.put(&key, change, result.map(Arc::new));
         };
-        std::thread::Builder::new().name("benchdb-charts".to_owned()).spawn(work).is_ok()
+        std::thread::Builder::new().name("benchdb-maker".to_owned()).spawn(work).is_ok()
     }
 
-    fn put(&self, key: &str, change: u64, result: Result<Pictures, Failure>) {
+    fn put(&self, key: &str, change: u64, result: Result<Arc<T>, Failure>) {
         let (shelf, made) = &*self.shelf;
         let mut entries = shelf.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = entries.iter_mut().find(|entry| entry.key == key) {
             entry.is_making = false;
             match result {
-                Ok(pictures) => entry.made = Some((change, Ok(pictures))),
+                Ok(newest) => entry.made = Some((change, Ok(newest))),
                 Err(Failure::Lasting(reason)) => entry.made = Some((change, Err(reason))),
                 Err(Failure::Passing) => {}
             }
@@ -133,10 +130,10 @@ impl Gallery {
 }
 
 /// The entry of a key, made where there is none, as the last; of those that nobody looks at the oldest go.
-fn brought_forward<'e>(entries: &'e mut Vec<Entry>, key: &str) -> &'e mut Entry {
+fn brought_forward<'e, T>(entries: &'e mut Vec<Entry<T>>, key: &str) -> &'e mut Entry<T> {
     let entry = match entries.iter().position(|entry| entry.key == key) {
         Some(place) => entries.remove(place),
-        None => Entry { key: key.to_owned(), ..Entry::default() },
+        None => Entry { key: key.to_owned(), made: None, is_making: false },
     };
     // What is being made is not thrown away: its maker would find no place for it.
     while entries.len() >= KEPT {
@@ -156,13 +153,17 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn nothing() -> Result<Vec<Picture>, Failure> {
-        Ok(Vec::new())
+    fn gallery() -> Gallery<()> {
+        Gallery::new(2)
+    }
+
+    fn nothing() -> Result<(), Failure> {
+        Ok(())
     }
 
     #[test]
-    fn charts_are_made_once_for_each_state_of_the_database() {
-        let gallery = Gallery::default();
+    fn what_is_kept_is_made_once_for_each_state_of_the_database() {
+        let gallery = gallery();
         assert!(matches!(gallery.look("", 1, LONG, nothing), Look::Ready(_)));
         assert!(matches!(gallery.look("", 1, Duration::ZERO, || panic!("made twice")), Look::Ready(_)));
         assert!(matches!(gallery.look("", 2, LONG, nothing), Look::Ready(_)));
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn whoever_comes_too_early_sees_what_there_was() {
-        let gallery = Gallery::default();
+        let gallery = gallery();
         let (go, make) = slow();
         assert!(matches!(gallery.look("", 1, Duration::ZERO, make), Look::NotYet));
         go.send(()).unwrap();
@@ -181,8 +182,8 @@ mod tests {
         assert!(matches!(gallery.look("", 2, LONG, nothing), Look::Ready(_)));
     }
 
-    /// Charts that are being made until somebody says so.
-    fn slow() -> (Sender<()>, impl FnOnce() -> Result<Vec<Picture>, Failure> + Send + 'static) {
+    /// Something that is being made until somebody says so.
+    fn slow() -> (Sender<()>, impl FnOnce() -> Result<(), Failure> + Send + 'static) {
         let (go, wait) = std::sync::mpsc::channel();
         let make = move || {
             let _ = wait.recv();
@@ -192,7 +193,7 @@ mod tests {
     }
 
     /// Waits until somebody has looked at this key after all others.
-    fn looked_at(gallery: &Gallery, key: &str) {
+    fn looked_at(gallery: &Gallery<()>, key: &str) {
         while gallery.shelf.0.lock().unwrap().last().is_none_or(|entry| entry.key != key) {
             std::thread::yield_now();
         }
@@ -200,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_third_selection_is_made_when_a_maker_is_free() {
-        let gallery = Gallery::default();
+        let gallery = gallery();
         let (first, make) = slow();
         assert!(matches!(gallery.look("a", 1, Duration::ZERO, make), Look::NotYet));
         let (second, make) = slow();
@@ -215,8 +216,8 @@ mod tests {
     }
 
     #[test]
-    fn charts_of_a_state_that_came_during_the_making_are_made_after_it() {
-        let gallery = Gallery::default();
+    fn what_belongs_to_a_state_that_came_during_the_making_is_made_after_it() {
+        let gallery = gallery();
         let (go, make) = slow();
         assert!(matches!(gallery.look("", 1, Duration::ZERO, make), Look::NotYet));
         assert!(matches!(gallery.look("other", 1, LONG, nothing), Look::Ready(_)));
@@ -231,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_maker_that_breaks_gives_a_reason() {
-        let gallery = Gallery::default();
+        let gallery = gallery();
         let look = gallery.look("", 1, LONG, || panic!("no paper"));
         assert!(matches!(&look, Look::Failed(reason) if reason == "no paper"), "{look:?}");
         let look = gallery.look("", 2, LONG, || Err(Failure::Lasting("no ink".to_owned())));
@@ -240,7 +241,7 @@ mod tests {
 
     #[test]
     fn what_passes_is_tried_again() {
-        let gallery = Gallery::default();
+        let gallery = gallery();
         assert!(matches!(gallery.look("", 1, LONG, nothing), Look::Ready(_)));
         let (tell, told) = std::sync::mpsc::channel();
         let passing = move || {
@@ -254,7 +255,7 @@ mod tests {
 
     #[test]
     fn the_selections_of_long_ago_are_forgotten() {
-        let gallery = Gallery::default();
+        let gallery = gallery();
         for number in 0..40 {
             assert!(matches!(gallery.look(&number.to_string(), 1, LONG, nothing), Look::Ready(_)));
         }

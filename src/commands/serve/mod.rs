@@ -6,6 +6,7 @@ mod configurations;
 mod gallery;
 mod overview;
 mod pool;
+mod report;
 mod runs;
 mod site;
 

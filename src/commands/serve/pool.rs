@@ -101,15 +101,25 @@ impl Pool {
         Ok(store)
     }
 
-    /// Gives `ask` a connection. One that has seen an error is not used again: the file may be damaged, or another one.
+    /// Gives `ask` a connection for a page.
     pub(super) fn with<T, E: From<StoreError>>(&self, ask: impl FnOnce(&mut Store) -> Result<T, E>) -> Result<T, E> {
+        self.within(PAGE_TIME, ask)
+    }
+
+    /// Gives `ask` a connection whose statements have this time together. One that has seen an error is not used again: the
+    /// file may be damaged, or another one.
+    pub(super) fn within<T, E: From<StoreError>>(
+        &self,
+        time: Duration,
+        ask: impl FnOnce(&mut Store) -> Result<T, E>,
+    ) -> Result<T, E> {
         let file = self.follow();
         let kept = locked(&self.idle).stores.pop();
         let mut store = match kept {
             Some(store) => store,
             None => self.open(file)?,
         };
-        store.limit_time(PAGE_TIME)?;
+        store.limit_time(time)?;
         let answer = ask(&mut store)?;
         let mut idle = locked(&self.idle);
         if idle.file == file {

@@ -66,6 +66,20 @@ pub(super) fn option_field(asked: &Pairs, choices: &Choices, name: &str, option:
     }
 }
 
+/// A field for any text.
+pub(super) fn text_field(asked: &Pairs, (name, label, example): (&str, &str, &str)) -> Field {
+    Field {
+        name: name.to_owned(),
+        label: label.to_owned(),
+        value: asked.text(name),
+        example: example.to_owned(),
+        kind: FieldKind::Text,
+    }
+}
+
+/// The field for the share that is too much.
+pub(super) const ALERT_FIELD: (&str, &str, &str) = ("regression-alert", "alert at this share", "0.1");
+
 /// The form that narrows a list down.
 pub(super) fn filters(asked: &Pairs, choices: &Choices, action: &str, options: &[&str]) -> Form {
     let mut fields: Vec<Field> = options.iter().map(|option| option_field(asked, choices, option, option)).collect();
@@ -151,7 +165,10 @@ pub(super) fn page(pages: &Pages, asked: &Pairs) -> Made {
     }
     parts.push(LivePart::Links(
         "The same selection".to_owned(),
-        vec![Link::new("Charts of these runs", only_selected.address("/charts"))],
+        vec![
+            Link::new("Report of these runs", only_selected.address("/report")),
+            Link::new("Charts of these runs", only_selected.address("/charts")),
+        ],
     ));
     parts.push(LivePart::Again(vec![[&pages.program(), " export --format csv", &only_selected.options()].concat()]));
     Ok(parts)

@@ -7,12 +7,13 @@ use std::time::Duration;
 use clap::ValueEnum as _;
 
 use super::ask::{Pairs, Unclear, program};
-use super::gallery::{Failure, Gallery, Look, Picture};
+use super::gallery::{Failure, Gallery, Look};
 use super::pool::Pool;
+use super::report::{self, Written};
 use super::{compare, configurations, overview, runs};
 use crate::analysis::charts::ChartName;
 use crate::commands::sheets::{SheetOptions, sheets};
-use crate::commands::{CommandError, hint_of};
+use crate::commands::{CommandError, Context, GlobalArgs, hint_of};
 use crate::domain::chart::Sheet;
 use crate::domain::text::{one_line, printable};
 use crate::report::charts::{draw, png};
@@ -21,8 +22,17 @@ use crate::serve::{Answer, Asked, Site};
 use crate::store::list::Selection;
 use crate::store::{Store, StoreError};
 
-/// How long a page waits for charts that are not there yet.
-const PAGE_PATIENCE: Duration = Duration::from_millis(40);
+/// How long a page waits for charts, or for a report, that are not there yet.
+pub(super) const PAGE_PATIENCE: Duration = Duration::from_millis(40);
+
+/// How long the statements may take together of what is made in the background.
+const MAKING_TIME: Duration = Duration::from_secs(120);
+
+/// Selections whose charts are made at the same time.
+const DRAWERS: usize = 2;
+
+/// Selections whose reports are.
+const WRITERS: usize = 1;
 
 /// Pixels of a PNG for each of a drawing's.
 const SCALE: f32 = 2.0;
@@ -86,24 +96,59 @@ fn sentence(error: &anyhow::Error) -> String {
     crate::domain::text::sentence(&[one_line(error.as_ref()), way_out].concat())
 }
 
+/// A chart, and how it stands on a page.
+#[derive(Debug)]
+pub(super) struct Picture {
+    sheet: Sheet,
+    drawn: Drawn,
+}
+
+/// What a page says of what is made in the background, where it is not there as it should be.
+pub(super) struct Words {
+    /// That it shows the record as it was.
+    pub(super) older: &'static str,
+    /// That it is being made.
+    pub(super) not_yet: &'static str,
+    /// What a reason follows.
+    pub(super) failed: &'static str,
+}
+
+const ABOUT_CHARTS: Words = Words {
+    older: "The record has changed; these charts show it as it was. Newer ones are being made: reload the page.",
+    not_yet: "The charts are being made: reload the page in a moment.",
+    failed: "There are no charts: ",
+};
+
+/// What there is to show, if anything, and what has to be said about it.
+pub(super) fn at_hand<T>(look: Look<T>, words: &Words) -> (Option<Arc<T>>, Option<LivePart>) {
+    match look {
+        Look::Ready(made) => (Some(made), None),
+        Look::Older(made) => (Some(made), Some(LivePart::Note(words.older.to_owned()))),
+        Look::NotYet => (None, Some(LivePart::Note(words.not_yet.to_owned()))),
+        Look::Failed(reason) => (None, Some(LivePart::Alert([words.failed, &reason].concat()))),
+    }
+}
+
 /// All pages over one database.
 pub(super) struct Pages {
     pub(super) pool: Arc<Pool>,
-    gallery: Gallery,
+    charts: Gallery<Vec<Picture>>,
+    pub(super) reports: Gallery<Written>,
 }
 
 /// The pages that every page leads to.
-const MAIN_PAGES: [(&str, &str); 5] = [
+const MAIN_PAGES: [(&str, &str); 6] = [
     ("/", "Overview"),
     ("/runs", "Runs"),
     ("/configurations", "Configurations"),
+    ("/report", "Report"),
     ("/charts", "Charts"),
     ("/compare", "Compare"),
 ];
 
 impl Pages {
     pub(super) fn new(db: PathBuf) -> Self {
-        Self { pool: Arc::new(Pool::new(db)), gallery: Gallery::default() }
+        Self { pool: Arc::new(Pool::new(db)), charts: Gallery::new(DRAWERS), reports: Gallery::new(WRITERS) }
     }
 
     /// Begins with the charts of the whole record, which take longest.
@@ -117,37 +162,38 @@ impl Pages {
         program(self.pool.path())
     }
 
-    /// The charts of a selection. `key` names it.
-    pub(super) fn look(&self, key: &str, selection: &Selection, patience: Duration) -> Result<Look, StoreError> {
+    /// What a gallery keeps under a key, of the database as it is; `make` makes it in the background where it is not there.
+    pub(super) fn kept<T: Send + Sync + 'static>(
+        &self,
+        gallery: &Gallery<T>,
+        key: &str,
+        patience: Duration,
+        make: impl FnOnce(&mut Store) -> anyhow::Result<T> + Send + 'static,
+    ) -> Result<Look<T>, StoreError> {
         let change = self.pool.changes()?;
-        let (pool, selection) = (Arc::clone(&self.pool), selection.clone());
-        Ok(self.gallery.look(key, change, patience, move || {
-            let drawn = pool.with(|store| sheets(store, &selection, &SheetOptions::default()).map(pictures));
-            drawn.map_err(|error| match error.downcast_ref() {
+        let pool = Arc::clone(&self.pool);
+        Ok(gallery.look(key, change, patience, move || {
+            pool.within(MAKING_TIME, make).map_err(|error| match error.downcast_ref() {
                 Some(StoreError::Locked { .. }) => Failure::Passing,
                 _ => Failure::Lasting(sentence(&error)),
             })
         }))
     }
 
+    /// The charts of a selection. `key` names it.
+    fn look(&self, key: &str, selection: &Selection, patience: Duration) -> Result<Look<Vec<Picture>>, StoreError> {
+        let selection = selection.clone();
+        self.kept(&self.charts, key, patience, move |store| {
+            sheets(store, &selection, &SheetOptions::default()).map(pictures)
+        })
+    }
+
     /// The charts of a selection as parts of a page; `wanted` of them, or all.
     pub(super) fn charts(&self, asked: &Pairs, selection: &Selection, wanted: Option<&[ChartName]>) -> Made {
         let key = asked.address("");
-        let (pictures, note) = match self.look(&key, selection, PAGE_PATIENCE)? {
-            Look::Ready(pictures) => (pictures, None),
-            Look::Older(pictures) => (
-                pictures,
-                Some(
-                    "The record has changed; these charts show it as it was. Newer ones are being made: reload the page.",
-                ),
-            ),
-            Look::NotYet => {
-                return Ok(vec![LivePart::Note("The charts are being made: reload the page in a moment.".to_owned())]);
-            }
-            Look::Failed(reason) => return Ok(vec![LivePart::Alert(["There are no charts: ", &reason].concat())]),
-        };
-        let mut parts: Parts = note.map(|note| LivePart::Note(note.to_owned())).into_iter().collect();
-        for picture in pictures.iter() {
+        let (pictures, note) = at_hand(self.look(&key, selection, PAGE_PATIENCE)?, &ABOUT_CHARTS);
+        let mut parts: Parts = note.into_iter().collect();
+        for picture in pictures.iter().flat_map(|pictures| pictures.iter()) {
             let name = name_of(&picture.sheet);
             if wanted.is_none_or(|wanted| wanted.iter().any(|chart| chart.to_string() == name)) {
                 parts.push(LivePart::Drawn(picture.drawn.clone()));
@@ -171,6 +217,7 @@ impl Pages {
             "/" => ("benchdb".to_owned(), overview::page(self, &pairs)?),
             "/runs" => ("Runs".to_owned(), runs::page(self, &pairs)?),
             "/configurations" => ("Configurations".to_owned(), configurations::page(self, &pairs)?),
+            "/report" => ("Report".to_owned(), report::page(self, &pairs)?),
             "/charts" => ("Charts".to_owned(), overview::charts_page(self, &pairs)?),
             "/compare" => ("Compare".to_owned(), compare::page(self, &pairs)?),
             other => {
@@ -247,6 +294,21 @@ impl Pages {
 /// The selection of an address, where a connection is at hand.
 pub(super) fn select(store: &Store, pairs: &Pairs) -> Result<Selection, Problem> {
     Ok(pairs.selecting()?.selection(|wanted| store.find_campaign(wanted).map(|campaign| campaign.uuid))?)
+}
+
+/// Looks whether there is such a baseline.
+pub(super) fn check_baseline(store: &Store, name: &str) -> Result<(), Problem> {
+    if store.list_baselines()?.iter().any(|known| known.name == name) {
+        Ok(())
+    } else {
+        Err(Problem::Unclear(format!("There is no baseline `{name}`.")))
+    }
+}
+
+/// An invocation that prints nothing, for what commands do.
+pub(super) fn quiet(store: &Store) -> Context {
+    let db = store.path().to_path_buf();
+    Context::new(GlobalArgs { db, quiet: true, verbose: false, color: clap::ColorChoice::Never })
 }
 
 /// The charts as they stand on pages; one that cannot be drawn says so in its place.

@@ -3,9 +3,9 @@
 
 use maud::{Markup, html};
 
-use super::{Assets, Link, TableView, page, sheet, table};
+use super::{Assets, Link, TableView, page, section, sheet, table};
 use crate::domain::chart::Sheet;
-use crate::domain::document::TableBlock;
+use crate::domain::document::{Section, TableBlock};
 use crate::report::charts::ChartError;
 
 /// A page.
@@ -35,7 +35,7 @@ pub enum LivePart {
     Alert(String),
     /// A table.
     Table(LiveTable),
-    /// A chart that was drawn before.
+    /// A chart or a section of a report that was drawn before.
     Drawn(Drawn),
     /// A form.
     Form(Form),
@@ -56,7 +56,7 @@ pub struct LiveTable {
     pub links: Vec<(String, Vec<Option<String>>)>,
 }
 
-/// A chart as it stands on a page.
+/// A chart, or a section of a report, as it stands on a page.
 #[derive(Clone, Debug)]
 pub struct Drawn(Markup);
 
@@ -67,6 +67,14 @@ impl Drawn {
     /// A chart that cannot be drawn.
     pub fn new(data: &Sheet, id: &str) -> Result<Self, ChartError> {
         Ok(Self(sheet(data, id)?))
+    }
+
+    /// Draws a section of a report; its name is its name on the page.
+    ///
+    /// # Errors
+    /// A chart that cannot be drawn.
+    pub fn section(data: &Section) -> Result<Self, ChartError> {
+        Ok(Self(section(data)?))
     }
 }
 

@@ -4,6 +4,7 @@ use super::super::samples::{broken, new_store, of_model, on_gpu, run, with};
 use super::*;
 use crate::domain::{Cell, Mode, Platform, Precision, RunStatus};
 use crate::store::list::Detail;
+use crate::store::query::QueryLimits;
 
 /// A series: its configuration, its runs, their first metric.
 type Numbers = (Option<i64>, Vec<Option<i64>>, Vec<f64>);
@@ -205,6 +206,9 @@ fn a_question_that_takes_too_long_is_given_up() {
     let (_folder, mut store) = new_store();
     store.limit_time(Duration::ZERO).unwrap();
     let endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
+    // A query that may take longer by itself does not lift the limit, neither for itself nor for what follows.
+    let limits = QueryLimits { time: Duration::from_secs(3600), rows: None };
+    assert!(store.query(endless, &[], limits).unwrap().cut_by_time);
     let error = store.table(endless, &[]).unwrap_err();
     assert!(matches!(error, StoreError::OutOfTime { .. }), "{error:?}");
     assert!(error.hint().is_some());
