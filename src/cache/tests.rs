@@ -337,7 +337,7 @@ fn a_full_disk_is_an_error_of_putting_and_leaves_the_cache_whole() {
     // In blocks of 512 or 1024 bytes, as the shell has it.
     shell.args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\""]).arg(command.get_program());
     shell.args(command.get_args()).env(CHILD_FOLDER, temporary.path());
-    assert!(shell.status().unwrap().success());
+    assert!(shell.output().unwrap().status.success());
     let statistics = cache.statistics().unwrap();
     assert_eq!((statistics.entries, statistics.dropped, statistics.hits), (2, 0, 2));
     assert!(!names(temporary.path()).iter().any(|name| name.starts_with(".draft")));

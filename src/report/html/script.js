@@ -215,6 +215,12 @@
             entry.setAttribute("tabindex", "0");
             entry.setAttribute("aria-pressed", "true");
             entry.setAttribute("aria-label", `Show ${keys[series] ?? `series ${series + 1}`}`);
+            // Between its sign and its name, too, there is something to click on.
+            const box = entry.getBBox();
+            const ground = document.createElementNS(svg.namespaceURI, "rect");
+            for (const side of ["x", "y", "width", "height"]) ground.setAttribute(side, box[side]);
+            ground.setAttribute("fill", "transparent");
+            entry.prepend(ground);
             const toggle = () => {
                 const hidden = !off.has(series);
                 if (hidden) off.add(series);
