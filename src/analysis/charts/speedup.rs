@@ -46,13 +46,20 @@ pub fn speedup(record: &Record, reference: &Reference) -> Sheet {
         }
     }
     let others = cells.values().filter(|row| row.reference != Some(row.index)).count();
+    // A work that the reference alone did has nothing to show, nor has a way of doing it that did nothing else.
+    let mut ways: BTreeMap<Identity, usize> = BTreeMap::new();
+    for (work, _) in cells.keys() {
+        *ways.entry(work.clone()).or_default() += 1;
+    }
+    cells.retain(|(work, _), _| ways[work] > 1);
     let (rows, row_count) = best_of(&cells, |(work, _)| work, MOST, true);
+    cells.retain(|(work, _), _| rows.contains(work));
     if others == 0 || rows.is_empty() {
         return name.nothing(nothing(record, reference));
     }
     let (columns, column_count) = best_of(&cells, |(_, contender)| contender, MOST_COLUMNS, false);
-    let work_names = names(&rows, &[]);
-    let contender_names = names(&columns, &[]);
+    let work_names = names(&rows.iter().collect::<Vec<_>>(), &[]);
+    let contender_names = names(&columns.iter().collect::<Vec<_>>(), &[]);
     let value = |row: &Compared| {
         let is_reference = row.reference == Some(row.index);
         let over = row.reference.map(|index| &facts[index].identity);
@@ -67,9 +74,8 @@ pub fn speedup(record: &Record, reference: &Reference) -> Sheet {
         cells: rows
             .iter()
             .map(|work| {
-                let cell = |contender: &&Identity| {
-                    cells.get(&((*work).clone(), (*contender).clone())).and_then(|row| value(row))
-                };
+                let cell =
+                    |contender: &Identity| cells.get(&(work.clone(), contender.clone())).and_then(|row| value(row));
                 columns.iter().map(cell).collect()
             })
             .collect(),
@@ -101,7 +107,7 @@ pub fn speedup(record: &Record, reference: &Reference) -> Sheet {
     chart.notes.extend(record.left_out(|_| true));
     let behind: Vec<_> = cells
         .iter()
-        .filter(|((work, contender), _)| rows.contains(&work) && columns.contains(&contender))
+        .filter(|((_, contender), _)| columns.contains(contender))
         .flat_map(|(_, row)| [Some(row.index), row.reference].into_iter().flatten())
         .map(|index| &facts[index])
         .collect();
@@ -142,19 +148,15 @@ fn nothing(record: &Record, reference: &Reference) -> String {
 
 /// The works or the contenders that are shown, and how many there are: those with the largest geometric mean of their
 /// speed-ups (`by_size`), or with the most of them. In the order of their names.
-fn best_of<'c>(
-    cells: &'c Cells<'_>,
-    side: impl Fn(&'c (Identity, Identity)) -> &'c Identity,
+fn best_of(
+    cells: &Cells<'_>,
+    side: impl Fn(&(Identity, Identity)) -> &Identity,
     most: usize,
     by_size: bool,
-) -> (Vec<&'c Identity>, usize) {
+) -> (Vec<Identity>, usize) {
     let mut found: BTreeMap<&Identity, Vec<f64>> = BTreeMap::new();
     for (key, row) in cells {
         found.entry(side(key)).or_default().extend(row.speed_up);
-    }
-    // A work that the reference alone did has nothing to show.
-    if by_size {
-        found.retain(|_, speed_ups| speed_ups.len() > 1);
     }
     let of = found.len();
     let mut sides: Vec<(f64, &Identity)> = found
@@ -166,7 +168,7 @@ fn best_of<'c>(
         .collect();
     sides.sort_by(|left, right| right.0.total_cmp(&left.0));
     sides.truncate(most);
-    let mut sides: Vec<&Identity> = sides.into_iter().map(|(_, identity)| identity).collect();
+    let mut sides: Vec<Identity> = sides.into_iter().map(|(_, identity)| identity.clone()).collect();
     sides.sort();
     (sides, of)
 }

@@ -211,7 +211,7 @@ impl Names {
 const AWAY: [i32; 4] = [0, 16, 32, 48];
 
 /// Where a name of this width may begin, from its point; its height is the middle of its words.
-fn ways(width: i32, away: i32) -> [Pixel; 8] {
+fn ways(width: i32, away: i32) -> [Pixel; 12] {
     let (beside, above) = (8 + away, 14 + away);
     let (corner_x, corner_y) = (6 + away, 13 + away);
     [
@@ -223,6 +223,10 @@ fn ways(width: i32, away: i32) -> [Pixel; 8] {
         (corner_x, corner_y),
         (-corner_x - width, -corner_y),
         (-corner_x - width, corner_y),
+        (beside, -6),
+        (beside, 6),
+        (-beside - width, -6),
+        (-beside - width, 6),
     ]
 }
 

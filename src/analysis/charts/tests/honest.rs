@@ -99,6 +99,17 @@ fn different_optimizers_are_different_works() {
 }
 
 #[test]
+fn no_column_of_a_map_is_empty() {
+    let training = Sample::new("m").with(Part::Mode, "training").with(Part::Parameters, r#"{"optimizer":"sgd"}"#);
+    let record =
+        record(vec![Sample::new("m").latencies(&[9.0]), on_gpu("m").latencies(&[3.0]), training.latencies(&[30.0])]);
+    let chart = chart(speedup(&record, &Reference::default()));
+    let map = matrix(&chart);
+    assert_eq!((map.rows.len(), map.columns.len()), (1, 2));
+    assert!(map.cells.iter().flatten().all(Option::is_some));
+}
+
+#[test]
 fn memory_of_the_device_and_of_the_process_are_not_mixed() {
     let (device, host) = ("memory_device_peak_mb", "memory_host_peak_mb");
     let of = |precision: &str, memory: &[(&'static str, f64)]| {
