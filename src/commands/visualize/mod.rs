@@ -11,7 +11,7 @@ use crate::analysis::charts::ChartName;
 use crate::analysis::compare::Reference;
 use crate::domain::chart::{Chart, Sheet};
 use crate::domain::{Cell, Table};
-use crate::report::charts::{draw, png};
+use crate::report::charts::{draw, letters_without_glyphs, png};
 use crate::store::Access;
 
 /// Pixels of a PNG for each of the sheet, where nothing else is said: sharp on today's screens.
@@ -132,7 +132,16 @@ fn write(chart: &Chart, args: &Args, context: &Context) -> anyhow::Result<PathBu
     let drawing = draw(chart)?;
     let bytes = match args.format {
         PictureFormat::Svg => drawing.svg.into_bytes(),
-        PictureFormat::Png => png(&drawing, args.scale.unwrap_or(SCALE))?,
+        PictureFormat::Png => {
+            let letters: String = letters_without_glyphs(&drawing).into_iter().collect();
+            if !letters.is_empty() {
+                context.note(&format!(
+                    "the font of pictures lacks `{letters}`: {} shows a ? for each; `--format svg` leaves them to the viewer",
+                    chart.name
+                ));
+            }
+            png(&drawing, args.scale.unwrap_or(SCALE))?
+        }
     };
     make_folder(&args.output)?;
     let path = args.output.join(&chart.name).with_extension(args.format.ending());

@@ -22,7 +22,7 @@ use thiserror::Error;
 
 use crate::domain::chart::Chart;
 
-pub use picture::png;
+pub use picture::{letters_without_glyphs, png};
 
 /// A chart that could not be drawn.
 #[derive(Debug, Error)]

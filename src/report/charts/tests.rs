@@ -3,7 +3,7 @@
 use resvg::usvg::roxmltree::{Document, Node};
 
 use super::canvas::width_of;
-use super::{Drawing, draw, png};
+use super::{Drawing, draw, letters_without_glyphs, png};
 use crate::domain::chart::{
     Axis, Chart, Content, Histogram, Join, Mark, Matrix, Panel, Place, Plane, PlaneSeries, Point, RowSeries, RowShape,
     Rows, Scale, Tone, Value,
@@ -292,6 +292,21 @@ fn pictures_need_no_fonts_of_the_system() {
     let twice = png(&drawing, 2.0).unwrap();
     assert_eq!(&twice[16..20], (2 * drawing.width).to_be_bytes(), "the width in the head of a PNG");
     assert!(png(&drawing, 0.0).is_err());
+}
+
+#[test]
+fn a_letter_that_the_font_lacks_is_a_question_mark_in_a_picture() {
+    let named = |name: &str| {
+        let mut chart = sheet(vec![rows(1, 1, RowShape::Bars, 3.0)], 1);
+        chart.title = name.to_owned();
+        draw(&chart).unwrap()
+    };
+    assert!(letters_without_glyphs(&named("naïve Ωμέγα Жук \u{2026}")).is_empty());
+    let foreign = named("模型 \u{1f680} a");
+    assert_eq!(letters_without_glyphs(&foreign).into_iter().collect::<String>(), "型模\u{1f680}");
+    let marks = Drawing { svg: foreign.svg.replace(['模', '型', '\u{1f680}'], "?"), ..foreign.clone() };
+    assert_eq!(png(&foreign, 1.0).unwrap(), png(&marks, 1.0).unwrap());
+    assert_ne!(png(&foreign, 1.0).unwrap(), png(&named("a"), 1.0).unwrap());
 }
 
 #[test]
