@@ -88,10 +88,10 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
                 "threads",
                 "pairs",
                 "latency_p50_ms",
-                "operator_sum_p50_ms",
+                "operator_sum_ms",
                 "difference",
                 "agrees",
-                "timed_iteration_p50_ms",
+                "timed_iteration_ms",
                 "outside_operators",
                 "overhead_ratio",
                 "overhead_ratio_low",
@@ -146,8 +146,8 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
     if let Some(agreement) = agreement {
         let Agreement { plain_ms, sum_ms, difference, timed_ms, ratio, outside, .. } = agreement;
         say("an iteration without timing of operators, median", format!("{} ms", significant(plain_ms)));
-        say("the sum of operators, median", format!("{} ms ({:+.1} %)", significant(sum_ms), 100.0 * difference));
-        say("an iteration with their timing, median", format!("{} ms", significant(timed_ms)));
+        say("the sum of operators", format!("{} ms ({:+.1} %)", significant(sum_ms), 100.0 * difference));
+        say("an iteration with their timing", format!("{} ms", significant(timed_ms)));
         say("of that, outside of operators", percent(outside));
         let pairs = profile.pairs.len();
         let cost = match interval {
