@@ -150,12 +150,33 @@ pub struct TimelineSpan {
 /// Stacks of calls of all threads of a process, seen at regular steps of its processor time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuSamples {
-    /// Looks for each second of processor time.
+    /// Looks for each second of processor time, as they were asked for.
     pub hertz: u32,
+    /// Nanoseconds of processor time in which it was looked at; `None` where the system does not tell.
+    #[serde(default)]
+    pub processor_nanoseconds: Option<u64>,
     /// The stacks.
     pub stacks: Vec<CpuStack>,
     /// Nanoseconds of each iteration that was looked at.
     pub iterations: Vec<u64>,
+}
+
+impl CpuSamples {
+    /// How many stacks were seen.
+    pub fn seen(&self) -> u64 {
+        self.stacks.iter().map(|stack| stack.count).sum()
+    }
+
+    /// Stacks that were seen for each second of processor time; `None` where that time is not known.
+    pub fn seen_hertz(&self) -> Option<f64> {
+        let nanoseconds = self.processor_nanoseconds.filter(|&nanoseconds| nanoseconds > 0)?;
+        Some(self.seen() as f64 * 1e9 / nanoseconds as f64)
+    }
+
+    /// Whether fewer than half of the stacks that were asked for were seen.
+    pub fn fell_short(&self) -> bool {
+        self.seen_hertz().is_some_and(|hertz| 2.0 * hertz < f64::from(self.hertz))
+    }
 }
 
 /// One stack.
@@ -185,6 +206,21 @@ mod tests {
         assert_eq!(middle_half(&[4, 4, 900, 1]), [0, 1]);
         assert_eq!((middle_half(&[9, 1]), middle_half(&[9]), middle_half(&[])), (vec![1, 0], vec![0], vec![]));
         assert_eq!(middle_half(&[7; 20]).len(), 10);
+    }
+
+    #[test]
+    fn stacks_are_counted_for_each_second_of_processor_time() {
+        let stack = CpuStack { frames: Vec::new(), count: 98 };
+        let of = |hertz, processor_nanoseconds| CpuSamples {
+            hertz,
+            processor_nanoseconds,
+            stacks: vec![stack.clone()],
+            ..CpuSamples::default()
+        };
+        let short = of(10_000, Some(500_000_000));
+        assert_eq!((short.seen_hertz(), short.fell_short()), (Some(196.0), true));
+        assert!(!of(99, Some(1_000_000_000)).fell_short());
+        assert_eq!((of(99, None).seen_hertz(), of(99, Some(0)).seen_hertz()), (None, None));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A profile and a comparison as tables.
 
 use crate::analysis::profile::{AGREEMENT, Agreement, Change, FEWEST_PAIRS, Peaks, Speed};
-use crate::domain::profile::{PartKind, Profile, ProfiledPart, have_parts, split_path};
+use crate::domain::profile::{CpuSamples, PartKind, Profile, ProfiledPart, have_parts, split_path};
 use crate::domain::run::OperatorTime;
 use crate::domain::text::counted;
 use crate::domain::{Cell, Measurement, RunRecord, Table};
@@ -167,8 +167,7 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
         );
     }
     if let Some(cpu) = &profile.cpu {
-        let seen: u64 = cpu.stacks.iter().map(|stack| stack.count).sum();
-        say("stacks of the processor", format!("{seen}, at {} Hz of its time", cpu.hertz));
+        say("stacks of the processor", stacks(cpu));
     }
     if let Some(peak) = peaks.gflop_per_second {
         say("peak of the device", format!("{} GFLOP/s", significant(peak)));
@@ -177,6 +176,24 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
         say("its memory, reading and writing", format!("{} GB/s", significant(bandwidth)));
     }
     table
+}
+
+/// How many stacks there are, and how many a second of the processor's time gave beside how many were asked for.
+fn stacks(cpu: &CpuSamples) -> String {
+    match cpu.seen_hertz() {
+        Some(hertz) => format!("{}, {hertz:.0} for each second of its time ({} asked for)", cpu.seen(), cpu.hertz),
+        None => format!("{}; {} for each second of its time were asked for", cpu.seen(), cpu.hertz),
+    }
+}
+
+/// That the processor was looked at much less often than was asked for, in one sentence.
+pub(super) fn fewer_stacks(profile: &Profile) -> Option<String> {
+    let cpu = profile.cpu.as_ref().filter(|cpu| cpu.fell_short())?;
+    Some(format!(
+        "the processor gave {}: the system's timer comes no more often, or looks were lost, and a higher `--sampling-rate` \
+         sees no more",
+        stacks(cpu).replacen(',', " stacks,", 1)
+    ))
 }
 
 /// The name of a part in a table: what lies between the parts of one that has some is its `(other)`, where that took any
@@ -348,6 +365,7 @@ fn change_cells([before, after]: [Option<f64>; 2], people: bool) -> [Cell; 4] {
 mod tests {
     use super::*;
     use crate::domain::RunStatus;
+    use crate::domain::profile::CpuStack;
 
     fn told(sum_ms: f64, outside: f64, interval: Option<(f64, f64)>) -> String {
         let difference = sum_ms / 10.0 - 1.0;
@@ -368,6 +386,24 @@ mod tests {
         assert!(long.contains("100.0 % more") && long.contains("waiting for each operator costs that"), "{long}");
         assert!(told(12.0, 0.0, Some((0.9, 1.4))).contains("something else disturbed them"));
         assert!(told(12.0, 0.0, None).contains("fewer than 20 pairs"));
+    }
+
+    #[test]
+    fn a_rate_that_was_not_reached_is_told() {
+        let stack = CpuStack { frames: Vec::new(), count: 98 };
+        let of = |hertz| {
+            let cpu = CpuSamples {
+                hertz,
+                processor_nanoseconds: Some(500_000_000),
+                stacks: vec![stack.clone()],
+                ..CpuSamples::default()
+            };
+            Profile { cpu: Some(cpu), ..Profile::default() }
+        };
+        let told = fewer_stacks(&of(10_000)).unwrap();
+        assert!(told.contains("98 stacks, 196 for each second of its time (10000 asked for)"), "{told}");
+        assert_eq!(fewer_stacks(&of(250)), None);
+        assert_eq!(fewer_stacks(&Profile::default()), None);
     }
 
     #[test]
