@@ -64,6 +64,11 @@ pub(super) fn execute(model: &str, args: &Args, context: &Context) -> anyhow::Re
     tell(&shown, context);
     let made = tables::of(&shown, args.top as usize, args.printed().is_for_people());
     context.print("profile", &made, &args.printed())?;
+    if args.printed().is_for_people()
+        && let Some(why) = tables::beyond_roof(&profile, peaks, args.top as usize)
+    {
+        context.note(&why);
+    }
     if let Some(folder) = &args.output {
         files::write(folder, &shown, context)?;
     }

@@ -1,6 +1,6 @@
 //! A profile and a comparison as tables.
 
-use crate::analysis::profile::{AGREEMENT, Agreement, Change, FEWEST_PAIRS, Peaks, Speed};
+use crate::analysis::profile::{AGREEMENT, Agreement, Bound, Change, FEWEST_PAIRS, Peaks, Speed};
 use crate::domain::profile::{CpuSamples, PartKind, Profile, ProfiledPart, have_parts, split_path};
 use crate::domain::run::OperatorTime;
 use crate::domain::text::counted;
@@ -239,6 +239,33 @@ pub(in super::super) fn stored_operators(measurement: &Measurement, top: usize) 
     table
 }
 
+/// The parts and whether each has parts of its own, those first that took most themselves.
+fn by_time(all: &[ProfiledPart]) -> Vec<(&ProfiledPart, bool)> {
+    let mut parts: Vec<(&ProfiledPart, bool)> =
+        all.iter().zip(have_parts(all.iter().map(ProfiledPart::place))).collect();
+    // What took no time itself, such as a list of blocks, by that of its parts.
+    parts.sort_by_key(|(part, _)| std::cmp::Reverse((part.own_nanoseconds, part.total_nanoseconds)));
+    parts
+}
+
+/// What it means that one of the first `top` operators is above its roof, in one sentence.
+pub(super) fn beyond_roof(profile: &Profile, peaks: Peaks, top: usize) -> Option<String> {
+    let parts = by_time(&profile.parts).into_iter().take(top);
+    // What would be shown as 100.0 % is not above it.
+    let above = |speed: &Speed| speed.share_of_roof.is_some_and(|share| share >= 1.0005);
+    let speeds: Vec<Speed> = parts.map(|(part, _)| Speed::of(part, peaks)).filter(above).collect();
+    let is_there = |bound: Bound| speeds.iter().any(|speed| speed.bound == Some(bound));
+    let why: Vec<&str> = [
+        (Bound::Memory, "operands lay in caches, and the roof is that of the memory"),
+        (Bound::Compute, "the peak was measured too low, as while other work ran; a quiet machine measures it anew"),
+    ]
+    .into_iter()
+    .filter(|(bound, _)| is_there(*bound))
+    .map(|(_, why)| why)
+    .collect();
+    (!why.is_empty()).then(|| format!("more than 100 % of a roof: {}", why.join("; or ")))
+}
+
 fn parts_by_time(all: &[ProfiledPart], pairs: usize, peaks: Peaks, top: Option<usize>, people: bool) -> Table {
     let sum: u64 = all.iter().map(|part| part.own_nanoseconds).sum();
     let share = |own: u64| if sum == 0 { 0.0 } else { own as f64 / sum as f64 };
@@ -259,10 +286,7 @@ fn parts_by_time(all: &[ProfiledPart], pairs: usize, peaks: Peaks, top: Option<u
         ]
     };
     let mut table = Table::new(if people { "Operators, in one iteration" } else { "operators" }, &columns);
-    let mut parts: Vec<(&ProfiledPart, bool)> =
-        all.iter().zip(have_parts(all.iter().map(ProfiledPart::place))).collect();
-    // What took no time itself, such as a list of blocks, by that of its parts.
-    parts.sort_by_key(|(part, _)| std::cmp::Reverse((part.own_nanoseconds, part.total_nanoseconds)));
+    let parts = by_time(all);
     let kept = top.unwrap_or(parts.len()).min(parts.len());
     let (shown, others) = parts.split_at(kept);
     let ratio = |share: Option<f64>| -> Cell { if people { share.map(percent).into() } else { share.into() } };
@@ -404,6 +428,36 @@ mod tests {
         assert!(told.contains("98 stacks, 196 for each second of its time (10000 asked for)"), "{told}");
         assert_eq!(fewer_stacks(&of(250)), None);
         assert_eq!(fewer_stacks(&Profile::default()), None);
+    }
+
+    #[test]
+    fn what_is_above_its_roof_is_explained() {
+        let relu = ProfiledPart {
+            phase: "forward".into(),
+            path: "relu()".into(),
+            kind: PartKind::Operator,
+            calls: 1,
+            total_nanoseconds: 100,
+            own_nanoseconds: 100,
+            multiply_adds: 0,
+            bytes: 2397,
+        };
+        let told = |part: ProfiledPart, peaks, top| {
+            let profile = Profile { pairs: vec![[100, 100]], parts: vec![part], ..Profile::default() };
+            beyond_roof(&profile, peaks, top)
+        };
+        let peaks = Peaks { gflop_per_second: Some(1.0), gb_per_second: Some(10.0) };
+        let caches = told(relu.clone(), peaks, 1).unwrap();
+        assert!(
+            caches.contains("more than 100 %") && caches.contains("caches") && !caches.contains("peak"),
+            "{caches}"
+        );
+        let product = ProfiledPart { multiply_adds: 1000, bytes: 100, ..relu.clone() };
+        assert!(told(product, peaks, 1).unwrap().contains("the peak was measured too low"));
+        // Neither what is not shown nor what has no roof, nor what is as fast as it.
+        assert_eq!(told(relu.clone(), peaks, 0), None);
+        assert_eq!(told(relu.clone(), Peaks::default(), 1), None);
+        assert_eq!(told(ProfiledPart { bytes: 1000, ..relu }, peaks, 1), None);
     }
 
     #[test]
