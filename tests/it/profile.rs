@@ -232,8 +232,10 @@ fn two_profiles_stand_beside_each_other() {
     command.args(["profile", "--compare", "1", uuid.as_str().unwrap(), "--format", "json", "--output", "out"]);
     let output = command.succeeds();
     assert!(stderr_of(&output).contains("the batch sizes differ: `1` in run 1, `4` in run 2"));
+    assert!(stderr_of(&output).contains("run 1 has 2 and run 2 has 2 pairs of iterations"));
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(table(&document, "profiles").len(), 2);
+    let profiles = table(&document, "profiles");
+    assert!(profiles.len() == 2 && profiles.iter().all(|run| run["pairs"] == 2), "{profiles:?}");
     let changes = table(&document, "changes");
     assert_eq!(changes.len() as i64, sandbox.count("SELECT count(*) FROM operator_time WHERE run_id = 1"));
     for change in &changes {
@@ -257,6 +259,7 @@ fn what_cannot_be_compared_is_told_in_one_sentence() {
     sandbox.quick("cifar_cnn").succeeds();
     profile(&sandbox, &[]).succeeds();
     compare("2", "77").refuses(&["there is no run `77`"], &["operator_time"]);
+    compare("2", "2").refuses(&["both sides are run 2"], &["before and the run after"]);
     compare("1", "2").refuses(&["run 1 (cifar_cnn) has no operator times"], &["benchdb profile --model cifar_cnn"]);
     let connection = sandbox.connection();
     connection
@@ -274,6 +277,8 @@ fn what_cannot_be_compared_is_told_in_one_sentence() {
         )
         .unwrap();
     compare("2", "3").refuses(&["run 2 is of cifar_cnn", "run 3 is of other"], &["one model"]);
+    profile(&sandbox, &["--mode", "training", "--batch-size", "2"]).succeeds();
+    compare("2", "4").refuses(&["run 2 is inference and run 4 is training"], &["one mode"]);
 }
 
 #[test]
