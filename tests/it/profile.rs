@@ -1,6 +1,6 @@
 //! `benchdb profile`: operators that add up, files that other programs read, two profiles beside each other.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
@@ -245,6 +245,29 @@ fn two_profiles_stand_beside_each_other() {
     let sizes: Vec<f64> = changes.iter().map(|change| number(change, "change_ms").abs()).collect();
     assert!(sizes.is_sorted_by(|one, other| one >= other), "{sizes:?}");
     assert!(sandbox.read("out/difference.svg").contains("conv6"));
+}
+
+#[test]
+fn csv_is_one_table() {
+    let sandbox = Sandbox::new();
+    let one_table = |output: &Output, columns: &str| {
+        let text = stdout_of(output);
+        let mut lines = text.lines();
+        let header = lines.next().unwrap();
+        assert!(header.starts_with(columns), "{text}");
+        // Names of parts hold no comma.
+        let count = header.split(',').count();
+        assert!(lines.clone().count() > LAYERS.len() && lines.all(|line| line.split(',').count() == count), "{text}");
+    };
+    let output = profile(&sandbox, &["--format", "csv"]).succeeds();
+    one_table(&output, "phase,operator,calls,total_ms,own_ms,share,");
+    assert!(stderr_of(&output).contains("the operators add up to"), "{}", stderr_of(&output));
+    profile(&sandbox, &[]).succeeds();
+    let mut command = sandbox.benchdb();
+    one_table(
+        &command.args(["profile", "--compare", "1", "2", "--format", "csv"]).succeeds(),
+        "phase,operator,calls_before,",
+    );
 }
 
 #[test]

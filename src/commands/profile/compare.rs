@@ -4,7 +4,7 @@ use super::super::{CommandError, Context, ExitStatus};
 use super::{Args, files, tables};
 use crate::analysis::profile::{FEWEST_PAIRS, Timed, changes, sum_of_operators};
 use crate::domain::{Cell, RunRecord, Table};
-use crate::report::significant;
+use crate::report::{Format, significant};
 use crate::store::list::{Detail, Selection};
 use crate::store::{Access, Store};
 
@@ -58,7 +58,11 @@ pub(super) fn execute([before, after]: [&String; 2], args: &Args, context: &Cont
         Timed { operators: times[1], iterations: iterations_after },
     );
     let people = args.printed().is_for_people();
-    let shown = [runs(&[&before, &after], people), tables::changes(&found, args.top as usize, people)];
+    let mut shown = vec![tables::changes(&found, args.top as usize, people)];
+    if args.format != Format::Csv {
+        // A CSV is one table.
+        shown.insert(0, runs(&[&before, &after], people));
+    }
     context.print("profile_comparison", &shown, &args.printed())?;
     if let Some(folder) = &args.output {
         let title = format!("Operators of {}, {}: run {id_before} to run {id_after}", one.model, one.mode);

@@ -62,7 +62,7 @@ pub(super) fn execute(model: &str, args: &Args, context: &Context) -> anyhow::Re
     let peaks = peaks(&mut store, &plan, args, &runner, context);
     let shown = tables::Shown { run_id, record: &record, profile: &profile, peaks };
     tell(&shown, context);
-    let made = tables::of(&shown, args.top as usize, args.printed().is_for_people());
+    let made = tables::of(&shown, args.top as usize, &args.printed());
     context.print("profile", &made, &args.printed())?;
     if args.printed().is_for_people()
         && let Some(why) = tables::beyond_roof(&profile, peaks, args.top as usize)

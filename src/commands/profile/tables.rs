@@ -1,12 +1,13 @@
 //! A profile and a comparison as tables.
 
+use super::super::OutputArgs;
 use crate::analysis::profile::{AGREEMENT, Agreement, Bound, Change, FEWEST_PAIRS, Peaks, Speed};
 use crate::domain::profile::{CpuSamples, PartKind, Profile, ProfiledPart, have_parts, split_path};
 use crate::domain::run::OperatorTime;
 use crate::domain::text::counted;
 use crate::domain::{Cell, Measurement, RunRecord, Table};
 use crate::report::profile::OTHER;
-use crate::report::significant;
+use crate::report::{Format, significant};
 
 /// A profile that is shown.
 pub(super) struct Shown<'p> {
@@ -31,9 +32,12 @@ fn number(value: Option<f64>, people: bool) -> Cell {
     if people { value.map(significant).into() } else { value.into() }
 }
 
-/// The summary and the operators: for people the `top` that took most themselves and the others in one row.
-pub(super) fn of(shown: &Shown<'_>, top: usize, people: bool) -> Vec<Table> {
-    vec![summary(shown, people), operators(shown, Some(top).filter(|_| people), people)]
+/// The summary and the operators: for people the `top` that took most themselves and the others in one row. In CSV, which
+/// is one table, the operators alone.
+pub(super) fn of(shown: &Shown<'_>, top: usize, printed: &OutputArgs) -> Vec<Table> {
+    let people = printed.is_for_people();
+    let operators = operators(shown, Some(top).filter(|_| people), people);
+    if printed.format() == Format::Csv { vec![operators] } else { vec![summary(shown, people), operators] }
 }
 
 /// Whether the operators add up to an iteration, in one sentence.
