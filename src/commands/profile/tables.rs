@@ -200,14 +200,18 @@ pub(super) fn fewer_stacks(profile: &Profile) -> Option<String> {
     ))
 }
 
-/// The name of a part in a table: what lies between the parts of one that has some is its `(other)`, where that took any
-/// time.
-fn named(path: &str, has_parts: bool, took_any: bool) -> Cell {
-    match (path, has_parts) {
-        ("", true) => OTHER.into(),
-        ("", false) => "".into(),
-        (path, true) if took_any => format!("{path} {OTHER}").into(),
-        (path, _) => path.into(),
+/// Whether the row of a part is that of what lies between its parts: that of a phase always, that of a module only for people,
+/// where it took any time. Programs find modules by their paths, with the total of their parts.
+fn is_other(path: &str, has_parts: bool, took_any: bool, people: bool) -> bool {
+    has_parts && (path.is_empty() || (people && took_any))
+}
+
+/// The name of a part in a table.
+fn named(path: &str, is_other: bool) -> Cell {
+    match path {
+        "" if is_other => OTHER.into(),
+        path if is_other => format!("{path} {OTHER}").into(),
+        path => path.into(),
     }
 }
 
@@ -296,11 +300,14 @@ fn parts_by_time(all: &[ProfiledPart], pairs: usize, peaks: Peaks, top: Option<u
     let ratio = |share: Option<f64>| -> Cell { if people { share.map(percent).into() } else { share.into() } };
     for (part, has_parts) in shown {
         let speed = Speed::of(part, peaks);
+        let is_other = is_other(&part.path, *has_parts, part.own_nanoseconds > 0, people);
+        // What lies between parts has none.
+        let total = if is_other { part.own_nanoseconds } else { part.total_nanoseconds };
         table.push([
             part.phase.clone().into(),
-            named(&part.path, *has_parts, part.own_nanoseconds > 0),
+            named(&part.path, is_other),
             calls(Some(part.calls as f64 / pairs.max(1) as f64)),
-            number(Some(each(part.total_nanoseconds, pairs)), people),
+            number(Some(each(total, pairs)), people),
             number(Some(each(part.own_nanoseconds, pairs)), people),
             ratio(Some(share(part.own_nanoseconds))),
             number(speed.gflop_per_second, people),
@@ -356,7 +363,7 @@ pub(super) fn changes(all: &[Change], top: usize, people: bool) -> Table {
         let ms = |calls: Option<f64>, nanoseconds: f64| calls.map(|_| nanoseconds / 1e6);
         let what = [
             change.phase.clone().into(),
-            named(&change.path, has_parts, change.before + change.after > 0.0),
+            named(&change.path, is_other(&change.path, has_parts, change.before + change.after > 0.0, people)),
             calls(change.calls_before),
             calls(change.calls_after),
         ];
@@ -466,10 +473,15 @@ mod tests {
 
     #[test]
     fn what_lies_between_parts_is_other_only_where_there_is_any() {
-        assert_eq!(named("", true, true), Cell::from("(other)"));
-        assert_eq!(named("layer1.0", true, true), Cell::from("layer1.0 (other)"));
-        assert_eq!(named("layer1", true, false), Cell::from("layer1"));
-        assert_eq!(named("fc", false, true), Cell::from("fc"));
+        let of = |path, has_parts, took_any, people| named(path, is_other(path, has_parts, took_any, people));
+        for people in [true, false] {
+            assert_eq!(of("", true, true, people), Cell::from("(other)"));
+            assert_eq!(of("", false, true, people), Cell::from(""));
+            assert_eq!(of("layer1", true, false, people), Cell::from("layer1"));
+            assert_eq!(of("fc", false, true, people), Cell::from("fc"));
+        }
+        assert_eq!(of("layer1.0", true, true, true), Cell::from("layer1.0 (other)"));
+        assert_eq!(of("layer1.0", true, true, false), Cell::from("layer1.0"));
         assert_eq!((calls(Some(2.0)), calls(Some(0.0)), calls(None)), (Cell::Integer(2), Cell::Null, Cell::Null));
     }
 
@@ -497,7 +509,7 @@ mod tests {
             table.rows,
             [
                 [text("forward"), text("block.conv"), 2_u32.into(), text("3.500"), text("3.500"), text("70.0 %")],
-                [text("forward"), text("block (other)"), 1_u32.into(), text("4.500"), text("1.000"), text("20.0 %")],
+                [text("forward"), text("block (other)"), 1_u32.into(), text("1.000"), text("1.000"), text("20.0 %")],
                 [Cell::Null, text("1 other"), Cell::Null, Cell::Null, text("0.5000"), text("10.0 %")],
             ]
         );
