@@ -19,9 +19,10 @@ pub struct Profile {
     pub pairs: Vec<[u64; 2]>,
     /// Nanoseconds of all operators in the timed iteration of each pair, without what lies between them.
     pub operators: Vec<u64>,
-    /// Phases and what runs in them; sums over all profiled iterations.
+    /// Phases and what runs in them, for as many iterations as there are pairs: calls and work are sums over all of them,
+    /// times the mean over the [`middle`](Self::middle) of them, times their number.
     pub parts: Vec<ProfiledPart>,
-    /// The last profiled iteration, in order of the beginnings.
+    /// The profiled iteration nearest to the middle, in order of the beginnings.
     pub timeline: Vec<TimelineSpan>,
     /// How often the device was waited for in one profiled iteration.
     pub waits: u64,
@@ -31,6 +32,22 @@ pub struct Profile {
     pub cpu: Option<CpuSamples>,
     /// What whoever reads the numbers should know.
     pub remarks: Vec<String>,
+}
+
+impl Profile {
+    /// Which of the pairs count for the times of operators: the middle half by how long the timed iteration took.
+    pub fn middle(&self) -> Vec<usize> {
+        middle_half(&self.pairs.iter().map(|[_, timed]| *timed).collect::<Vec<u64>>())
+    }
+}
+
+/// The places of the middle half of these values, in ascending order of values: without the lowest and the highest quarter,
+/// which of three or more are one each at least. The mean of what is left is the interquartile mean.
+pub fn middle_half(values: &[u64]) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..values.len()).collect();
+    places.sort_by_key(|place| values[*place]);
+    let cut = if values.len() < 3 { 0 } else { (values.len() / 4).max(1) };
+    places[cut..values.len() - cut].to_vec()
 }
 
 /// A phase of an iteration, a module or an operator.
@@ -133,12 +150,33 @@ pub struct TimelineSpan {
 /// Stacks of calls of all threads of a process, seen at regular steps of its processor time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CpuSamples {
-    /// Looks for each second of processor time.
+    /// Looks for each second of processor time, as they were asked for.
     pub hertz: u32,
+    /// Nanoseconds of processor time in which it was looked at; `None` where the system does not tell.
+    #[serde(default)]
+    pub processor_nanoseconds: Option<u64>,
     /// The stacks.
     pub stacks: Vec<CpuStack>,
     /// Nanoseconds of each iteration that was looked at.
     pub iterations: Vec<u64>,
+}
+
+impl CpuSamples {
+    /// How many stacks were seen.
+    pub fn seen(&self) -> u64 {
+        self.stacks.iter().map(|stack| stack.count).sum()
+    }
+
+    /// Stacks that were seen for each second of processor time; `None` where that time is not known.
+    pub fn seen_hertz(&self) -> Option<f64> {
+        let nanoseconds = self.processor_nanoseconds.filter(|&nanoseconds| nanoseconds > 0)?;
+        Some(self.seen() as f64 * 1e9 / nanoseconds as f64)
+    }
+
+    /// Whether fewer than half of the stacks that were asked for were seen.
+    pub fn fell_short(&self) -> bool {
+        self.seen_hertz().is_some_and(|hertz| 2.0 * hertz < f64::from(self.hertz))
+    }
 }
 
 /// One stack.
@@ -159,6 +197,30 @@ mod tests {
         for (phase, path) in [("forward", ""), ("backward", "layer1.0.conv1"), ("loss", "cross_entropy()")] {
             assert_eq!(split_path(&stored_path(phase, path)), (phase, path));
         }
+    }
+
+    #[test]
+    fn the_middle_half_is_without_a_quarter_at_either_end() {
+        assert_eq!(middle_half(&[5, 1, 900, 3, 4, 2, 6, 7]), [3, 4, 0, 6]);
+        assert_eq!(middle_half(&[900, 1, 3]), [2]);
+        assert_eq!(middle_half(&[4, 4, 900, 1]), [0, 1]);
+        assert_eq!((middle_half(&[9, 1]), middle_half(&[9]), middle_half(&[])), (vec![1, 0], vec![0], vec![]));
+        assert_eq!(middle_half(&[7; 20]).len(), 10);
+    }
+
+    #[test]
+    fn stacks_are_counted_for_each_second_of_processor_time() {
+        let stack = CpuStack { frames: Vec::new(), count: 98 };
+        let of = |hertz, processor_nanoseconds| CpuSamples {
+            hertz,
+            processor_nanoseconds,
+            stacks: vec![stack.clone()],
+            ..CpuSamples::default()
+        };
+        let short = of(10_000, Some(500_000_000));
+        assert_eq!((short.seen_hertz(), short.fell_short()), (Some(196.0), true));
+        assert!(!of(99, Some(1_000_000_000)).fell_short());
+        assert_eq!((of(99, None).seen_hertz(), of(99, Some(0)).seen_hertz()), (None, None));
     }
 
     #[test]

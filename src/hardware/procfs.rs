@@ -1,6 +1,7 @@
 //! What Linux tells of processes under /proc. Everything is `None` elsewhere.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The largest resident memory of this process so far, in bytes (`VmHWM`).
 pub fn peak_resident_bytes() -> Option<u64> {
@@ -73,6 +74,13 @@ pub fn process_start(process_id: u32) -> Option<u64> {
     stat_field(process_id, 19)?.parse().ok()
 }
 
+/// The processor time that this process used so far, in all its threads.
+pub fn processor_time() -> Option<Duration> {
+    let ticks = |field| stat_field(std::process::id(), field)?.parse::<u64>().ok();
+    // In user and in kernel mode. The kernel tells both in hundredths of a second (USER_HZ), whatever its own clock is.
+    Some(Duration::from_millis(10 * (ticks(11)? + ticks(12)?)))
+}
+
 /// How many processes the kernel killed for want of memory, on this machine and in this control group.
 pub fn out_of_memory_kills() -> Option<u64> {
     let machine = counter(&std::fs::read_to_string("/proc/vmstat").ok()?, "oom_kill");
@@ -116,6 +124,13 @@ mod tests {
     fn this_process_has_started_and_no_other_has_its_start() {
         assert!(process_start(std::process::id()).is_some() || !cfg!(target_os = "linux"));
         assert_eq!(process_start(u32::MAX), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn processor_time_grows_with_work() {
+        let before = processor_time().unwrap();
+        while processor_time().unwrap() <= before {}
     }
 
     #[cfg(target_os = "linux")]

@@ -1,6 +1,6 @@
 //! `benchdb profile`: operators that add up, files that other programs read, two profiles beside each other.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
@@ -9,9 +9,14 @@ use crate::support::{Expect as _, Sandbox, number, rows, same, skip, stderr_of, 
 
 /// A short profile of the smallest network; peaks are not measured, the processor is not sampled.
 fn profile(sandbox: &Sandbox, arguments: &[&str]) -> Command {
+    profile_of_pairs(sandbox, 2, arguments)
+}
+
+/// The same, of so many pairs.
+fn profile_of_pairs(sandbox: &Sandbox, pairs: u32, arguments: &[&str]) -> Command {
     let mut command = sandbox.benchdb();
-    command.args(["profile", "--model", "cifar_cnn", "--iterations", "2", "--peak-time", "0", "--sampling-rate", "0"]);
-    command.args(arguments);
+    command.args(["profile", "--model", "cifar_cnn", "--peak-time", "0", "--sampling-rate", "0"]);
+    command.args(["--iterations", &pairs.to_string()]).args(arguments);
     command
 }
 
@@ -29,7 +34,7 @@ const LAYERS: [&str; 8] = ["conv1", "conv2", "conv3", "conv4", "conv5", "conv6",
 #[test]
 fn the_operators_of_a_forward_pass_add_up_and_are_stored() {
     let sandbox = Sandbox::new();
-    let document = profile(&sandbox, &["--format", "json"]).json();
+    let document = profile_of_pairs(&sandbox, 4, &["--format", "json"]).json();
     let [summary] = &table(&document, "profile")[..] else { panic!("one row: {document}") };
     let operators = table(&document, "operators");
     let names: Vec<&str> = phase(&operators, "forward").into_iter().map(|(name, _)| name).collect();
@@ -41,32 +46,31 @@ fn the_operators_of_a_forward_pass_add_up_and_are_stored() {
     same(sum("share"), 1.0);
     let relu = operators.iter().find(|row| row["operator"] == "relu()").unwrap();
     assert_eq!(relu["calls"], 7);
-    let whole = operators.iter().find(|row| row["operator"] == "(other)").unwrap();
-    same(number(whole, "total_ms"), sum("own_ms"));
-    // Of two pairs the median is the mean, as that of the rows is; what lies between operators is not theirs.
+    let between = operators.iter().find(|row| row["operator"] == "(other)").unwrap();
+    assert_eq!(between["total_ms"], between["own_ms"]);
+    // Both are the mean over the middle two of these pairs; what lies between operators is not theirs.
     let of_operators = operators.iter().filter(|row| row["operator"] != "(other)").map(|row| number(row, "own_ms"));
-    same(number(summary, "operator_sum_p50_ms"), of_operators.sum());
-    same(number(summary, "timed_iteration_p50_ms"), sum("own_ms"));
-    same(number(summary, "outside_operators"), number(whole, "share"));
+    same(number(summary, "operator_sum_ms"), of_operators.sum());
+    same(number(summary, "timed_iteration_ms"), sum("own_ms"));
+    same(number(summary, "outside_operators"), number(between, "share"));
     // Both kinds of iterations were measured, and their ratio is what is said of them.
-    assert_eq!(summary["pairs"], 2);
-    let difference = number(summary, "operator_sum_p50_ms") / number(summary, "latency_p50_ms") - 1.0;
+    assert_eq!(summary["pairs"], 4);
+    let difference = number(summary, "operator_sum_ms") / number(summary, "latency_p50_ms") - 1.0;
     same(number(summary, "difference"), difference);
     assert_eq!(summary["agrees"], if difference.abs() <= 0.1 { "yes" } else { "no" });
-    assert!(summary["overhead_ratio_low"].is_null(), "two pairs are no ground for a claim");
+    assert!(summary["overhead_ratio_low"].is_null(), "four pairs are no ground for a claim");
 
     let stored = sandbox.sql("SELECT path, calls, total_nanoseconds, own_nanoseconds FROM operator_time");
     assert_eq!(stored.len(), operators.len());
     let of = |path: &str| stored.iter().find(|row| row["path"] == path).unwrap_or_else(|| panic!("{path}"));
-    assert_eq!(of("forward/relu()")["calls"], 14);
+    assert_eq!(of("forward/relu()")["calls"], 28);
     let own: f64 = stored.iter().map(|row| number(row, "own_nanoseconds")).sum();
     same(number(of("forward"), "total_nanoseconds"), own);
-    let pairs: f64 = sandbox
-        .sql("SELECT nanoseconds FROM sample WHERE phase = 'profiled_iteration'")
-        .iter()
-        .map(|row| number(row, "nanoseconds"))
-        .sum();
-    same(own, pairs);
+    let timed = sandbox.sql("SELECT nanoseconds FROM sample WHERE phase = 'profiled_iteration'");
+    let mut timed: Vec<f64> = timed.iter().map(|row| number(row, "nanoseconds")).collect();
+    timed.sort_by(f64::total_cmp);
+    // As many as there are pairs, each as long as those in the middle are.
+    same(own, 2.0 * (timed[1] + timed[2]));
 }
 
 #[test]
@@ -228,8 +232,10 @@ fn two_profiles_stand_beside_each_other() {
     command.args(["profile", "--compare", "1", uuid.as_str().unwrap(), "--format", "json", "--output", "out"]);
     let output = command.succeeds();
     assert!(stderr_of(&output).contains("the batch sizes differ: `1` in run 1, `4` in run 2"));
+    assert!(stderr_of(&output).contains("run 1 has 2 and run 2 has 2 pairs of iterations"));
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(table(&document, "profiles").len(), 2);
+    let profiles = table(&document, "profiles");
+    assert!(profiles.len() == 2 && profiles.iter().all(|run| run["pairs"] == 2), "{profiles:?}");
     let changes = table(&document, "changes");
     assert_eq!(changes.len() as i64, sandbox.count("SELECT count(*) FROM operator_time WHERE run_id = 1"));
     for change in &changes {
@@ -239,6 +245,29 @@ fn two_profiles_stand_beside_each_other() {
     let sizes: Vec<f64> = changes.iter().map(|change| number(change, "change_ms").abs()).collect();
     assert!(sizes.is_sorted_by(|one, other| one >= other), "{sizes:?}");
     assert!(sandbox.read("out/difference.svg").contains("conv6"));
+}
+
+#[test]
+fn csv_is_one_table() {
+    let sandbox = Sandbox::new();
+    let one_table = |output: &Output, columns: &str| {
+        let text = stdout_of(output);
+        let mut lines = text.lines();
+        let header = lines.next().unwrap();
+        assert!(header.starts_with(columns), "{text}");
+        // Names of parts hold no comma.
+        let count = header.split(',').count();
+        assert!(lines.clone().count() > LAYERS.len() && lines.all(|line| line.split(',').count() == count), "{text}");
+    };
+    let output = profile(&sandbox, &["--format", "csv"]).succeeds();
+    one_table(&output, "phase,operator,calls,total_ms,own_ms,share,");
+    assert!(stderr_of(&output).contains("the operators add up to"), "{}", stderr_of(&output));
+    profile(&sandbox, &[]).succeeds();
+    let mut command = sandbox.benchdb();
+    one_table(
+        &command.args(["profile", "--compare", "1", "2", "--format", "csv"]).succeeds(),
+        "phase,operator,calls_before,",
+    );
 }
 
 #[test]
@@ -253,6 +282,7 @@ fn what_cannot_be_compared_is_told_in_one_sentence() {
     sandbox.quick("cifar_cnn").succeeds();
     profile(&sandbox, &[]).succeeds();
     compare("2", "77").refuses(&["there is no run `77`"], &["operator_time"]);
+    compare("2", "2").refuses(&["both sides are run 2"], &["before and the run after"]);
     compare("1", "2").refuses(&["run 1 (cifar_cnn) has no operator times"], &["benchdb profile --model cifar_cnn"]);
     let connection = sandbox.connection();
     connection
@@ -270,6 +300,8 @@ fn what_cannot_be_compared_is_told_in_one_sentence() {
         )
         .unwrap();
     compare("2", "3").refuses(&["run 2 is of cifar_cnn", "run 3 is of other"], &["one model"]);
+    profile(&sandbox, &["--mode", "training", "--batch-size", "2"]).succeeds();
+    compare("2", "4").refuses(&["run 2 is inference and run 4 is training"], &["one mode"]);
 }
 
 #[test]

@@ -45,6 +45,14 @@ fn limit(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The option that limits how long a device is measured, as those who measure name it.
+const TIME_OPTION: &str = "--max-time";
+
+/// What was left out and what would help, with the time option of the command that measures.
+fn with_option(left_out: &str, option: &str) -> String {
+    left_out.replace(TIME_OPTION, option)
+}
+
 /// One thing to measure.
 struct Target {
     engine: &'static dyn Engine,
@@ -70,13 +78,19 @@ impl std::fmt::Display for Rated<'_> {
 }
 
 impl Rated<'_> {
-    /// Measures what it can do at most in about `limit`, and says what was left out.
-    pub(in crate::commands) fn measure(&self, limit: Duration, runner: &Runner, context: &Context) -> DeviceRates {
+    /// Measures what it can do at most in about `limit`, which the user gives with `option`, and says what was left out.
+    pub(in crate::commands) fn measure(
+        &self,
+        limit: Duration,
+        option: &str,
+        runner: &Runner,
+        context: &Context,
+    ) -> DeviceRates {
         let rates = runner
             .measure_rates(self.engine, self.index, self.precision, limit)
             .unwrap_or_else(|error| DeviceRates { left_out: vec![one_line(&error)], ..DeviceRates::default() });
         for left_out in &rates.left_out {
-            context.note(&format!("{self}: {left_out}"));
+            context.note(&format!("{self}: {}", with_option(left_out, option)));
         }
         rates
     }
@@ -128,7 +142,7 @@ pub(super) fn execute(args: &ProbeArgs, output: &OutputArgs, context: &Context) 
         for precision in precisions(args, *engine, probed, context) {
             let rated = Rated { device: &probed.device, engine: engine.name(), index: *index, precision };
             context.note(&format!("measuring {rated}"));
-            let rates = rated.measure(args.max_time, &runner, context);
+            let rates = rated.measure(args.max_time, TIME_OPTION, &runner, context);
             measured |= rates.any();
             rated.keep(&rates, &mut store)?;
             table.push([
@@ -227,4 +241,17 @@ fn precisions(args: &ProbeArgs, engine: &dyn Engine, probed: &ProbedDevice, cont
 fn leave_out(what: &str, error: &EngineError, context: &Context) {
     let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
     context.note(&format!("left out {what}: {}{hint}", one_line(error)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_gives_more_time_is_an_option_of_the_command() {
+        let left_out = "there was no time for more than a product of side 256; `--max-time` gives more";
+        let told = with_option(left_out, "--peak-time");
+        assert_eq!(told, "there was no time for more than a product of side 256; `--peak-time` gives more");
+        assert_eq!(with_option(left_out, TIME_OPTION), left_out);
+    }
 }

@@ -2,16 +2,17 @@
 
 use super::super::{CommandError, Context, ExitStatus};
 use super::{Args, files, tables};
-use crate::analysis::profile::{Timed, changes, sum_of_operators};
+use crate::analysis::profile::{FEWEST_PAIRS, Timed, changes, sum_of_operators};
 use crate::domain::{Cell, RunRecord, Table};
-use crate::report::significant;
+use crate::report::{Format, significant};
 use crate::store::list::{Detail, Selection};
 use crate::store::{Access, Store};
 
 /// Runs the command.
 ///
 /// # Errors
-/// Runs that are not there, have no operator times or are of different models; a file that cannot be written.
+/// Runs that are not there, are the same, have no operator times or are of different models or modes; a file that cannot be
+/// written.
 pub(super) fn execute([before, after]: [&String; 2], args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     let store = context.open(Access::Read)?;
     let (before, after) = (profiled(&store, before)?, profiled(&store, after)?);
@@ -26,8 +27,28 @@ pub(super) fn execute([before, after]: [&String; 2], args: &Args, context: &Cont
         )
         .into());
     }
+    if one.mode != other.mode {
+        return Err(CommandError::new(
+            format!(
+                "run {} is {} and run {} is {}: they do not do the same work",
+                before.0, one.mode, after.0, other.mode
+            ),
+            "`--compare` is for two profiles of one mode",
+        )
+        .into());
+    }
+    if before.0 == after.0 {
+        return Err(CommandError::new(
+            format!("both sides are run {}: there is nothing to compare", before.0),
+            "`--compare` takes the run before and the run after a change",
+        )
+        .into());
+    }
     for difference in differences(&before, &after) {
         context.note(&difference);
+    }
+    if let Some(few) = few_pairs([&before, &after].map(|(id, run)| (*id, run.measurement.iterations))) {
+        context.note(&few);
     }
     let timed = |run: &'_ (i64, RunRecord)| (run.1.measurement.iterations.max(1), run.0);
     let ((iterations_before, id_before), (iterations_after, id_after)) = (timed(&before), timed(&after));
@@ -37,7 +58,11 @@ pub(super) fn execute([before, after]: [&String; 2], args: &Args, context: &Cont
         Timed { operators: times[1], iterations: iterations_after },
     );
     let people = args.printed().is_for_people();
-    let shown = [runs(&[&before, &after], people), tables::changes(&found, args.top as usize, people)];
+    let mut shown = vec![tables::changes(&found, args.top as usize, people)];
+    if args.format != Format::Csv {
+        // A CSV is one table.
+        shown.insert(0, runs(&[&before, &after], people));
+    }
     context.print("profile_comparison", &shown, &args.printed())?;
     if let Some(folder) = &args.output {
         let title = format!("Operators of {}, {}: run {id_before} to run {id_after}", one.model, one.mode);
@@ -73,7 +98,6 @@ fn differences((before, one): &(i64, RunRecord), (after, other): &(i64, RunRecor
     let (one, other) = (&one.configuration, &other.configuration);
     let pairs = [
         ("variants", one.variant.clone(), other.variant.clone()),
-        ("modes", one.mode.to_string(), other.mode.to_string()),
         ("engines", one.engine.clone(), other.engine.clone()),
         ("devices", one.device.name.clone(), other.device.name.clone()),
         ("precisions", one.precision.to_string(), other.precision.to_string()),
@@ -88,10 +112,21 @@ fn differences((before, one): &(i64, RunRecord), (after, other): &(i64, RunRecor
         .collect()
 }
 
+/// That chance may be the cause of a difference between two runs - id and pairs of each - in one sentence.
+fn few_pairs(sides: [(i64, u64); 2]) -> Option<String> {
+    let [(before, pairs_before), (after, pairs_after)] = sides;
+    (pairs_before.min(pairs_after) < FEWEST_PAIRS as u64).then(|| {
+        format!(
+            "run {before} has {pairs_before} and run {after} has {pairs_after} pairs of iterations: with fewer than \
+             {FEWEST_PAIRS} chance is not ruled out as the cause of what differs"
+        )
+    })
+}
+
 /// Both runs, one below the other.
 fn runs(sides: &[&(i64, RunRecord); 2], people: bool) -> Table {
     let columns = if people {
-        ["", "run", "started", "model", "mode", "engine", "batch", "precision", "p50 ms", "operators ms"]
+        ["", "run", "started", "model", "mode", "engine", "batch", "precision", "pairs", "p50 ms", "operators ms"]
     } else {
         [
             "side",
@@ -102,6 +137,7 @@ fn runs(sides: &[&(i64, RunRecord); 2], people: bool) -> Table {
             "engine",
             "batch_size",
             "precision",
+            "pairs",
             "latency_p50_ms",
             "operator_sum_ms",
         ]
@@ -121,9 +157,23 @@ fn runs(sides: &[&(i64, RunRecord); 2], people: bool) -> Table {
             configuration.engine.clone().into(),
             configuration.batch_size.into(),
             configuration.precision.to_string().into(),
+            measurement.iterations.into(),
             number(measurement.metrics.get("latency_p50_ms")),
             number(Some(sum)),
         ]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_pairs_on_either_side_are_told() {
+        let few = few_pairs([(1, 2), (7, 20)]).unwrap();
+        assert!(few.starts_with("run 1 has 2 and run 7 has 20 pairs") && few.contains("fewer than 20 chance"), "{few}");
+        assert!(few_pairs([(1, 20), (7, 19)]).is_some());
+        assert_eq!(few_pairs([(1, 20), (7, 20)]), None);
+    }
 }

@@ -62,8 +62,13 @@ pub(super) fn execute(model: &str, args: &Args, context: &Context) -> anyhow::Re
     let peaks = peaks(&mut store, &plan, args, &runner, context);
     let shown = tables::Shown { run_id, record: &record, profile: &profile, peaks };
     tell(&shown, context);
-    let made = tables::of(&shown, args.top as usize, args.printed().is_for_people());
+    let made = tables::of(&shown, args.top as usize, &args.printed());
     context.print("profile", &made, &args.printed())?;
+    if args.printed().is_for_people()
+        && let Some(why) = tables::beyond_roof(&profile, peaks, args.top as usize)
+    {
+        context.note(&why);
+    }
     if let Some(folder) = &args.output {
         files::write(folder, &shown, context)?;
     }
@@ -131,7 +136,14 @@ fn measured(
         Progress::Evaluating { .. } => {}
     });
     bar.finish_and_clear();
-    measured
+    let (measurement, profile) = measured;
+    let hint = measurement.hint.map(|hint| with_own_options(&hint));
+    (Measurement { hint, ..measurement }, profile)
+}
+
+/// A hint that names the options of `benchdb run`, with those of this command: it takes one batch size.
+fn with_own_options(hint: &str) -> String {
+    hint.replace("--batch-sizes", "--batch-size")
 }
 
 /// Says why there is no profile.
@@ -178,7 +190,7 @@ fn peaks(store: &mut Store, plan: &PlannedRun, args: &Args, runner: &Runner, con
     }
     let rated = Rated { device, engine, index: plan.device_index, precision };
     context.note(&format!("measuring what {} can do at most in {precision}", device.name));
-    let rates = rated.measure(args.peak_time, runner, context);
+    let rates = rated.measure(args.peak_time, "--peak-time", runner, context);
     if let Err(error) = rated.keep(&rates, store) {
         context.note(&format!("the peaks could not be kept: {}", one_line(&error)));
     }
@@ -192,6 +204,9 @@ fn tell(shown: &tables::Shown<'_>, context: &Context) {
     }
     if let Some(hint) = &shown.record.measurement.hint {
         context.note(hint);
+    }
+    if let Some(short) = tables::fewer_stacks(shown.profile) {
+        context.note(&short);
     }
     if let Some(missing) = without_operators(shown) {
         context.note(&missing);
@@ -217,4 +232,15 @@ fn without_operators(shown: &tables::Shown<'_>) -> Option<String> {
             configuration.model
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_names_an_option_that_there_is() {
+        let hint = "take a smaller batch (`--batch-sizes`) or a smaller model";
+        assert_eq!(with_own_options(hint), "take a smaller batch (`--batch-size`) or a smaller model");
+    }
 }

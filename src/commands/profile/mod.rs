@@ -85,7 +85,7 @@ pub struct Args {
     /// Write flame graphs, timelines and all operators into this folder
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// How to print the tables
+    /// How to print the tables; CSV is one table, the operators alone
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
 }

@@ -1,12 +1,13 @@
 //! A profile and a comparison as tables.
 
-use crate::analysis::profile::{AGREEMENT, Agreement, Change, FEWEST_PAIRS, Peaks, Speed};
-use crate::domain::profile::{PartKind, Profile, ProfiledPart, have_parts, split_path};
+use super::super::OutputArgs;
+use crate::analysis::profile::{AGREEMENT, Agreement, Bound, Change, FEWEST_PAIRS, Peaks, Speed};
+use crate::domain::profile::{CpuSamples, PartKind, Profile, ProfiledPart, have_parts, split_path};
 use crate::domain::run::OperatorTime;
 use crate::domain::text::counted;
 use crate::domain::{Cell, Measurement, RunRecord, Table};
 use crate::report::profile::OTHER;
-use crate::report::significant;
+use crate::report::{Format, significant};
 
 /// A profile that is shown.
 pub(super) struct Shown<'p> {
@@ -31,9 +32,12 @@ fn number(value: Option<f64>, people: bool) -> Cell {
     if people { value.map(significant).into() } else { value.into() }
 }
 
-/// The summary and the operators: for people the `top` that took most themselves and the others in one row.
-pub(super) fn of(shown: &Shown<'_>, top: usize, people: bool) -> Vec<Table> {
-    vec![summary(shown, people), operators(shown, Some(top).filter(|_| people), people)]
+/// The summary and the operators: for people the `top` that took most themselves and the others in one row. In CSV, which
+/// is one table, the operators alone.
+pub(super) fn of(shown: &Shown<'_>, top: usize, printed: &OutputArgs) -> Vec<Table> {
+    let people = printed.is_for_people();
+    let operators = operators(shown, Some(top).filter(|_| people), people);
+    if printed.format() == Format::Csv { vec![operators] } else { vec![summary(shown, people), operators] }
 }
 
 /// Whether the operators add up to an iteration, in one sentence.
@@ -88,10 +92,10 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
                 "threads",
                 "pairs",
                 "latency_p50_ms",
-                "operator_sum_p50_ms",
+                "operator_sum_ms",
                 "difference",
                 "agrees",
-                "timed_iteration_p50_ms",
+                "timed_iteration_ms",
                 "outside_operators",
                 "overhead_ratio",
                 "overhead_ratio_low",
@@ -146,8 +150,8 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
     if let Some(agreement) = agreement {
         let Agreement { plain_ms, sum_ms, difference, timed_ms, ratio, outside, .. } = agreement;
         say("an iteration without timing of operators, median", format!("{} ms", significant(plain_ms)));
-        say("the sum of operators, median", format!("{} ms ({:+.1} %)", significant(sum_ms), 100.0 * difference));
-        say("an iteration with their timing, median", format!("{} ms", significant(timed_ms)));
+        say("the sum of operators", format!("{} ms ({:+.1} %)", significant(sum_ms), 100.0 * difference));
+        say("an iteration with their timing", format!("{} ms", significant(timed_ms)));
         say("of that, outside of operators", percent(outside));
         let pairs = profile.pairs.len();
         let cost = match interval {
@@ -167,8 +171,7 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
         );
     }
     if let Some(cpu) = &profile.cpu {
-        let seen: u64 = cpu.stacks.iter().map(|stack| stack.count).sum();
-        say("stacks of the processor", format!("{seen}, at {} Hz of its time", cpu.hertz));
+        say("stacks of the processor", stacks(cpu));
     }
     if let Some(peak) = peaks.gflop_per_second {
         say("peak of the device", format!("{} GFLOP/s", significant(peak)));
@@ -179,14 +182,36 @@ fn summary(shown: &Shown<'_>, people: bool) -> Table {
     table
 }
 
-/// The name of a part in a table: what lies between the parts of one that has some is its `(other)`, where that took any
-/// time.
-fn named(path: &str, has_parts: bool, took_any: bool) -> Cell {
-    match (path, has_parts) {
-        ("", true) => OTHER.into(),
-        ("", false) => "".into(),
-        (path, true) if took_any => format!("{path} {OTHER}").into(),
-        (path, _) => path.into(),
+/// How many stacks there are, and how many a second of the processor's time gave beside how many were asked for.
+fn stacks(cpu: &CpuSamples) -> String {
+    match cpu.seen_hertz() {
+        Some(hertz) => format!("{}, {hertz:.0} for each second of its time ({} asked for)", cpu.seen(), cpu.hertz),
+        None => format!("{}; {} for each second of its time were asked for", cpu.seen(), cpu.hertz),
+    }
+}
+
+/// That the processor was looked at much less often than was asked for, in one sentence.
+pub(super) fn fewer_stacks(profile: &Profile) -> Option<String> {
+    let cpu = profile.cpu.as_ref().filter(|cpu| cpu.fell_short())?;
+    Some(format!(
+        "the processor gave {}: the system's timer comes no more often, or looks were lost, and a higher `--sampling-rate` \
+         sees no more",
+        stacks(cpu).replacen(',', " stacks,", 1)
+    ))
+}
+
+/// Whether the row of a part is that of what lies between its parts: that of a phase always, that of a module only for people,
+/// where it took any time. Programs find modules by their paths, with the total of their parts.
+fn is_other(path: &str, has_parts: bool, took_any: bool, people: bool) -> bool {
+    has_parts && (path.is_empty() || (people && took_any))
+}
+
+/// The name of a part in a table.
+fn named(path: &str, is_other: bool) -> Cell {
+    match path {
+        "" if is_other => OTHER.into(),
+        path if is_other => format!("{path} {OTHER}").into(),
+        path => path.into(),
     }
 }
 
@@ -222,6 +247,33 @@ pub(in super::super) fn stored_operators(measurement: &Measurement, top: usize) 
     table
 }
 
+/// The parts and whether each has parts of its own, those first that took most themselves.
+fn by_time(all: &[ProfiledPart]) -> Vec<(&ProfiledPart, bool)> {
+    let mut parts: Vec<(&ProfiledPart, bool)> =
+        all.iter().zip(have_parts(all.iter().map(ProfiledPart::place))).collect();
+    // What took no time itself, such as a list of blocks, by that of its parts.
+    parts.sort_by_key(|(part, _)| std::cmp::Reverse((part.own_nanoseconds, part.total_nanoseconds)));
+    parts
+}
+
+/// What it means that one of the first `top` operators is above its roof, in one sentence.
+pub(super) fn beyond_roof(profile: &Profile, peaks: Peaks, top: usize) -> Option<String> {
+    let parts = by_time(&profile.parts).into_iter().take(top);
+    // What would be shown as 100.0 % is not above it.
+    let above = |speed: &Speed| speed.share_of_roof.is_some_and(|share| share >= 1.0005);
+    let speeds: Vec<Speed> = parts.map(|(part, _)| Speed::of(part, peaks)).filter(above).collect();
+    let is_there = |bound: Bound| speeds.iter().any(|speed| speed.bound == Some(bound));
+    let why: Vec<&str> = [
+        (Bound::Memory, "operands lay in caches, and the roof is that of the memory"),
+        (Bound::Compute, "the peak was measured too low, as while other work ran; a quiet machine measures it anew"),
+    ]
+    .into_iter()
+    .filter(|(bound, _)| is_there(*bound))
+    .map(|(_, why)| why)
+    .collect();
+    (!why.is_empty()).then(|| format!("more than 100 % of a roof: {}", why.join("; or ")))
+}
+
 fn parts_by_time(all: &[ProfiledPart], pairs: usize, peaks: Peaks, top: Option<usize>, people: bool) -> Table {
     let sum: u64 = all.iter().map(|part| part.own_nanoseconds).sum();
     let share = |own: u64| if sum == 0 { 0.0 } else { own as f64 / sum as f64 };
@@ -242,20 +294,20 @@ fn parts_by_time(all: &[ProfiledPart], pairs: usize, peaks: Peaks, top: Option<u
         ]
     };
     let mut table = Table::new(if people { "Operators, in one iteration" } else { "operators" }, &columns);
-    let mut parts: Vec<(&ProfiledPart, bool)> =
-        all.iter().zip(have_parts(all.iter().map(ProfiledPart::place))).collect();
-    // What took no time itself, such as a list of blocks, by that of its parts.
-    parts.sort_by_key(|(part, _)| std::cmp::Reverse((part.own_nanoseconds, part.total_nanoseconds)));
+    let parts = by_time(all);
     let kept = top.unwrap_or(parts.len()).min(parts.len());
     let (shown, others) = parts.split_at(kept);
     let ratio = |share: Option<f64>| -> Cell { if people { share.map(percent).into() } else { share.into() } };
     for (part, has_parts) in shown {
         let speed = Speed::of(part, peaks);
+        let is_other = is_other(&part.path, *has_parts, part.own_nanoseconds > 0, people);
+        // What lies between parts has none.
+        let total = if is_other { part.own_nanoseconds } else { part.total_nanoseconds };
         table.push([
             part.phase.clone().into(),
-            named(&part.path, *has_parts, part.own_nanoseconds > 0),
+            named(&part.path, is_other),
             calls(Some(part.calls as f64 / pairs.max(1) as f64)),
-            number(Some(each(part.total_nanoseconds, pairs)), people),
+            number(Some(each(total, pairs)), people),
             number(Some(each(part.own_nanoseconds, pairs)), people),
             ratio(Some(share(part.own_nanoseconds))),
             number(speed.gflop_per_second, people),
@@ -311,7 +363,7 @@ pub(super) fn changes(all: &[Change], top: usize, people: bool) -> Table {
         let ms = |calls: Option<f64>, nanoseconds: f64| calls.map(|_| nanoseconds / 1e6);
         let what = [
             change.phase.clone().into(),
-            named(&change.path, has_parts, change.before + change.after > 0.0),
+            named(&change.path, is_other(&change.path, has_parts, change.before + change.after > 0.0, people)),
             calls(change.calls_before),
             calls(change.calls_after),
         ];
@@ -345,67 +397,4 @@ fn change_cells([before, after]: [Option<f64>; 2], people: bool) -> [Cell; 4] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::RunStatus;
-
-    fn told(sum_ms: f64, outside: f64, interval: Option<(f64, f64)>) -> String {
-        let difference = sum_ms / 10.0 - 1.0;
-        verdict(&Agreement { plain_ms: 10.0, sum_ms, difference, timed_ms: 10.0, outside, ratio: 1.0, interval })
-    }
-
-    #[test]
-    fn the_verdict_says_by_how_much_and_whether_that_agrees() {
-        let near = told(10.4, 0.02, Some((1.0, 1.1)));
-        assert!(near.contains("4.0 % more than the 10.00 ms") && near.ends_with("they agree within 10.0 %"), "{near}");
-        let short = told(8.0, 0.2, Some((0.99, 1.01)));
-        assert!(short.contains("20.0 % less") && short.contains("beyond 10.0 %"), "{short}");
-        assert!(
-            short.ends_with("20.0 % of an iteration with their timing lies outside of them, in `(other)`"),
-            "{short}"
-        );
-        let long = told(20.0, 0.3, Some((2.5, 3.0)));
-        assert!(long.contains("100.0 % more") && long.contains("waiting for each operator costs that"), "{long}");
-        assert!(told(12.0, 0.0, Some((0.9, 1.4))).contains("something else disturbed them"));
-        assert!(told(12.0, 0.0, None).contains("fewer than 20 pairs"));
-    }
-
-    #[test]
-    fn what_lies_between_parts_is_other_only_where_there_is_any() {
-        assert_eq!(named("", true, true), Cell::from("(other)"));
-        assert_eq!(named("layer1.0", true, true), Cell::from("layer1.0 (other)"));
-        assert_eq!(named("layer1", true, false), Cell::from("layer1"));
-        assert_eq!(named("fc", false, true), Cell::from("fc"));
-        assert_eq!((calls(Some(2.0)), calls(Some(0.0)), calls(None)), (Cell::Integer(2), Cell::Null, Cell::Null));
-    }
-
-    #[test]
-    fn what_is_stored_of_operators_is_shown_by_iteration() {
-        let time = |path: &str, calls, total, own| OperatorTime {
-            path: path.to_owned(),
-            calls,
-            total_nanoseconds: total,
-            own_nanoseconds: own,
-        };
-        let measurement = Measurement {
-            iterations: 20,
-            operator_times: vec![
-                time("forward", 20, 100_000_000, 10_000_000),
-                time("forward/block", 20, 90_000_000, 20_000_000),
-                time("forward/block.conv", 40, 70_000_000, 70_000_000),
-            ],
-            ..Measurement::without_numbers(RunStatus::Ok, String::new(), None)
-        };
-        let table = stored_operators(&measurement, 2);
-        assert_eq!(table.columns, ["phase", "operator", "calls", "total ms", "own ms", "share"]);
-        let text = |text: &str| Cell::from(text);
-        assert_eq!(
-            table.rows,
-            [
-                [text("forward"), text("block.conv"), 2_u32.into(), text("3.500"), text("3.500"), text("70.0 %")],
-                [text("forward"), text("block (other)"), 1_u32.into(), text("4.500"), text("1.000"), text("20.0 %")],
-                [Cell::Null, text("1 other"), Cell::Null, Cell::Null, text("0.5000"), text("10.0 %")],
-            ]
-        );
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@ use crate::domain::text::printable;
 /// Where the format is published.
 const SCHEMA: &str = "https://www.speedscope.app/file-format-schema.json";
 
-/// Writes the last profiled iteration: every part opens, and closes before what it lies in.
+/// Writes the profiled iteration nearest to the middle: every part opens, and closes before what it lies in.
 ///
 /// # Errors
 /// What the writer refuses.

@@ -10,7 +10,7 @@ use crate::domain::text::printable;
 /// Nanoseconds of the unit of times in a trace.
 const MICROSECOND: f64 = 1e3;
 
-/// Writes the last profiled iteration, one complete event for each call of a part.
+/// Writes the profiled iteration nearest to the middle, one complete event for each call of a part.
 ///
 /// # Errors
 /// What the writer refuses.

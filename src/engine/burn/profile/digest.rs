@@ -7,6 +7,9 @@
 //! two of them belongs to the smallest module that holds both. An operator whose inputs need no gradient does not tell
 //! when it is left, and ends where the next one begins, or the pass.
 //!
+//! Of the iterations only the middle half counts for times, by how long they took as a whole: what else the machine did falls
+//! on few of them, and would fall on whichever operator was running.
+//!
 //! Modules that hold several parts and that nobody calls as a whole, such as a list of blocks, are known by the paths of
 //! their parts: they have a total, and neither calls nor a time of their own.
 
@@ -14,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::names::{Names, common_path};
 use super::recorder::{Note, Notes, What};
-use crate::domain::profile::{PartKind, ProfiledPart, TimelineSpan, have_parts, is_below};
+use crate::domain::profile::{PartKind, ProfiledPart, TimelineSpan, have_parts, is_below, middle_half};
 use crate::zoo::observe::{Part, Side, Work};
 
 /// The phase that goes backward.
@@ -25,12 +28,18 @@ pub(super) const BACKWARD: &str = "backward";
 pub(super) struct Digest<'n> {
     names: &'n Names,
     phases: Vec<&'static str>,
+    /// Calls and work are sums over all iterations, own times are those of the one that is being read.
     parts: Vec<ProfiledPart>,
+    iterations: Vec<Iteration>,
     places: HashMap<(&'static str, String), usize>,
     /// Which of the parts have parts of their own, as far as they were known when that was looked at.
     have_parts: Vec<bool>,
-    /// Of the last iteration.
+    /// Of the iteration that is being read.
     timeline: Vec<TimelineSpan>,
+    /// Of the iteration nearest to the middle of those so far, and how long that took.
+    shown: Option<(u64, Vec<TimelineSpan>)>,
+    /// How long the iterations took, in ascending order.
+    ascending: Vec<u64>,
     /// Of the last iteration.
     pub waits: u64,
     /// Whether operators were left in another order than they were come to.
@@ -44,6 +53,14 @@ pub(super) struct Added {
     pub whole: u64,
     /// Of its operators alone, without what lies between them.
     pub operators: u64,
+}
+
+/// Nanoseconds of one iteration that is over.
+#[derive(Debug)]
+struct Iteration {
+    whole: u64,
+    /// Each part's own time, as far as parts were known then.
+    own: Vec<u64>,
 }
 
 /// A part that did not end yet.
@@ -84,9 +101,12 @@ impl<'n> Digest<'n> {
             names,
             phases,
             parts: Vec::new(),
+            iterations: Vec::new(),
             places: HashMap::new(),
             have_parts: Vec::new(),
             timeline: Vec::new(),
+            shown: None,
+            ascending: Vec::new(),
             waits: 0,
             is_tangled: false,
         }
@@ -94,7 +114,6 @@ impl<'n> Digest<'n> {
 
     /// Adds an iteration.
     pub fn add(&mut self, notes: Notes) -> Added {
-        let before = self.in_operators();
         self.waits = notes.waits;
         self.timeline.clear();
         let began = notes.notes.first().map_or(0, |note| note.at);
@@ -125,10 +144,23 @@ impl<'n> Digest<'n> {
                 What::Finish => self.end_phase(&mut reading, at),
             }
         }
-        Added { whole: ended - began, operators: self.in_operators().saturating_sub(before) }
+        let added = Added { whole: ended - began, operators: self.in_operators() };
+        self.keep(added.whole);
+        added
     }
 
-    /// Nanoseconds of all operators so far, and of all else that is of one piece.
+    /// Keeps the iteration that was read, and makes room for the next.
+    fn keep(&mut self, whole: u64) {
+        let own = self.parts.iter_mut().map(|part| std::mem::take(&mut part.own_nanoseconds)).collect();
+        self.iterations.push(Iteration { whole, own });
+        self.ascending.insert(self.ascending.partition_point(|other| *other < whole), whole);
+        let middle = self.ascending[(self.ascending.len() - 1) / 2];
+        if self.shown.as_ref().is_none_or(|(shown, _)| whole.abs_diff(middle) <= shown.abs_diff(middle)) {
+            self.shown = Some((whole, std::mem::take(&mut self.timeline)));
+        }
+    }
+
+    /// Nanoseconds of all operators of the iteration that is being read, and of all else that is of one piece.
     fn in_operators(&mut self) -> u64 {
         if self.have_parts.len() != self.parts.len() {
             self.have_parts = have_parts(self.parts.iter().map(ProfiledPart::place));
@@ -137,8 +169,10 @@ impl<'n> Digest<'n> {
         parts.filter(|(_, has_parts)| !**has_parts).map(|(part, _)| part.own_nanoseconds).sum()
     }
 
-    /// The parts, with their totals, and the last iteration.
+    /// The parts, with their totals, and the iteration nearest to the middle. Times are the mean over the middle half of the
+    /// iterations, times the number of all.
     pub fn finish(mut self) -> (Vec<ProfiledPart>, Vec<TimelineSpan>) {
+        self.count_the_middle();
         self.add_modules_of_the_backward_pass();
         self.add_modules_that_nobody_calls();
         let own: Vec<(String, String, u64)> =
@@ -149,7 +183,20 @@ impl<'n> Digest<'n> {
             };
             part.total_nanoseconds = own.iter().filter(belongs).map(|(.., own)| own).sum();
         }
-        (self.parts, self.timeline)
+        let timeline = self.shown.map(|(_, timeline)| timeline).unwrap_or_default();
+        (self.parts, timeline)
+    }
+
+    /// The parts' own times from the iterations that count.
+    fn count_the_middle(&mut self) {
+        let wholes: Vec<u64> = self.iterations.iter().map(|iteration| iteration.whole).collect();
+        let middle = middle_half(&wholes);
+        let (all, counted) = (wholes.len() as u128, middle.len().max(1) as u128);
+        for (number, part) in self.parts.iter_mut().enumerate() {
+            let own = |place: &usize| self.iterations[*place].own.get(number).copied().unwrap_or_default();
+            let sum: u128 = middle.iter().map(|place| u128::from(own(place))).sum();
+            part.own_nanoseconds = u64::try_from((sum * all + counted / 2) / counted).unwrap_or(u64::MAX);
+        }
     }
 
     /// The modules that hold operators of the backward pass, which nobody called.
@@ -322,176 +369,4 @@ fn holder<'p>(one: &'p str, other: &str) -> &'p str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::zoo::observe::Operator;
-
-    const TRAINING: [&str; 2] = ["forward", BACKWARD];
-
-    fn notes(what: Vec<(u64, What)>) -> Notes {
-        Notes { notes: what.into_iter().map(|(at, what)| Note { at, what }).collect(), waits: 3 }
-    }
-
-    fn function(number: usize, name: &'static str) -> What {
-        What::Begin(Part::Operator { number, operator: Operator::Function(name) })
-    }
-
-    fn done(multiply_adds: u64) -> What {
-        let work = Work { multiply_adds, bytes: 10, backward_multiply_adds: 2 * multiply_adds, backward_bytes: 30 };
-        What::End(Some(work))
-    }
-
-    fn found<'p>(parts: &'p [ProfiledPart], phase: &str, path: &str) -> &'p ProfiledPart {
-        parts.iter().find(|part| part.phase == phase && part.path == path).unwrap_or_else(|| panic!("{phase} {path}"))
-    }
-
-    /// A forward pass of two operators, and backward through both: from 100 on, b from 110 to 140, a from 145 to 170, end at
-    /// 200.
-    fn step(began: u64) -> Notes {
-        let at = |time: u64, what| (began + time, what);
-        notes(vec![
-            at(0, What::Phase),
-            at(10, function(0, "a")),
-            at(30, done(5)),
-            at(40, function(1, "b")),
-            at(90, done(0)),
-            at(100, What::Phase),
-            at(110, What::Backward(1, Side::Output)),
-            at(140, What::Backward(1, Side::Input)),
-            at(145, What::Backward(0, Side::Output)),
-            at(170, What::Backward(0, Side::Input)),
-            at(200, What::Finish),
-        ])
-    }
-
-    #[test]
-    fn own_times_add_up_to_the_iteration_and_totals_to_their_parts() {
-        let names = Names::default();
-        let mut digest = Digest::new(&names, TRAINING.to_vec());
-        let added = Added { whole: 200, operators: 20 + 50 + 30 + 25 };
-        assert_eq!(digest.add(step(1000)), added);
-        assert_eq!(digest.add(step(7000)), added);
-        let (parts, timeline) = digest.finish();
-        let own = |phase, path| found(&parts, phase, path).own_nanoseconds;
-        assert_eq!((own("forward", "a()"), own("forward", "b()"), own("forward", "")), (40, 100, 60));
-        // Before b, between b and a, and behind a.
-        assert_eq!((own(BACKWARD, "b()"), own(BACKWARD, "a()"), own(BACKWARD, "")), (60, 50, 90));
-        assert_eq!(parts.iter().map(|part| part.own_nanoseconds).sum::<u64>(), 400);
-        assert_eq!(found(&parts, "forward", "").total_nanoseconds, 200);
-        assert_eq!(found(&parts, BACKWARD, "").total_nanoseconds, 200);
-        let a = found(&parts, BACKWARD, "a()");
-        assert_eq!((a.calls, a.multiply_adds, a.bytes), (2, 20, 60));
-        // The last iteration alone, from its own beginning.
-        let told: Vec<(&str, &str, u64, u64)> = timeline
-            .iter()
-            .map(|span| {
-                let part = &parts[span.part];
-                (part.phase.as_str(), part.path.as_str(), span.start_nanoseconds, span.nanoseconds)
-            })
-            .collect();
-        assert_eq!(
-            told,
-            [
-                ("forward", "", 0, 100),
-                ("forward", "a()", 10, 20),
-                ("forward", "b()", 40, 50),
-                (BACKWARD, "", 100, 100),
-                (BACKWARD, "b()", 110, 30),
-                (BACKWARD, "a()", 145, 25),
-            ]
-        );
-    }
-
-    #[test]
-    fn what_lies_between_operators_is_not_theirs() {
-        let names = Names::default();
-        let mut digest = Digest::new(&names, vec!["forward", "optimizer_step"]);
-        let added = digest.add(notes(vec![
-            (0, What::Phase),
-            (10, function(0, "a")),
-            (60, done(5)),
-            (70, What::Phase),
-            (100, What::Finish),
-        ]));
-        // The optimizer's step has no operators and is of one piece.
-        assert_eq!(added, Added { whole: 100, operators: 50 + 30 });
-    }
-
-    #[test]
-    fn a_module_that_nobody_calls_has_the_total_of_its_parts() {
-        let names = Names::default();
-        let mut digest = Digest::new(&names, vec!["forward"]);
-        for (path, own) in [("layer1.0.conv1", 3), ("layer1.0.conv2", 4), ("layer1.1.conv1", 5), ("head.fc", 6)] {
-            let part = digest.place("forward", path.to_owned(), PartKind::Operator);
-            digest.parts[part].own_nanoseconds = own;
-        }
-        let (parts, _) = digest.finish();
-        let of = |path: &str| {
-            let part = found(&parts, "forward", path);
-            (part.kind, part.calls, part.total_nanoseconds, part.own_nanoseconds)
-        };
-        assert_eq!(of("layer1"), (PartKind::Module, 0, 12, 0));
-        assert_eq!(of("layer1.0"), (PartKind::Module, 0, 7, 0));
-        // What holds one part alone says nothing that this part does not.
-        assert_eq!(parts.len(), 6);
-    }
-
-    #[test]
-    fn what_is_never_left_ends_where_the_next_begins_and_several_inputs_end_with_the_last() {
-        let names = Names::default();
-        let mut digest = Digest::new(&names, TRAINING.to_vec());
-        digest.add(notes(vec![
-            (0, What::Phase),
-            (0, function(0, "a")),
-            (0, done(0)),
-            (0, function(1, "b")),
-            (0, done(0)),
-            (0, function(2, "c")),
-            (0, done(0)),
-            (0, What::Phase),
-            (0, What::Backward(2, Side::Output)),
-            (10, What::Backward(2, Side::Input)),
-            (12, What::Backward(2, Side::Input)),
-            (20, What::Backward(1, Side::Output)),
-            (50, What::Backward(0, Side::Output)),
-            (90, What::Finish),
-        ]));
-        assert!(!digest.is_tangled);
-        let (parts, _) = digest.finish();
-        let own = |path| found(&parts, BACKWARD, path).own_nanoseconds;
-        assert_eq!((own("c()"), own(""), own("b()"), own("a()")), (12, 8, 30, 40));
-    }
-
-    #[test]
-    fn operators_that_are_left_out_of_turn_are_noticed() {
-        let names = Names::default();
-        let mut digest = Digest::new(&names, TRAINING.to_vec());
-        digest.add(notes(vec![
-            (0, What::Phase),
-            (0, function(0, "a")),
-            (0, done(0)),
-            (0, function(1, "b")),
-            (0, done(0)),
-            (0, What::Phase),
-            (0, What::Backward(1, Side::Output)),
-            (1, What::Backward(0, Side::Output)),
-            (2, What::Backward(1, Side::Input)),
-            (3, What::Finish),
-        ]));
-        assert!(digest.is_tangled);
-        assert_eq!(digest.finish().0.iter().map(|part| part.own_nanoseconds).sum::<u64>(), 3);
-    }
-
-    #[test]
-    fn the_smallest_module_holds_what_lies_between_two_operators() {
-        for (one, other, module) in [
-            ("layer1.0.conv2", "layer1.0.relu()", "layer1.0"),
-            ("layer1.1.conv1", "layer1.0.bn2", "layer1"),
-            ("layer1.0.relu()", "layer1.0.relu()", "layer1.0"),
-            ("fc", "conv1", ""),
-            ("fc", "fc", ""),
-        ] {
-            assert_eq!(holder(one, other), module, "{one} {other}");
-        }
-    }
-}
+mod tests;

@@ -20,6 +20,7 @@ use super::workloads::wait;
 use crate::domain::profile::{CpuSamples, CpuStack, Profile};
 use crate::domain::text::one_line;
 use crate::domain::{PlannedRun, Sampling, StopReason};
+use crate::hardware::procfs;
 use crate::measure::{SamplingEnd, SamplingProgress, SamplingWindow};
 use crate::stats;
 use crate::zoo::Observation;
@@ -78,7 +79,7 @@ pub(super) fn profile(
     let mut profile = Profile::default();
     let mut digest = Digest::new(&names, phases);
     let outcome = bench.warm_up(&plan.sampling, &mut end, stop, progress).and_then(|()| {
-        let mut stacks = finish(sampler, "startup", &mut remarks);
+        let mut seen = finish(sampler, "startup", &mut remarks);
         bench.take_pairs(&plan.sampling, &mut end, (&mut profile, &mut digest), stop, progress)?;
         // All pairs are there: what goes wrong from here on is told, and costs nothing else.
         profile.idle_wait_nanoseconds = bench.idle_wait().unwrap_or_else(|error| {
@@ -102,8 +103,12 @@ pub(super) fn profile(
             if let Err(error) = done {
                 remarks.push(format!("an iteration failed while the processor was sampled: {}", one_line(&error)));
             }
-            stacks.extend(finish(Some(sampler), "iterations", &mut remarks));
-            profile.cpu = wish.sampling_hertz.map(|hertz| CpuSamples { hertz, stacks, iterations });
+            let Seen { stacks, time } = finish(Some(sampler), "iterations", &mut remarks);
+            seen.stacks.extend(stacks);
+            let time = seen.time.zip(time).map(|(one, other)| (one + other).as_nanos() as u64);
+            let stacks = seen.stacks;
+            let samples = |hertz| CpuSamples { hertz, processor_nanoseconds: time, stacks, iterations };
+            profile.cpu = wish.sampling_hertz.map(samples);
         }
         Ok(())
     });
@@ -128,18 +133,31 @@ pub(super) fn profile(
     Ok(Profiled { workload: bench.workload, end, startup, model_size_bytes, profile })
 }
 
-/// Begins to sample the processor, where that is wished and possible.
-fn start(wish: &ProfileWish, remarks: &mut Vec<String>) -> Option<Sampler> {
-    let started = Sampler::start(wish.sampling_hertz?);
-    started.map_err(|reason| remarks.push(reason)).ok()
+/// Whoever looks at the processor, and the processor time at the beginning.
+type Looking = (Sampler, Option<Duration>);
+
+/// What was seen of the processor, and in how much of its time.
+#[derive(Default)]
+struct Seen {
+    stacks: Vec<CpuStack>,
+    time: Option<Duration>,
 }
 
-fn finish(sampler: Option<Sampler>, about: &str, remarks: &mut Vec<String>) -> Vec<CpuStack> {
-    let Some(sampler) = sampler else { return Vec::new() };
-    sampler.finish(about).unwrap_or_else(|reason| {
+/// Begins to sample the processor, where that is wished and possible.
+fn start(wish: &ProfileWish, remarks: &mut Vec<String>) -> Option<Looking> {
+    let started = Sampler::start(wish.sampling_hertz?);
+    let sampler = started.map_err(|reason| remarks.push(reason)).ok()?;
+    Some((sampler, procfs::processor_time()))
+}
+
+fn finish(looking: Option<Looking>, about: &str, remarks: &mut Vec<String>) -> Seen {
+    let Some((sampler, began)) = looking else { return Seen::default() };
+    let time = began.zip(procfs::processor_time()).map(|(began, now)| now.saturating_sub(began));
+    let stacks = sampler.finish(about).unwrap_or_else(|reason| {
         remarks.push(reason);
         Vec::new()
-    })
+    });
+    Seen { stacks, time }
 }
 
 /// Iterates for [`SAMPLED`], and [`FEWEST_SAMPLED`] times at least, but begins nothing after `limit`; `done` gets the
