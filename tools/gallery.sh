@@ -28,8 +28,8 @@ measure() {
     "$benchdb" run --model cifar_cnn --hardware cpu --engine burn-flex,burn-ndarray --batch-sizes 1,2,4,8,16 --training-mode "${quick[@]}" --repeat 2 --label training
     "$benchdb" run --model cifar_cnn --hardware vulkan --include-software --batch-sizes 1,8 "${quick[@]}" --label lavapipe
     "$benchdb" run --model cifar_cnn --hardware cpu --engine burn-flex --precision fp16,bf16,int8w --batch-sizes 1,8 "${quick[@]}" --repeat 2 --label precisions
-    "$benchdb" run --model mobilenet_v2,resnet18,distilbert --hardware cpu --engine burn-flex,burn-ndarray --batch-sizes 1,4 --min-time 0.3 --max-time 45 --iterations 12 --repeat 2 --label larger
-    "$benchdb" run --model mobilenet_v2,resnet18,distilbert --hardware cpu --engine burn-flex,burn-ndarray --precision int8w --batch-sizes 1 --min-time 0.3 --max-time 45 --iterations 12 --repeat 2 --label larger
+    "$benchdb" run --model mobilenet_v2,resnet18,distilbert --hardware cpu --engine burn-flex,burn-ndarray --batch-sizes 1,4 --min-time 0.3 --max-time 20 --iterations 12 --repeat 2 --label larger
+    "$benchdb" run --model mobilenet_v2,resnet18,distilbert --hardware cpu --engine burn-flex,burn-ndarray --precision int8w --batch-sizes 1 --min-time 0.3 --max-time 20 --iterations 12 --repeat 2 --label larger
     "$benchdb" run --model mobilenet_v2,resnet18 --hardware cpu --engine burn-flex --batch-sizes 1 --training-mode --min-time 0.3 --max-time 30 --iterations 10 --repeat 2 --label training
     # A history, in a record of its own: twelve runs, then eight beside a process that keeps one processor busy.
     export BENCHDB_PATH="$folder/nightly.sqlite"
