@@ -24,7 +24,7 @@ const HOW: [Part; 7] =
     [Part::Platform, Part::Device, Part::Engine, Part::Precision, Part::BatchSize, Part::Threads, Part::Parameters];
 
 /// Runners-up that are shown where nobody says how many.
-const RUNNERS_UP: usize = 4;
+pub(super) const RUNNERS_UP: usize = 4;
 
 /// Options of `benchdb recommend`.
 #[derive(Debug, clap::Args)]
@@ -159,6 +159,16 @@ pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
     Ok(ExitStatus::Ok)
 }
 
+/// What a report shows of the recommendations.
+pub(super) struct Recommended {
+    /// The best of what was measured by throughput, and what was ruled out.
+    pub(super) tables: [Table; 2],
+    /// The places that there are: people see the first ones of each model, and the Pareto set.
+    pub(super) places: usize,
+    /// What has to be said about them.
+    pub(super) notes: Vec<String>,
+}
+
 /// The best of what was measured by throughput, and what was ruled out, as a report shows them.
 ///
 /// # Errors
@@ -168,16 +178,19 @@ pub(super) fn recommended(
     selection: &Selection,
     include_software: bool,
     people: bool,
-) -> anyhow::Result<(Vec<Table>, Vec<String>)> {
+) -> anyhow::Result<Recommended> {
     let (candidates, _) = candidates(store, selection, &built_in_prices())?;
     let objective = Objective::default();
     let constraints = Constraints { include_software, ..Constraints::default() };
     let recommendations = recommend(&candidates, objective, &constraints);
-    let tables = vec![
-        answers(&recommendations, &candidates, objective, RUNNERS_UP, people),
-        ruled_out(&recommendations, &candidates, people),
-    ];
-    Ok((tables, notes(&recommendations, &candidates, objective, &[])))
+    Ok(Recommended {
+        tables: [
+            answers(&recommendations, &candidates, objective, RUNNERS_UP, people),
+            ruled_out(&recommendations, &candidates, people),
+        ],
+        places: recommendations.iter().map(|recommendation| recommendation.ranked.len()).sum(),
+        notes: notes(&recommendations, &candidates, objective, &[]),
+    })
 }
 
 /// Every configuration that was tried, with its numbers or the reason why it has none; and that runs of several versions

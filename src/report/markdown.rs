@@ -59,7 +59,12 @@ fn short(text: String, characters: usize) -> String {
     if text.chars().count() <= characters { text } else { text.chars().take(characters - 1).chain(['…']).collect() }
 }
 
-/// A text in which nothing is Markdown: no cell ends, no code, no HTML, no emphasis, no link, no strike.
+/// Nothing to see, and no word goes on behind it. GitHub looks for names and numbers in the text that Markdown has become,
+/// so neither a backslash nor an entity in place of the sign would hide them.
+const APART: &str = "&#8203;";
+
+/// A text in which nothing is Markdown: no cell ends, no code, no HTML, no emphasis, no link, no strike. Nobody is called
+/// (`@everyone`), and nothing is linked or closed (`#1`, `GH-1`).
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut before = ' ';
@@ -74,11 +79,25 @@ pub(super) fn escaped(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '&' => escaped.push_str("&amp;"),
             '\n' | '\r' => escaped.push(' '),
+            '@' | '#' if rest.peek().is_some_and(|after| after.is_alphanumeric()) => {
+                escaped.push(character);
+                escaped.push_str(APART);
+            }
+            '-' if ends_in_gh(&escaped) && rest.peek().is_some_and(char::is_ascii_digit) => {
+                escaped.push(character);
+                escaped.push_str(APART);
+            }
             _ => escaped.push(character),
         }
         before = character;
     }
     escaped
+}
+
+/// Whether the last word is `GH`, behind which a number is an issue.
+fn ends_in_gh(text: &str) -> bool {
+    let before = text.strip_suffix("GH").or_else(|| text.strip_suffix("gh"));
+    before.is_some_and(|before| !before.ends_with(char::is_alphanumeric))
 }
 
 #[cfg(test)]
@@ -95,13 +114,21 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_called_and_nothing_is_closed() {
+        let text = escaped("@everyone closes #8, octo/cat#1, GH-7 (@a/b)");
+        assert_eq!(text, "@&#8203;everyone closes #&#8203;8, octo/cat#&#8203;1, GH-&#8203;7 (@&#8203;a/b)");
+        // What links to nothing stays as it is.
+        assert_eq!(escaped("a @ b # c-1 high-3 ~"), "a @ b # c-1 high-3 \\~");
+    }
+
+    #[test]
     fn lines_are_aligned_and_cut_and_the_best_is_bold() {
-        let mut table = Table::new("", &["model", "ms", "speed-up"]);
+        let mut table = Table::new("", &["engine", "ms", "speed-up"]);
         table.push(["x".repeat(1000).into(), 2.0.into(), "1.500 x".into()]);
         table.push(["a|b".into(), 1.0.into(), "3.000 x".into()]);
         let long = format!("| {}… | 2.000 | 1.500 x |", "x".repeat(9));
         let best = "| a\\|b | **1.000** | **3.000 x** |".to_owned();
-        let head = ["| model | ms | speed-up |".to_owned(), "| --- | --: | --: |".to_owned()];
+        let head = ["| engine | ms | speed-up |".to_owned(), "| --- | --: | --: |".to_owned()];
         assert_eq!(table_lines(&table, 1, 10), [&head[..], &[long.clone()]].concat());
         assert_eq!(table_lines(&table, usize::MAX, 10), [&head[..], &[long, best]].concat());
     }

@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_best_of_a_column_is_marked_on_a_terminal() {
-        let mut table = Table::new("", &["model", "latency_p50_ms"]);
+        let mut table = Table::new("", &["engine", "latency_p50_ms"]);
         table.push(["a".into(), "12.50".into()]);
         table.push(["b".into(), "9.500".into()]);
         let text = rendered(&table, Some(80));

@@ -307,6 +307,53 @@ fn it_reads_in_light_and_dark_on_paper_and_on_a_telephone() {
     }
 }
 
+#[test]
+fn numbers_are_seen_before_anybody_scrolls() {
+    let Some(mut browser) = Browser::start() else { return };
+    let sandbox = Sandbox::new();
+    let mut runs = Vec::new();
+    for (platform, device, engine) in
+        [("cpu", "Intel(R) Xeon(R) Processor E5", "burn-ndarray"), ("cuda", "NVIDIA GeForce RTX 4090", "tensorrt")]
+    {
+        for (model, shape) in [("bert-base-uncased", "128"), ("vision-transformer-base", "3x224x224")] {
+            for mode in ["inference", "training"] {
+                for (milliseconds, threads) in [(10.0, 1_u32), (10.5, 1), (7.0, 2)] {
+                    runs.push(
+                        Made::taking(milliseconds)
+                            .model(model)
+                            .device(platform, device)
+                            .batch(1 + threads)
+                            .with("/configuration/engine", engine)
+                            .with("/configuration/mode", mode)
+                            .with("/configuration/input_shape", shape)
+                            .with("/configuration/threads", threads)
+                            .with("/configuration/parameters", json!({ "optimizer": mode, "memory_layout": "nchw" })),
+                    );
+                }
+            }
+        }
+    }
+    sandbox.take(&runs);
+    browser.open_file(&report(&sandbox, &[]));
+    browser.width(1200);
+    let seen = browser.value(
+        "(() => { const box = document.querySelector('#comparison-1 .scroll').getBoundingClientRect();
+           return Array.from(document.querySelectorAll('#comparison-1 thead th'))
+               .filter((head) => head.getBoundingClientRect().right <= box.right)
+               .map((head) => head.textContent); })()",
+    );
+    for name in ["ms", "interval", "samples/s", "speed-up"] {
+        assert!(seen.as_array().unwrap().contains(&json!(name)), "{name}: {seen}");
+    }
+    // Where there is more, a shadow says so, and the keyboard gets there.
+    let cue = browser.value(
+        "Array.from(document.querySelectorAll('section.table > .scroll')).every((box) =>
+             box.tabIndex === 0 && getComputedStyle(box).backgroundImage.includes('linear-gradient'))",
+    );
+    assert_eq!(cue, true);
+    assert_eq!(browser.problems(), Vec::<String>::new());
+}
+
 /// A run with everything that a run can have: all metrics, or with what a watched one keeps, too.
 fn full(milliseconds: f64, is_watched: bool) -> Made {
     let mut run = Made::taking(milliseconds);

@@ -40,6 +40,7 @@ mod query;
 mod recommend;
 mod regress;
 mod report;
+mod report_for_people;
 mod run;
 mod search;
 mod serve;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
+pub(super) use self::tables::parameters_in_words;
 use self::tables::{Wanted, measures, part_names, same_work, tables, tables_of_sections};
 use super::sides::Against;
 use super::verdicts::{JudgeArgs, VerdictOutputArgs, judge_runs, publish};

@@ -1,5 +1,7 @@
 //! The tables of `benchdb analyze`: a section each, for people and for programs.
 
+use serde_json::{Map, Value};
+
 use super::Section;
 use crate::analysis::compare::{CONTENDER, Compared, Reference, SAME_WORK, compare, overall, runs_to_resample};
 use crate::analysis::facts::{Facts, IntervalOf, Iterations, compared_metrics};
@@ -91,11 +93,25 @@ fn part_cells<'i>(parts: &'i [Part], identity: &'i Identity) -> impl Iterator<It
     parts.iter().map(|part| identity.cell(*part))
 }
 
+/// Parameters as people read them, and as `--parameter` takes them: `compiled=true, memory_layout=nchw`. What is no
+/// object stays as it is.
+pub(in crate::commands) fn parameters_in_words(table: &mut Table) {
+    table.map_column("parameters", |cell| {
+        let Cell::Text(text) = cell else { return cell.clone() };
+        let Ok(parameters) = serde_json::from_str::<Map<String, Value>>(text) else { return cell.clone() };
+        let word = |(name, value): (&String, &Value)| match value.as_str() {
+            Some(text) => [name, "=", text].concat(),
+            None => [name, "=", &value.to_string()].concat(),
+        };
+        parameters.iter().map(word).collect::<Vec<_>>().join(", ").into()
+    });
+}
+
 fn comparison_for_people(facts: &[Facts], compared: &[Compared], limit: Option<usize>) -> Table {
     let parts = Part::all();
     let names = part_names(parts);
     let mut columns: Vec<&str> = names.iter().map(String::as_str).collect();
-    columns.extend(["runs", "ms", "95 %", "samples/s", "speed-up", "memory MB", "J/sample", "accuracy"]);
+    columns.extend(["runs", "ms", "interval", "samples/s", "speed-up", "memory MB", "J/sample", "accuracy"]);
     let mut table = Table::new("Comparison", &columns);
     let shown = limit.unwrap_or(usize::MAX);
     for row in compared.iter().take(shown) {
@@ -108,8 +124,13 @@ fn comparison_for_people(facts: &[Facts], compared: &[Compared], limit: Option<u
             .latency_ms()
             .map(|value| if fact.by_mean { ["~", &significant(value)].concat() } else { significant(value) });
         let spread = fact.spread.map(|spread| {
-            let what = if spread.of == IntervalOf::Runs { "" } else { spread.of.name() };
-            format!("{} to {} {what}", significant(spread.low), significant(spread.high)).trim_end().to_owned()
+            // The smallest and the largest of a few runs are no interval at 95 %.
+            let what = match spread.of {
+                IntervalOf::Runs => "at 95 %",
+                IntervalOf::Range => "range",
+                IntervalOf::Samples => "at 95 % of samples",
+            };
+            format!("{} to {} {what}", significant(spread.low), significant(spread.high))
         });
         let speed_up = match row.reference {
             Some(reference) if reference == row.index => Some("reference".to_owned()),
@@ -127,8 +148,9 @@ fn comparison_for_people(facts: &[Facts], compared: &[Compared], limit: Option<u
         ]);
         table.push(cells);
     }
+    parameters_in_words(&mut table);
     table.fold_shared(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    table.drop_empty(&["95 %", "samples/s", "speed-up", "memory MB", "J/sample", "accuracy", "parameters", "ms"]);
+    table.drop_empty(&["interval", "samples/s", "speed-up", "memory MB", "J/sample", "accuracy", "parameters", "ms"]);
     if compared.len() > table.rows.len() {
         let (count, rest) = (table.rows.len(), compared.len() - table.rows.len());
         table.title = format!("{} (the first {count}, {rest} more: `--limit 0`)", table.title);
@@ -194,6 +216,7 @@ fn overall_table(facts: &[Facts], compared: &[Compared], iterations: &Iterations
         table.push(cells);
     }
     if wanted.people {
+        parameters_in_words(&mut table);
         table.fold_shared(&names.iter().map(String::as_str).chain(["relative to"]).collect::<Vec<_>>());
         table.drop_empty(&["low", "high", "parameters"]);
     } else {
@@ -223,6 +246,7 @@ fn scaling_table(facts: &[Facts], wanted: &Wanted) -> Table {
         table.push(cells);
     }
     if wanted.people {
+        parameters_in_words(&mut table);
         table.fold_shared(&names.iter().map(String::as_str).collect::<Vec<_>>());
         table.drop_empty(&["parameters"]);
         table.rename_column("best_samples_per_second", "best samples/s");
@@ -282,6 +306,7 @@ fn ranking_table(facts: &[Facts], wanted: &Wanted) -> Table {
         table.push(cells);
     }
     if wanted.people {
+        parameters_in_words(&mut table);
         table.fold_shared(&names.iter().chain(&how_names).map(String::as_str).collect::<Vec<_>>());
         table.drop_empty(&["parameters", "work"]);
     }
@@ -309,4 +334,20 @@ pub(super) fn measures(facts: &[Facts]) -> impl Iterator<Item = (String, Bencher
             Some((name.clone(), measure))
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_read_without_braces() {
+        let mut table = Table::new("", &["parameters"]);
+        for text in ["{\"compiled\":true,\"memory_layout\":\"nchw\"}", "{}", "<not JSON>"] {
+            table.push([text.into()]);
+        }
+        parameters_in_words(&mut table);
+        let words: Vec<Cell> = ["compiled=true, memory_layout=nchw", "", "<not JSON>"].map(Cell::from).into();
+        assert_eq!(table.rows.concat(), words);
+    }
 }

@@ -3,13 +3,13 @@
 mod notes;
 pub(super) mod sections;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
 use self::sections::{Subject, document};
 use super::verdicts::alert;
-use super::{Context, ExitStatus, SelectArgs};
+use super::{CommandError, Context, ExitStatus, SelectArgs};
 use crate::analysis::compare::Reference;
 use crate::report::document::{MOST_CHARACTERS, json_text, markdown_text};
 use crate::report::{bytes, html};
@@ -40,7 +40,7 @@ pub struct Args {
     /// Rows of each table of a page or of Markdown; 0 for all
     #[arg(long, value_name = "N", default_value_t = SHOWN_ROWS)]
     limit: usize,
-    /// What to write; by the ending of `--output` where that is given, HTML otherwise
+    /// What to write; by the ending of `--output` (.html, .md, .json), HTML without one
     #[arg(long, value_enum)]
     format: Option<ReportFormat>,
     /// Write to this file: report.html for HTML, standard output for Markdown and JSON without it
@@ -92,29 +92,60 @@ pub enum ReportFormat {
     Json,
 }
 
+impl ReportFormat {
+    /// In a word of a sentence.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Html => "HTML",
+            Self::Markdown => "Markdown",
+            Self::Json => "JSON",
+        }
+    }
+
+    /// What the ending of a file says, in lower case.
+    fn of_ending(ending: &str) -> Option<Self> {
+        match ending {
+            "html" | "htm" => Some(Self::Html),
+            "md" | "markdown" => Some(Self::Markdown),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
 impl Args {
-    fn format(&self) -> ReportFormat {
-        let by_ending = || {
-            let ending = self.output.as_deref()?.extension()?.to_str()?.to_lowercase();
-            match ending.as_str() {
-                "html" | "htm" => Some(ReportFormat::Html),
-                "md" | "markdown" => Some(ReportFormat::Markdown),
-                "json" => Some(ReportFormat::Json),
-                _ => None,
+    /// The format: what was asked for, what the file's ending says, HTML for what has none.
+    ///
+    /// # Errors
+    /// An ending that no report has, and no format named.
+    fn format(&self, context: &Context) -> Result<ReportFormat, CommandError> {
+        let path = self.output.as_deref();
+        let ending = path.and_then(Path::extension).map(|ending| ending.to_string_lossy().to_lowercase());
+        let by_ending = ending.as_deref().and_then(ReportFormat::of_ending);
+        let file = path.map(|path| path.display().to_string()).unwrap_or_default();
+        match (self.format, by_ending) {
+            (None, None) if ending.is_some() => Err(CommandError::new(
+                format!("a report is HTML, Markdown or JSON, which the ending of `{file}` is none of"),
+                "end it in .html, .md or .json, or name the `--format`",
+            )),
+            (Some(asked), Some(said)) if asked != said => {
+                context.note(&format!("`{file}` holds {}, which its ending does not say", asked.name()));
+                Ok(asked)
             }
-        };
-        self.format.or_else(by_ending).unwrap_or_default()
+            (asked, said) => Ok(asked.or(said).unwrap_or_default()),
+        }
     }
 }
 
 /// Runs the command.
 ///
 /// # Errors
-/// A database that cannot be read, a baseline that is not there, a file that cannot be written.
+/// An ending that no report has, a database that cannot be read, a baseline that is not there, a file that cannot be
+/// written.
 pub fn execute(args: &Args, context: &Context) -> anyhow::Result<ExitStatus> {
+    let format = args.format(context)?;
     let mut store = context.open(Access::Read)?;
     let selection = args.select.selection(|wanted| store.find_campaign(wanted).map(|campaign| campaign.uuid))?;
-    let format = args.format();
     let people = format != ReportFormat::Json;
     let subject = args.subject.subject(&selection, people, Some(args.limit).filter(|limit| people && *limit > 0));
     let Some(document) = document(&mut store, &subject, &args.title, context)? else {

@@ -9,8 +9,8 @@ use crate::analysis::MetricChoice;
 use crate::analysis::charts::ChartName;
 use crate::analysis::compare::Reference;
 use crate::commands::Context;
-use crate::commands::analyze::{Analysis, Section as Analysed, analyze};
-use crate::commands::recommend::recommended;
+use crate::commands::analyze::{Analysis, Section as Analysed, analyze, parameters_in_words};
+use crate::commands::recommend::{RUNNERS_UP, Recommended, recommended};
 use crate::commands::regress::{change_table, judge_history};
 use crate::commands::run::costs::cost_tables;
 use crate::commands::sheets::{SheetOptions, sheets};
@@ -48,12 +48,18 @@ pub(in crate::commands) struct Subject<'s> {
 
 impl Subject<'_> {
     /// A table that was computed, with the statement that gives what it rests on.
-    fn computed(&self, mut table: Table, question: Question<'_>, gives: Gives) -> Block {
+    fn computed(&self, table: Table, question: Question<'_>, gives: Gives) -> Block {
+        let block = TableBlock::whole(table);
+        self.asking(block, question, gives)
+    }
+
+    /// A table, of which rows may have been left out already, with the statement that gives what it rests on.
+    fn asking(&self, mut block: TableBlock, question: Question<'_>, gives: Gives) -> Block {
         if self.people {
-            table.map_column("parameters", |cell| if *cell == Cell::from("{}") { Cell::Null } else { cell.clone() });
+            parameters_in_words(&mut block.table);
         }
-        let asked = Statement { sql: statement(question, &[self.selection]), gives };
-        Block::Table(TableBlock { statement: Some(asked), ..TableBlock::whole(table) }.cut(self.limit))
+        block.statement = Some(Statement { sql: statement(question, &[self.selection]), gives });
+        Block::Table(block.cut(self.limit))
     }
 }
 
@@ -192,13 +198,52 @@ fn comparisons(subject: &Subject<'_>, analysis: Analysis) -> Vec<Section> {
                 (&mut rankings, question, Gives::Rows)
             }
         };
-        section.blocks.push(subject.computed(table, question, gives));
+        let mut block = TableBlock::whole(table);
+        match part {
+            Analysed::Comparison if subject.people => numbers_first(&mut block.table),
+            Analysed::Rankings if subject.people => {
+                section.notes.extend(without_single_contenders(&mut block.table));
+                if block.table.rows.is_empty() {
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        section.blocks.push(subject.asking(block, question, gives));
     }
     let mut sections = vec![comparison, scaling, rankings];
     if subject.people {
-        sections.retain(|section| !section.blocks.is_empty());
+        sections.retain(|section| !section.blocks.is_empty() || !section.notes.is_empty());
     }
     sections
+}
+
+/// What tells one row from another only now and then stands behind the numbers, so that these are seen without scrolling.
+fn numbers_first(table: &mut Table) {
+    const SELDOM: [&str; 4] = ["variant", "input_shape", "threads", "parameters"];
+    let (last, first): (Vec<usize>, Vec<usize>) =
+        (0..table.columns.len()).partition(|column| SELDOM.contains(&table.columns[*column].as_str()));
+    let order = [first, last].concat();
+    for row in &mut table.rows {
+        *row = order.iter().filter_map(|column| row.get(*column).cloned()).collect();
+    }
+    table.columns = order.into_iter().map(|column| std::mem::take(&mut table.columns[column])).collect();
+}
+
+/// Leaves the rankings out in which nobody competes, and says how many they were: a first place of one says nothing.
+fn without_single_contenders(table: &mut Table) -> Option<String> {
+    let of_what = table.columns.iter().position(|column| column == "place")?;
+    let mut contenders: Vec<(Vec<Cell>, usize)> = Vec::new();
+    for row in &table.rows {
+        match contenders.last_mut() {
+            Some((what, count)) if *what == row[..of_what] => *count += 1,
+            _ => contenders.push((row[..of_what].to_vec(), 1)),
+        }
+    }
+    let alone: Vec<Vec<Cell>> = contenders.into_iter().filter(|(_, count)| *count == 1).map(|(what, _)| what).collect();
+    table.rows.retain(|row| !alone.iter().any(|what| *what == row[..of_what]));
+    let have = counted(alone.len(), "ranking has", "rankings have");
+    (!alone.is_empty()).then(|| format!("{have} one contender alone and no row here; the JSON report has them."))
 }
 
 /// Verdicts against the baseline, or of the history of each series.
@@ -256,7 +301,8 @@ fn verdict_block(table: Table, report: &VerdictReport, subject: &Subject<'_>, ru
 /// A database that cannot be read.
 fn recommendations(store: &Store, subject: &Subject<'_>) -> anyhow::Result<Section> {
     let mut section = Section::new("recommendations", "Recommendations");
-    let (tables, notes) = recommended(store, subject.selection, subject.include_software, subject.people)?;
+    let Recommended { tables, places, notes } =
+        recommended(store, subject.selection, subject.include_software, subject.people)?;
     section.notes.push(
         "By throughput; `pareto` marks what nothing beats in every respect. `benchdb recommend` knows other objectives \
          and constraints."
@@ -271,7 +317,16 @@ fn recommendations(store: &Store, subject: &Subject<'_>) -> anyhow::Result<Secti
             0 => (Question::Recommendations { include_software: subject.include_software }, Gives::Numbers),
             _ => (Question::JudgedRuns, Gives::Runs),
         };
-        section.blocks.push(subject.computed(table, question, gives));
+        let mut block = TableBlock::whole(table);
+        if index == 0 && places > block.rows {
+            block.notes.push(format!(
+                "The first {} places of each model and its Pareto set: {} of {places}. The SQL and the JSON report give all.",
+                RUNNERS_UP + 1,
+                block.rows
+            ));
+            block.rows = places;
+        }
+        section.blocks.push(subject.asking(block, question, gives));
     }
     if section.blocks.is_empty() {
         section.notes = vec!["Nothing that was measured can be recommended.".to_owned()];
