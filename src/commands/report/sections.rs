@@ -203,6 +203,7 @@ fn comparisons(subject: &Subject<'_>, analysis: Analysis) -> Vec<Section> {
             Analysed::Comparison if subject.people => numbers_first(&mut block.table),
             Analysed::Rankings if subject.people => {
                 section.notes.extend(without_single_contenders(&mut block.table));
+                block.rows = block.table.rows.len();
                 if block.table.rows.is_empty() {
                     continue;
                 }
@@ -243,7 +244,8 @@ fn without_single_contenders(table: &mut Table) -> Option<String> {
     let alone: Vec<Vec<Cell>> = contenders.into_iter().filter(|(_, count)| *count == 1).map(|(what, _)| what).collect();
     table.rows.retain(|row| !alone.iter().any(|what| *what == row[..of_what]));
     let have = counted(alone.len(), "ranking has", "rankings have");
-    (!alone.is_empty()).then(|| format!("{have} one contender alone and no row here; the JSON report has them."))
+    let where_else = if table.rows.is_empty() { "the JSON report has" } else { "the SQL and the JSON report have" };
+    (!alone.is_empty()).then(|| format!("{have} one contender alone and no row here; {where_else} them."))
 }
 
 /// Verdicts against the baseline, or of the history of each series.
@@ -324,7 +326,6 @@ fn recommendations(store: &Store, subject: &Subject<'_>) -> anyhow::Result<Secti
                 RUNNERS_UP + 1,
                 block.rows
             ));
-            block.rows = places;
         }
         section.blocks.push(subject.asking(block, question, gives));
     }
