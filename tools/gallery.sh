@@ -44,7 +44,7 @@ measure() {
     done
     kill "$busy"
     export BENCHDB_PATH="$folder/benchdb.sqlite"
-    # One longer run, looked at iteration by iteration; half-way something else begins to work.
+    # One longer run, looked at iteration by iteration; after two thirds something else begins to work.
     (sleep 14 && timeout 8 sh -c 'while :; do :; done') &
     "$benchdb" run --model resnet18 --hardware cpu --engine burn-flex --min-time 20 --max-time 30 --label long
     wait

@@ -184,6 +184,10 @@ fn charts_of_a_live_page_answer_the_pointer() {
     browser.point_at(place);
     assert_eq!(browser.value(&format!("{tip}.hidden")), false, "nothing is said at {place:?}");
     assert_eq!(browser.text(&format!("{tip}.textContent")), text);
+    let box_of = format!("{tip}.getBoundingClientRect()");
+    let [left, top] = ["left", "top"].map(|side| browser.value(&format!("{box_of}.{side}")).as_f64().unwrap());
+    let away = (left - place.x).hypot(top - place.y);
+    assert!(away < 400.0, "the tip stands at {left}, {top}, {away} pixels from {place:?}");
     let button = format!("{chart} g.key[role=button]");
     let pressed = format!("document.querySelector('{button}').getAttribute('aria-pressed')");
     for expected in ["false", "true"] {

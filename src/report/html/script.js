@@ -105,7 +105,7 @@
         const off = new Set();
         const dot = make("div", { class: "spot", hidden: "" });
         const tip = make("div", { class: "tip", role: "status", "aria-live": "polite", hidden: "" });
-        drawing.append(dot, tip);
+        figure.append(dot, tip);
         let here = -1;
 
         const scale = () => svg.getBoundingClientRect().width / width;
@@ -121,14 +121,16 @@
             dot.hidden = false;
             tip.hidden = false;
             if (tip.textContent !== text) tip.textContent = text;
-            const [left, top] = [svg.offsetLeft + x * by, svg.offsetTop + y * by];
+            // On the figure, which does not scroll: a tip must not make the drawing longer.
+            const [own, seen, frame] = [figure, drawing, svg].map((part) => part.getBoundingClientRect());
+            const [left, top] = [frame.left - own.left + x * by, frame.top - own.top + y * by];
             dot.style.left = `${left}px`;
             dot.style.top = `${top}px`;
             // Beside the spot, where there is room within what is seen of the drawing.
-            const [edge, seen] = [drawing.scrollLeft, drawing.clientWidth];
-            const right = left + 14 + tip.offsetWidth > edge + seen;
+            const [edge, end] = [seen.left - own.left, seen.right - own.left];
+            const right = left + 14 + tip.offsetWidth > end;
             tip.style.left = `${Math.max(edge, right ? left - 14 - tip.offsetWidth : left + 14)}px`;
-            const below = top + 10 + tip.offsetHeight > drawing.clientHeight;
+            const below = top + 10 + tip.offsetHeight > seen.bottom - own.top;
             tip.style.top = `${Math.max(0, below ? top - 10 - tip.offsetHeight : top + 10)}px`;
         };
         const nearest = (event) => {
