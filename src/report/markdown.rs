@@ -129,7 +129,7 @@ mod tests {
         let long = format!("| {}… | 2.000 | 1.500 x |", "x".repeat(9));
         let best = "| a\\|b | **1.000** | **3.000 x** |".to_owned();
         let head = ["| engine | ms | speed-up |".to_owned(), "| --- | --: | --: |".to_owned()];
-        assert_eq!(table_lines(&table, 1, 10), [&head[..], &[long.clone()]].concat());
+        assert_eq!(table_lines(&table, 1, 10), [&head[..], std::slice::from_ref(&long)].concat());
         assert_eq!(table_lines(&table, usize::MAX, 10), [&head[..], &[long, best]].concat());
     }
 }
