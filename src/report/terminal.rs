@@ -1,6 +1,6 @@
 //! Tables for people: they fit the width of the terminal, numbers stand to the right.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::Write;
 
 use comfy_table::{
@@ -86,11 +86,12 @@ impl Terminal {
         if all.iter().map(least).sum::<usize>() <= width {
             return vec![all];
         }
-        // What a row is about: the first column, and more names where they are short.
+        // What a row is about: the first column, more names where they are short, and numbers as long as rows look alike.
         let mut taken = 0;
         let is_key = |&&column: &&usize| {
             taken += least(&column);
-            column == 0 || (!holds_numbers_alone(table, column) && taken <= width / 2)
+            let says_which = || !holds_numbers_alone(table, column) || !are_apart(table, column);
+            column == 0 || (taken <= width / 2 && says_which())
         };
         let keys: Vec<usize> = all.iter().take_while(is_key).copied().collect();
         let room = width.saturating_sub(keys.iter().map(least).sum());
@@ -199,6 +200,12 @@ pub(super) fn shown(cell: &Cell) -> String {
     }
 }
 
+/// Whether this many first columns tell all rows apart.
+fn are_apart(table: &Table, columns: usize) -> bool {
+    let mut seen = HashSet::new();
+    table.rows.iter().all(|row| seen.insert(row.iter().take(columns).map(shown).collect::<Vec<_>>()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,6 +249,21 @@ mod tests {
         assert!(text.lines().all(|line| console::measure_text_width(line) <= 60), "{text}");
         assert!(text.matches("resnet50").count() > 1, "every block says what its rows are about: {text}");
         assert_eq!(text.matches("11.12").count(), 2, "{text}");
+    }
+
+    #[test]
+    fn every_block_tells_its_rows_apart() {
+        let mut table = Table::new("", &["engine", "batch", "runs", "first_ms", "second_ms", "third_ms", "fourth_ms"]);
+        for batch in [1.0, 8.0] {
+            for engine in ["burn-flex", "tract"] {
+                let numbers = (0..4).map(|number| Cell::from(f64::from(number) + 0.123));
+                table.push([Cell::from(engine), batch.into(), 2.0.into()].into_iter().chain(numbers));
+            }
+        }
+        let text = rendered(&table, Some(40));
+        let heads: Vec<&str> = text.lines().filter(|line| line.contains("engine")).collect();
+        assert!(heads.len() > 1 && heads.iter().all(|line| line.contains("batch")), "{text}");
+        assert_eq!(heads.iter().filter(|line| line.contains("runs")).count(), 1, "{text}");
     }
 
     #[test]
