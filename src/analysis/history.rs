@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::metrics::{Cost, MetricChoice, iterations_needed};
-use crate::domain::series::time_text;
+use crate::domain::time::time_text;
 use crate::domain::{Difference, Evidence, Identity, Judgement, Metric, Series, SeriesRun, SeriesSet, Side, Verdict};
 use crate::stats::{ChangePointOptions, find_changes, median};
 

@@ -23,6 +23,7 @@ pub mod sensor;
 pub mod series;
 pub mod table;
 pub mod text;
+pub mod time;
 pub mod verdict;
 
 pub use configuration::{Configuration, Mode, Precision};

@@ -16,6 +16,7 @@ use super::metric::Metric;
 use super::profile::PROFILE_PARAMETER;
 use super::run::{RunRecord, RunStatus, Validity};
 use super::table::Cell;
+use super::time::milliseconds;
 
 /// A part of what identifies a configuration; its label is the column of `results`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
@@ -401,21 +402,6 @@ impl Series {
             order.iter().flat_map(|&index| self.values[index * width..(index + 1) * width].to_vec()).collect();
         self.runs = order.iter().map(|&index| self.runs[index]).collect();
     }
-}
-
-/// Milliseconds since 1970 of an ISO-8601 time.
-pub fn milliseconds(text: &str) -> Option<i64> {
-    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
-}
-
-/// ISO-8601 UTC of milliseconds since 1970, without the milliseconds.
-pub fn time_text(milliseconds: i64) -> String {
-    jiff::Timestamp::from_millisecond(milliseconds).map(|time| format!("{time:.0}")).unwrap_or_default()
-}
-
-/// Milliseconds since 1970 as people write a moment: `2026-11-22 03:00:00 UTC`.
-pub fn moment(milliseconds: i64) -> String {
-    time_text(milliseconds).replace('T', " ").replace('Z', " UTC")
 }
 
 #[cfg(test)]

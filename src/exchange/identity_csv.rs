@@ -11,7 +11,8 @@ use super::own_csv::{IDENTITY, unreadable};
 use super::{ExchangeError, Head};
 use crate::domain::label::{Labelled, parse_label};
 use crate::domain::metric::{Metric, find_metric, standard_metrics};
-use crate::domain::series::{SeriesRun, milliseconds};
+use crate::domain::series::SeriesRun;
+use crate::domain::time::milliseconds;
 use crate::domain::{
     DeviceKind, Environment, Identity, MetricKind, Mode, Part, Platform, Precision, Refusal, RunGroup, RunStatus,
     Series, SeriesSet, Validity,

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use super::list::{Selection, SelectionParameters, json_list};
 use super::{Store, StoreError};
 use crate::domain::label::{Labelled as _, parse_label};
-use crate::domain::series::milliseconds;
+use crate::domain::time::milliseconds;
 use crate::domain::{Environment, Identity, Metric, Part, RunGroup, RunStatus, Series, SeriesRun, SeriesSet, Validity};
 
 impl Store {

@@ -26,3 +26,16 @@ pub fn chart_with_legend(browser: &mut Browser) -> String {
     assert!(!id.is_empty(), "no chart has a legend");
     format!("#{id}")
 }
+
+/// Points at the first spot of a chart, whose tip was hidden and has to say what the spot says; gives the tip, as JavaScript,
+/// the place and the text.
+#[track_caller]
+pub fn point_at_first(browser: &mut Browser, chart: &str) -> (String, Place, String) {
+    let tip = format!("document.querySelector('{chart} .tip')");
+    assert_eq!(browser.value(&format!("{tip}.hidden")), true);
+    let (place, text) = spot(browser, chart, 0);
+    browser.point_at(place);
+    assert_eq!(browser.value(&format!("{tip}.hidden")), false, "nothing is said at {place:?}");
+    assert_eq!(browser.text(&format!("{tip}.textContent")), text);
+    (tip, place, text)
+}

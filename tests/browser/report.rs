@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::charts::{chart_with_legend, spot};
+use crate::charts::{chart_with_legend, point_at_first, spot};
 use crate::chromium::{Browser, Place};
 use crate::made::{Made, of_campaign, times};
 use crate::support::{Expect as _, Sandbox};
@@ -161,12 +161,7 @@ fn tables_filter_and_say_how_many_are_left() {
 fn charts_say_the_value_that_is_pointed_at() {
     let Some((_sandbox, mut browser)) = opened(&[]) else { return };
     let chart = chart_with_legend(&mut browser);
-    let tip = format!("document.querySelector('{chart} .tip')");
-    assert_eq!(browser.value(&format!("{tip}.hidden")), true);
-    let (place, text) = spot(&mut browser, &chart, 0);
-    browser.point_at(place);
-    assert_eq!(browser.value(&format!("{tip}.hidden")), false, "nothing is said at {place:?}");
-    assert_eq!(browser.text(&format!("{tip}.textContent")), text);
+    let (tip, _, text) = point_at_first(&mut browser, &chart);
     assert!(text.chars().any(|character| character.is_ascii_digit()), "{text}");
     browser.point_at(Place { x: 2.0, y: 2.0 });
     assert_eq!(browser.value(&format!("{tip}.hidden")), true);

@@ -1,6 +1,6 @@
 //! The live pages of `benchdb serve`, as their readers use them.
 
-use crate::charts::{chart_with_legend, spot};
+use crate::charts::{chart_with_legend, point_at_first};
 use crate::chromium::Browser;
 use crate::made::{FIVE, Made, all_taking, of_campaign, times};
 use crate::served::Served;
@@ -178,12 +178,7 @@ fn charts_of_a_live_page_answer_the_pointer() {
     let charts = browser.value("document.querySelectorAll('figure.chart svg').length");
     assert!(charts.as_u64().unwrap() >= 3, "{charts}");
     let chart = chart_with_legend(&mut browser);
-    let tip = format!("document.querySelector('{chart} .tip')");
-    assert_eq!(browser.value(&format!("{tip}.hidden")), true);
-    let (place, text) = spot(&mut browser, &chart, 0);
-    browser.point_at(place);
-    assert_eq!(browser.value(&format!("{tip}.hidden")), false, "nothing is said at {place:?}");
-    assert_eq!(browser.text(&format!("{tip}.textContent")), text);
+    let (tip, place, _) = point_at_first(&mut browser, &chart);
     let box_of = format!("{tip}.getBoundingClientRect()");
     let [left, top] = ["left", "top"].map(|side| browser.value(&format!("{box_of}.{side}")).as_f64().unwrap());
     let away = (left - place.x).hypot(top - place.y);

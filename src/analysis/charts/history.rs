@@ -12,8 +12,8 @@ use crate::domain::chart::{
     Axis, Behind, Content, Join, Mark, Panel, Place, Plane, PlaneSeries, Point, Scale, Sheet, Tone, Value,
 };
 use crate::domain::label::Labelled as _;
-use crate::domain::series::moment;
 use crate::domain::text::counted;
+use crate::domain::time::moment;
 use crate::domain::verdict::relative_change;
 use crate::domain::{Judgement, Metric, Series, SeriesSet, Validity, Verdict};
 use crate::stats::{ChangePointOptions, median_interval, sorted};

@@ -7,8 +7,8 @@ use super::names::names;
 use crate::domain::chart::{
     Axis, Behind, Content, Histogram, Join, Mark, Panel, Place, Plane, PlaneSeries, Point, Scale, Sheet, Tone, Value,
 };
-use crate::domain::series::{milliseconds, moment};
 use crate::domain::text::{counted, printable, significant};
+use crate::domain::time::{milliseconds, moment};
 use crate::domain::{Identity, RunRecord, TelemetrySeries, Validity};
 use crate::stats::{quantile, sorted};
 

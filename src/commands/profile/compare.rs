@@ -1,5 +1,7 @@
 //! What became of the operators between two profiles that are stored.
 
+use std::fmt::Display;
+
 use super::super::{CommandError, Context, ExitStatus};
 use super::{Args, files, tables};
 use crate::analysis::profile::{FEWEST_PAIRS, Timed, changes, sum_of_operators};
@@ -17,32 +19,30 @@ pub(super) fn execute([before, after]: [&String; 2], args: &Args, context: &Cont
     let store = context.open(Access::Read)?;
     let (before, after) = (profiled(&store, before)?, profiled(&store, after)?);
     let [one, other] = [&before.1, &after.1].map(|run| &run.configuration);
-    if one.model != other.model {
-        return Err(CommandError::new(
+    let sides =
+        |one: &dyn Display, other: &dyn Display| format!("run {} is {one} and run {} is {other}", before.0, after.0);
+    let refusals = [
+        (
+            one.model != other.model,
             format!(
-                "run {} is of {} and run {} is of {}: their operators are not the same",
-                before.0, one.model, after.0, other.model
+                "{}: their operators are not the same",
+                sides(&format!("of {}", one.model), &format!("of {}", other.model))
             ),
             "`--compare` is for two profiles of one model",
-        )
-        .into());
-    }
-    if one.mode != other.mode {
-        return Err(CommandError::new(
-            format!(
-                "run {} is {} and run {} is {}: they do not do the same work",
-                before.0, one.mode, after.0, other.mode
-            ),
+        ),
+        (
+            one.mode != other.mode,
+            format!("{}: they do not do the same work", sides(&one.mode, &other.mode)),
             "`--compare` is for two profiles of one mode",
-        )
-        .into());
-    }
-    if before.0 == after.0 {
-        return Err(CommandError::new(
+        ),
+        (
+            before.0 == after.0,
             format!("both sides are run {}: there is nothing to compare", before.0),
             "`--compare` takes the run before and the run after a change",
-        )
-        .into());
+        ),
+    ];
+    if let Some((_, sentence, hint)) = refusals.into_iter().find(|(is_so, ..)| *is_so) {
+        return Err(CommandError::new(sentence, hint).into());
     }
     for difference in differences(&before, &after) {
         context.note(&difference);

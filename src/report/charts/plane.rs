@@ -168,7 +168,7 @@ impl Panel for PlanePanel<'_> {
             let every = points.len().div_ceil(SPOTS).max(1);
             for (point, &at) in points.iter().zip(&places).step_by(every) {
                 let x = match self.plane.x.scale {
-                    Scale::Time => crate::domain::series::moment(point.x as i64),
+                    Scale::Time => crate::domain::time::moment(point.x as i64),
                     _ => format!("{} {}", significant(point.x), self.plane.x.unit).trim_end().to_owned(),
                 };
                 let x = format!("{}: {x}", self.plane.x.label);

@@ -1,8 +1,8 @@
 //! The numbers of a chart as rows.
 
 use crate::domain::chart::{Axis, Content, Histogram, Mark, Matrix, Panel, Place, Plane, Rows, Scale, Value};
-use crate::domain::series::moment;
 use crate::domain::text::counted;
+use crate::domain::time::moment;
 use crate::domain::{Cell, Table};
 use crate::report::significant;
 

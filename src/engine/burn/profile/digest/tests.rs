@@ -18,6 +18,12 @@ fn done(multiply_adds: u64) -> What {
     What::End(Some(work))
 }
 
+/// Forward through functions of these names, all at once, and what comes behind it.
+fn after_forward(functions: &[&'static str], what: Vec<(u64, What)>) -> Notes {
+    let calls = functions.iter().enumerate().flat_map(|(number, name)| [(0, function(number, name)), (0, done(0))]);
+    notes([(0, What::Phase)].into_iter().chain(calls).chain([(0, What::Phase)]).chain(what).collect())
+}
+
 fn found<'p>(parts: &'p [ProfiledPart], phase: &str, path: &str) -> &'p ProfiledPart {
     parts.iter().find(|part| part.phase == phase && part.path == path).unwrap_or_else(|| panic!("{phase} {path}"))
 }
@@ -154,22 +160,17 @@ fn a_module_that_nobody_calls_has_the_total_of_its_parts() {
 fn what_is_never_left_ends_where_the_next_begins_and_several_inputs_end_with_the_last() {
     let names = Names::default();
     let mut digest = Digest::new(&names, TRAINING.to_vec());
-    digest.add(notes(vec![
-        (0, What::Phase),
-        (0, function(0, "a")),
-        (0, done(0)),
-        (0, function(1, "b")),
-        (0, done(0)),
-        (0, function(2, "c")),
-        (0, done(0)),
-        (0, What::Phase),
-        (0, What::Backward(2, Side::Output)),
-        (10, What::Backward(2, Side::Input)),
-        (12, What::Backward(2, Side::Input)),
-        (20, What::Backward(1, Side::Output)),
-        (50, What::Backward(0, Side::Output)),
-        (90, What::Finish),
-    ]));
+    digest.add(after_forward(
+        &["a", "b", "c"],
+        vec![
+            (0, What::Backward(2, Side::Output)),
+            (10, What::Backward(2, Side::Input)),
+            (12, What::Backward(2, Side::Input)),
+            (20, What::Backward(1, Side::Output)),
+            (50, What::Backward(0, Side::Output)),
+            (90, What::Finish),
+        ],
+    ));
     assert!(!digest.is_tangled);
     let (parts, _) = digest.finish();
     let own = |path| found(&parts, BACKWARD, path).own_nanoseconds;
@@ -180,18 +181,15 @@ fn what_is_never_left_ends_where_the_next_begins_and_several_inputs_end_with_the
 fn operators_that_are_left_out_of_turn_are_noticed() {
     let names = Names::default();
     let mut digest = Digest::new(&names, TRAINING.to_vec());
-    digest.add(notes(vec![
-        (0, What::Phase),
-        (0, function(0, "a")),
-        (0, done(0)),
-        (0, function(1, "b")),
-        (0, done(0)),
-        (0, What::Phase),
-        (0, What::Backward(1, Side::Output)),
-        (1, What::Backward(0, Side::Output)),
-        (2, What::Backward(1, Side::Input)),
-        (3, What::Finish),
-    ]));
+    digest.add(after_forward(
+        &["a", "b"],
+        vec![
+            (0, What::Backward(1, Side::Output)),
+            (1, What::Backward(0, Side::Output)),
+            (2, What::Backward(1, Side::Input)),
+            (3, What::Finish),
+        ],
+    ));
     assert!(digest.is_tangled);
     assert_eq!(digest.finish().0.iter().map(|part| part.own_nanoseconds).sum::<u64>(), 3);
 }
